@@ -1,0 +1,85 @@
+"""The `fcoslite` command: registers the subcommands and turns every error into `error:` + `hint:`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli import build_records, check, demo, evaluate, extract, train, webcam
+from fcoslite.errors import FcosliteError
+
+app = typer.Typer(
+    name="fcoslite",
+    help="Train your own lightweight anchor-free person detector (FCOS) on a small machine.",
+    epilog="A first look, on embedded photographs: fcoslite demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.command)
+app.command("check")(check.command)
+app.command("extract")(extract.command)
+app.command("build-records")(build_records.command)
+app.command("train")(train.train_command)
+app.command("finetune")(train.finetune_command)
+app.command("eval")(evaluate.command)
+app.command("webcam")(webcam.command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from fcoslite import __version__
+
+        typer.echo(f"fcoslite {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code: 0 fine, 1 error, 2 usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    # TensorFlow's C++ start-up chatter would drown every message of ours; set to 0 to see it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    try:
+        code = app(list(arguments), standalone_mode=False)
+        return int(code or 0)
+    except FcosliteError as error:
+        return _fail(error, error.exit_code, arguments)
+    except KeyboardInterrupt:
+        return _fail(FcosliteError("interrupted"), 130, arguments)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's usage errors, whichever click it brings
+            usage = FcosliteError(error.format_message(), "try the command with --help")
+            return _fail(usage, 2, arguments)
+        if isinstance(error, OSError):
+            return _fail(FcosliteError(str(error), "check the path, its permissions and the disk"), 1, arguments)
+        if "--debug" in arguments:
+            raise
+        bug = FcosliteError(f"{type(error).__name__}: {error}", "this is a bug; --debug shows where")
+        return _fail(bug, 1, arguments)
+
+
+def _fail(error: FcosliteError, code: int, arguments: Sequence[str]) -> int:
+    from fcoslite.console import show_error
+
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exc()
+    show_error(error)
+    return code

@@ -1,0 +1,9 @@
+"""placeholder."""
+
+
+def train_command() -> None:
+    """Placeholder."""
+
+
+def finetune_command() -> None:
+    """Placeholder."""

@@ -1,0 +1,275 @@
+"""The settings tree: frozen, checked, read from YAML, overridden by `a.b=value`.
+
+A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
+(`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
+"""
+
+import types
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fcoslite.errors import ConfigError, closest
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSettings(_Node):
+    """Which detector. Everything left at null is the preset's own."""
+
+    preset: Literal["lite", "r50"] = "lite"
+    classes: tuple[str, ...] | None = Field(None, description="class names; null: those of the data")
+    image_size: int = Field(512, ge=32, le=4096, description="pixels; a multiple of the largest stride")
+    backbone: Literal["bottleneck", "resnet50"] | None = None
+    backbone_weights: str | None = Field(None, description="a local file for the backbone; never downloaded")
+    strides: tuple[int, ...] | None = Field(None, description="pixels, one a level, each twice the one before")
+    neck_channels: int | None = Field(None, ge=8)
+    head_channels: int | None = Field(None, ge=8)
+    head_depth: int | None = Field(None, ge=0, le=8, description="convolutions a tower")
+    assignment: Literal["area", "ranges"] | None = None
+
+
+class LossSettings(_Node):
+    """Focal loss, box loss and centerness loss."""
+
+    focal_alpha: float = Field(0.25, ge=0, le=1)
+    focal_gamma: float = Field(2.0, ge=0)
+    box: Literal["giou", "iou"] = "giou"
+    centerness_weight: float = Field(1.0, ge=0)
+
+
+class AugmentSettings(_Node):
+    """Augmentation of training batches, on the accelerator."""
+
+    flip_probability: float = Field(0.5, ge=0, le=1)
+    brightness: float = Field(0.1, ge=0, le=1, description="largest shift; pixel values are in [0, 1]")
+    brightness_probability: float = Field(0.5, ge=0, le=1)
+    noise: float = Field(0.01, ge=0, le=1, description="standard deviation; pixel values are in [0, 1]")
+    noise_probability: float = Field(0.5, ge=0, le=1)
+
+
+class DataSettings(_Node):
+    """How records are split and read."""
+
+    validation_records: int = Field(
+        1200, ge=0, description="the first records, never trained on; at most a fifth of the set"
+    )
+    chunk_records: int = Field(
+        10_000, ge=1, description="records a chunk; a set that fits in one chunk is cut into four"
+    )
+    shuffle_buffer: int = Field(1000, ge=1, description="encoded records held in memory for shuffling")
+
+
+class ComputeSettings(_Node):
+    """What the machine can hold."""
+
+    batch_size: int = Field(4, ge=1, description="images a step")
+    accumulation: int = Field(8, ge=1, description="steps whose gradients are averaged into one update")
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    compile: Literal["auto", "xla", "graph"] = "auto"
+    memory_limit_mb: int | None = Field(None, ge=256, description="GPU memory to take, MiB; null: as needed")
+    workers: int = Field(2, ge=1, description="threads that decode images")
+    prefetch: int = Field(1, ge=0, description="batches prepared ahead")
+
+
+class ScheduleSettings(_Node):
+    """Epochs, learning rate and regularisation of one training phase."""
+
+    epochs: int = Field(30, ge=1)
+    steps_per_epoch: int | None = Field(None, ge=1, description="batches an epoch; null: one pass over the data")
+    lr_start: float = Field(2.5e-7, ge=0)
+    lr_max: float = Field(5e-5, gt=0)
+    lr_min: float = Field(2.5e-7, ge=0)
+    warmup_steps: int = Field(5000, ge=0, description="batches; at most a tenth of all")
+    backbone_lr_factor: float = Field(1.0, ge=0, description="learning rate of backbone and neck / of the heads")
+    weight_decay: float = Field(5e-3, ge=0)
+    clip_norm: float = Field(10.0, gt=0, description="global norm of the averaged gradients")
+    early_stopping_epochs: int = Field(7, ge=1, description="validations without a better loss")
+    validate_every: int = Field(1, ge=1, description="epochs")
+
+
+class FinetuneSettings(ScheduleSettings):
+    """The fine-tuning phase: constant, small, ten times smaller for backbone and neck."""
+
+    epochs: int = Field(10, ge=1)
+    lr_start: float = Field(1e-5, ge=0)
+    lr_max: float = Field(1e-5, gt=0)
+    lr_min: float = Field(1e-5, ge=0)
+    warmup_steps: int = Field(0, ge=0)
+    backbone_lr_factor: float = Field(0.1, ge=0)
+
+
+class DetectSettings(_Node):
+    """From network outputs to boxes."""
+
+    score: float = Field(0.05, ge=0, le=1, description="boxes below are dropped")
+    iou: float = Field(0.75, ge=0, le=1, description="NMS drops a box that overlaps a better one by more")
+    pre_filter: float = Field(0.001, ge=0, le=1, description="scores below never reach NMS")
+    top_k: int = Field(1000, ge=1, description="best candidates a level that reach NMS")
+    max_detections: int = Field(100, ge=1, description="boxes an image")
+
+
+class WebcamSettings(DetectSettings):
+    """Detection for the eye: fewer, surer boxes."""
+
+    score: float = Field(0.2, ge=0, le=1)
+    iou: float = Field(0.3, ge=0, le=1)
+
+
+class WorkspaceSettings(_Node):
+    """Where commands look when no flag says otherwise, relative to the current folder."""
+
+    data: str = "data/person"
+    records: str = "records"
+    runs: str = "runs"
+    mlflow_uri: str = "sqlite:///mlflow.db"
+
+
+class Settings(_Node):
+    """All settings of a run."""
+
+    name: str = Field("mission", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="part of the run's name")
+    seed: int = Field(0, ge=0, lt=2**31)
+    checkpoint_minutes: float = Field(10.0, gt=0)
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    augment: AugmentSettings = AugmentSettings()
+    data: DataSettings = DataSettings()
+    compute: ComputeSettings = ComputeSettings()
+    train: ScheduleSettings = ScheduleSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: DetectSettings = DetectSettings()
+    webcam: WebcamSettings = WebcamSettings()
+    workspace: WorkspaceSettings = WorkspaceSettings()
+
+    def to_yaml(self) -> str:
+        """The whole tree as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def packaged_configs() -> list[str]:
+    """Names of the configs installed with the package."""
+    folder = resources.files("fcoslite") / "configs"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_settings(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Read a config and lay overrides over it.
+
+    Args:
+        config: A file, the name of a packaged config, or None for the defaults.
+        overrides: `section.key=value`, the value in YAML.
+
+    Raises:
+        ConfigError: The file, a key or a value is not usable.
+    """
+    tree = _read_tree(str(config), seen=()) if config is not None else {}
+    for override in overrides:
+        tree = _merge(tree, _parse_override(override))
+    return make_settings(tree, origin=str(config or "settings"))
+
+
+def make_settings(tree: Mapping[str, Any], origin: str) -> Settings:
+    """Check a plain tree of settings; `origin` is named in errors.
+
+    Raises:
+        ConfigError: A key or a value is not usable.
+    """
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, origin) from None
+
+
+def _read_tree(config: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    if config in seen:
+        raise ConfigError(f"config '{config}' extends itself", f"chain: {' -> '.join([*seen, config])}")
+    path = Path(config)
+    if path.is_file():
+        text = _read_text(path)
+    elif config.removesuffix(".yaml") in packaged_configs():
+        name = config.removesuffix(".yaml") + ".yaml"
+        text = (resources.files("fcoslite") / "configs" / name).read_text("utf-8")
+    else:
+        hint = closest(config, packaged_configs()) or "packaged: " + ", ".join(packaged_configs())
+        raise ConfigError(f"no config file or packaged config named '{config}'", hint)
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{config} is not valid YAML: {error}", "check the indentation at that line") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{config} holds no settings", "a config is a tree of `key: value` lines")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    beside = path.parent / str(parent)
+    base = str(beside) if path.is_file() and beside.is_file() else str(parent)
+    return _merge(_read_tree(base, (*seen, config)), tree)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}", "a config is a UTF-8 text file") from None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"'{override}' is not an override", "write it as section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"cannot read the value of '{override}'", "values are written as in YAML") from None
+    if isinstance(value, str):
+        value = _number_or_text(value)
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _number_or_text(text: str) -> float | str:
+    # YAML 1.1 reads 1e-4 as a string; everyone means the number
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError, origin: str) -> ConfigError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        choices = _known_keys(path[:-1])
+        hint = closest(path[-1], choices) or "known: " + ", ".join(choices)
+        return ConfigError(f"{origin}: unknown setting '{key}'", hint)
+    return ConfigError(f"{origin}: {key}: {first['msg']} (it is {first['input']!r})", "see docs/configuration.md")
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    node: Any = Settings
+    for part in path:
+        field = getattr(node, "model_fields", {}).get(part)
+        node = field.annotation if field else None
+        if get_origin(node) in (Union, types.UnionType):
+            node = get_args(node)[0]
+    return list(getattr(node, "model_fields", {}))

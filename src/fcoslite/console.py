@@ -1,0 +1,119 @@
+"""The only place that prints: results to stdout, everything else to stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
+from rich.table import Table
+from rich.text import Text
+
+from fcoslite.errors import FcosliteError
+from fcoslite.progress import Advance
+
+_stderr = Console(stderr=True)
+
+
+class _RateColumn(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+
+
+class Terminal:
+    """What one command shows.
+
+    Args:
+        as_json: Print the result as one JSON document.
+        quiet: Only errors and the result.
+        verbose: Also the library's debug messages.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        logger = logging.getLogger("fcoslite")
+        logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+        logger.propagate = False
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+        handler = RichHandler(console=_stderr, show_path=False, show_time=False, show_level=False)
+        handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
+        logger.addHandler(handler)
+
+    @contextmanager
+    def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """Show a bar with rate and time left, on a terminal only."""
+        if self.quiet or not _stderr.is_terminal:
+            yield _ignore
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichProgress(*columns, console=_stderr, transient=True) as bar:
+            task = bar.add_task(title, total=total, unit=unit, note="")
+
+            def advance(amount: int = 1, note: str = "") -> None:
+                bar.update(task, advance=amount, **({"note": note} if note else {}))
+
+            yield advance
+
+    def result(self, document: Mapping[str, Any], render: Callable[[], None] | None = None) -> None:
+        """Print the result: `document` with --json, else by calling `render`, else as two columns."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+            sys.stdout.flush()
+        elif render is not None:
+            render()
+        else:
+            self.table(["", ""], [[str(key), _plain(value)] for key, value in document.items()], header=False)
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", header: bool = True
+    ) -> None:
+        """Print a table to stdout."""
+        table = Table(title=title or None, title_justify="left", show_header=header, box=None, pad_edge=False)
+        for index, column in enumerate(columns):
+            table.add_column(column, style="bold" if index == 0 else "", overflow="fold")
+        for row in rows:
+            table.add_row(*[Text(cell) for cell in row])
+        # a pipe has no width of its own: do not fold a table that a program will read
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _ignore(amount: int = 1, note: str = "") -> None:
+    pass
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
+
+
+def show_error(error: FcosliteError) -> None:
+    """Print `error: ...` and `hint: ...` to stderr."""
+    _stderr.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    if error.hint:
+        _stderr.print(Text.assemble(("hint: ", "bold"), error.hint), soft_wrap=True)

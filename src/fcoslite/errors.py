@@ -1,0 +1,47 @@
+"""The errors that fcoslite raises on purpose: a message, and a hint that says what to do next."""
+
+
+class FcosliteError(Exception):
+    """Something the user can mend.
+
+    Args:
+        message: What is wrong, naming the file, key or value.
+        hint: What to do about it; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(FcosliteError):
+    """A setting is unknown or its value is not allowed."""
+
+    exit_code = 2
+
+
+class DataError(FcosliteError):
+    """An annotation file, an image folder or a set of records cannot be used."""
+
+
+class WeightsError(FcosliteError):
+    """A weights or checkpoint file cannot be used with the model asked for."""
+
+
+class RunError(FcosliteError):
+    """A run directory is missing or cannot be continued."""
+
+
+class SourceError(FcosliteError):
+    """A camera, video, stream or image cannot be read."""
+
+
+def closest(name: str, choices: list[str]) -> str:
+    """Return ``did you mean 'x'?`` for the most similar choice, or an empty string."""
+    import difflib
+
+    matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"did you mean '{matches[0]}'?" if matches else ""

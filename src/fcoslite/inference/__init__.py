@@ -1,0 +1,1 @@
+"""Detection on cameras, videos, streams and images."""

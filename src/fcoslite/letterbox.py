@@ -1,0 +1,100 @@
+"""Letterboxing: scale an image to fit a square, pad the rest; and its inverse for boxes.
+
+Numpy and OpenCV only, so that data workers need not import Keras. Records, training, evaluation and
+webcam all go through this one class, so that a model never sees a padding it was not trained on.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+PAD_COLOUR = 114  # the grey of YOLO's letterbox; near the mean of photographs
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """The placement of an image of `height` x `width` pixels in a square of `size` pixels.
+
+    One scale serves both axes; the scaled sides are rounded to whole pixels, so the image content is off
+    by less than half a pixel at the far edge while boxes keep the exact scale.
+
+    Attributes:
+        height: Height of the original image, pixels.
+        width: Width of the original image, pixels.
+        size: Side of the square, pixels.
+    """
+
+    height: int
+    width: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.size) < 1:
+            raise ValueError(f"sides must be positive: {self.height}x{self.width} in {self.size}")
+
+    @property
+    def scale(self) -> float:
+        """Letterboxed pixels per original pixel."""
+        return min(self.size / self.height, self.size / self.width)
+
+    @property
+    def new_height(self) -> int:
+        """Height of the scaled image, pixels; at least 1."""
+        return max(1, round(self.height * self.scale))
+
+    @property
+    def new_width(self) -> int:
+        """Width of the scaled image, pixels; at least 1."""
+        return max(1, round(self.width * self.scale))
+
+    @property
+    def pad_top(self) -> int:
+        """Rows of padding above; the odd row goes below."""
+        return (self.size - self.new_height) // 2
+
+    @property
+    def pad_left(self) -> int:
+        """Columns of padding at the left; the odd column goes right."""
+        return (self.size - self.new_width) // 2
+
+    def apply_image(self, image: np.ndarray) -> np.ndarray:
+        """Letterbox an image.
+
+        Args:
+            image: [height, width, 3], uint8.
+
+        Returns:
+            [size, size, 3], uint8.
+        """
+        if image.shape[:2] != (self.height, self.width):
+            raise ValueError(f"image is {image.shape[:2]}, letterbox is for {(self.height, self.width)}")
+        if (self.new_height, self.new_width) != image.shape[:2]:
+            # INTER_AREA averages what it drops; it does not interpolate when enlarging
+            method = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, (self.new_width, self.new_height), interpolation=method)
+        canvas = np.full((self.size, self.size, 3), PAD_COLOUR, np.uint8)
+        top, left = self.pad_top, self.pad_left
+        canvas[top : top + self.new_height, left : left + self.new_width] = image
+        return canvas
+
+    def apply_boxes(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Map boxes [..., 4] from original to letterboxed pixels, float32."""
+        return (boxes_xyxy * self.scale + self._offset).astype(np.float32)
+
+    def invert_boxes(self, boxes_xyxy: np.ndarray, clip: bool = False) -> np.ndarray:
+        """Map boxes [..., 4] from letterboxed back to original pixels, float32.
+
+        Args:
+            boxes_xyxy: [..., 4], letterboxed pixels.
+            clip: Cut the boxes at the border of the original image.
+        """
+        boxes = (np.asarray(boxes_xyxy, np.float64) - self._offset) / self.scale
+        if clip:
+            limits = np.array([self.width, self.height, self.width, self.height], np.float64)
+            boxes = np.clip(boxes, 0.0, limits)
+        return boxes.astype(np.float32)
+
+    @property
+    def _offset(self) -> np.ndarray:
+        return np.array([self.pad_left, self.pad_top] * 2, np.float64)

@@ -1,0 +1,1 @@
+"""Backbone, neck, head, and the detectors made of them."""
