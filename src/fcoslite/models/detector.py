@@ -1,0 +1,100 @@
+"""A detector: backbone, neck and head in one functional model, and what is known about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+
+from fcoslite.config import ModelSettings
+from fcoslite.models.backbone import build_backbone
+from fcoslite.models.head import build_head
+from fcoslite.models.neck import build_neck
+from fcoslite.models.presets import Architecture, architecture
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network and the facts that its outputs cannot be read without.
+
+    Attributes:
+        network: Keras model: [B, S, S, 3] in [0, 1] -> `class_logits` [B, N, C], `distances` [B, N, 4] in strides,
+            `centerness_logits` [B, N, 1], all float32.
+        settings: As asked for, with `classes` filled in.
+        architecture: As built.
+    """
+
+    network: keras.Model
+    settings: ModelSettings
+    architecture: Architecture
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by channel; the class id in files is channel + 1."""
+        assert self.settings.classes is not None
+        return self.settings.classes
+
+    @property
+    def image_size(self) -> int:
+        """Side of the letterboxed input, pixels."""
+        return self.settings.image_size
+
+
+def build_detector(settings: ModelSettings, precision: str = "float32", seed: int | None = None) -> Detector:
+    """Build a detector with random weights (but for `backbone_weights`).
+
+    Args:
+        settings: `classes` None takes the preset's.
+        precision: A Keras dtype policy; outputs are float32 under all of them.
+        seed: Of the initial weights; None leaves Keras' random state alone.
+
+    Raises:
+        ConfigError: The settings do not fit together.
+        WeightsError: The backbone weights cannot be used.
+    """
+    shape = architecture(settings)
+    settings = settings.model_copy(update={"classes": settings.classes or shape.classes})
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    with _dtype_policy(precision):
+        images = keras.Input((settings.image_size, settings.image_size, 3), name="images", dtype="float32")
+        features = build_backbone(shape.backbone, images, settings.backbone_weights)
+        levels = build_neck(features, shape.strides, shape.neck_channels, shape.neck)
+        outputs = build_head(levels, shape, len(settings.classes or ()))
+        network = keras.Model(images, outputs, name=settings.preset)
+    return Detector(network, settings, shape)
+
+
+@contextmanager
+def _dtype_policy(precision: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def count_parameters(network: keras.Model) -> dict[str, int]:
+    """Parameters in all, and those of backbone and neck together.
+
+    Returns:
+        `parameters` and `backbone_parameters`.
+    """
+    body = sum(layer.count_params() for layer in network.layers if not layer.name.startswith("head_"))
+    return {"parameters": network.count_params(), "backbone_parameters": body}
+
+
+def count_macs(network: keras.Model) -> int:
+    """Multiply-accumulates of the convolutions for one image; a layer counts once for every level it runs on."""
+    total = 0
+    for layer in network.layers:
+        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+            continue
+        for node in layer._inbound_nodes:
+            _, height, width, channels = node.output_tensors[0].shape
+            kernel_height, kernel_width, fan_in, _ = layer.kernel.shape
+            # a depthwise kernel [h, w, in, multiplier] touches one input channel an output
+            each = kernel_height * kernel_width * (1 if isinstance(layer, keras.layers.DepthwiseConv2D) else fan_in)
+            total += height * width * channels * each
+    return total

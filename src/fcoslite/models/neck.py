@@ -1,0 +1,59 @@
+"""The feature pyramid: feature maps of a backbone in, levels of equal channels out (arXiv 1612.03144)."""
+
+import keras
+
+from fcoslite.errors import ConfigError
+from fcoslite.models.layers import activate, conv, norm
+
+
+def build_neck(
+    features: dict[int, keras.KerasTensor], strides: tuple[int, ...], channels: int, style: str
+) -> list[keras.KerasTensor]:
+    """Merge feature maps from the coarsest down.
+
+    Args:
+        features: Feature maps by stride.
+        strides: The levels wanted. Levels coarser than any feature are made by strided convolutions.
+        channels: Channels of every level.
+        style: `normalised` (the mission's: norm and LeakyReLU after every step) or `plain` (the paper's).
+
+    Returns:
+        One [B, S / stride, S / stride, channels] a level, finest first.
+
+    Raises:
+        ConfigError: The backbone has no map as fine as the finest level.
+    """
+    missing = [stride for stride in strides if stride not in features and stride < max(features)]
+    if missing:
+        raise ConfigError(
+            f"model.strides: the backbone has no map of stride {missing[0]}", f"it has {sorted(features)}"
+        )
+    finish = _normalised if style == "normalised" else _plain
+    merged: dict[int, keras.KerasTensor] = {}
+    above = None
+    for stride in sorted(set(strides) & set(features), reverse=True):
+        x = conv(features[stride], channels, 1, f"neck_s{stride}_lateral", bias=style == "plain")
+        x = finish(x, f"neck_s{stride}_lateral")
+        if above is not None:
+            up = keras.layers.UpSampling2D(2, interpolation="nearest", name=f"neck_s{stride}_up")(above)
+            x = finish(keras.layers.Add(name=f"neck_s{stride}_add")([x, up]), f"neck_s{stride}_fuse")
+        above = merged[stride] = x
+    levels: dict[int, keras.KerasTensor] = {}
+    for stride in sorted(strides):
+        if stride in merged:
+            x = conv(merged[stride], channels, 3, f"neck_s{stride}_smooth", bias=style == "plain")
+        else:
+            below = levels[stride // 2]
+            if stride // 2 not in merged:
+                below = keras.layers.ReLU(name=f"neck_s{stride}_relu")(below)
+            x = conv(below, channels, 3, f"neck_s{stride}_extra", stride=2, bias=style == "plain")
+        levels[stride] = finish(x, f"neck_s{stride}_smooth")
+    return [levels[stride] for stride in sorted(strides)]
+
+
+def _normalised(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return activate(norm(x, 32, f"{name}_norm"), "leaky_relu", f"{name}_lrelu")
+
+
+def _plain(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return x

@@ -1,0 +1,140 @@
+"""The detectors we ship, as plain data, and the numbers that define one."""
+
+from dataclasses import dataclass, replace
+
+from fcoslite.config import ModelSettings
+from fcoslite.errors import ConfigError
+
+COCO_CLASSES = tuple(
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
+    "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,"
+    "suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+    "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+    "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,"
+    "toothbrush".split(",")
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that shapes a detector except its classes and image size.
+
+    Attributes:
+        backbone: Name of a function in `models.backbone`.
+        strides: Pixels between neighbouring locations, one a level, each twice the one before.
+        neck: `normalised` (norm and activation after every step) or `plain` (convolutions with bias).
+        neck_channels: Channels of every pyramid level.
+        head_channels: Channels of the head's towers.
+        head_depth: 3x3 convolutions a tower.
+        head_groups: Groups of the towers' GroupNormalization.
+        head_activation: Activation of the towers.
+        prior: Class probability everywhere at the start.
+        distance_bias: Start of the regression bias.
+        distance_scale: Start of the learned factor a level, before exp.
+        centerness_bias: Start of the centerness bias.
+        assignment: `area` or `ranges`, see `fcoslite.assignment`.
+        level_limits: One less than levels. `area`: largest box area of a level, square pixels. `ranges`:
+            largest distance to a side of the box, pixels.
+        centre_radius: Centre sampling radius in strides; used by `ranges`.
+        classes: Class names where no data names them.
+    """
+
+    backbone: str
+    strides: tuple[int, ...]
+    neck: str
+    neck_channels: int
+    head_channels: int
+    head_depth: int
+    head_groups: int
+    head_activation: str
+    prior: float
+    distance_bias: float
+    distance_scale: float
+    centerness_bias: float
+    assignment: str
+    level_limits: tuple[float, ...]
+    centre_radius: float
+    classes: tuple[str, ...]
+
+
+PRESETS = {
+    # the mission's detector: design, section 3, Models
+    "lite": Architecture(
+        backbone="bottleneck",
+        strides=(4, 8, 16, 32),
+        neck="normalised",
+        neck_channels=128,
+        head_channels=64,
+        head_depth=4,
+        head_groups=16,
+        head_activation="swish",
+        prior=0.05,
+        distance_bias=-4.605170185988092,  # -log 100
+        distance_scale=0.1,
+        centerness_bias=-2.0,
+        assignment="area",
+        level_limits=(4096.0, 16384.0, 65536.0),
+        centre_radius=1.5,
+        classes=("person",),
+    ),
+    # FCOS, arXiv 1904.01355: ResNet-50, P3-P7, ranges of section 3.2, prior of section 4
+    "r50": Architecture(
+        backbone="resnet50",
+        strides=(8, 16, 32, 64, 128),
+        neck="plain",
+        neck_channels=256,
+        head_channels=256,
+        head_depth=4,
+        head_groups=32,
+        head_activation="relu",
+        prior=0.01,
+        distance_bias=0.0,
+        distance_scale=1.0,
+        centerness_bias=0.0,
+        assignment="ranges",
+        level_limits=(64.0, 128.0, 256.0, 512.0),
+        centre_radius=1.5,
+        classes=COCO_CLASSES,
+    ),
+}
+
+
+def architecture(settings: ModelSettings) -> Architecture:
+    """The preset with the settings laid over it.
+
+    Raises:
+        ConfigError: The strides, the limits or the image size do not fit together.
+    """
+    preset = PRESETS[settings.preset]
+    names = ("backbone", "neck_channels", "head_channels", "head_depth", "strides", "assignment")
+    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    if {"strides", "assignment"} & chosen.keys():
+        strides = chosen.get("strides", preset.strides)
+        rule = chosen.get("assignment", preset.assignment)
+        # both rules hand a level the boxes from 8 to 16 strides wide (P2: 64 pixels square, P3: up to 64 or 128)
+        sides = [stride * (16 if rule == "area" else 8) for stride in strides[:-1]]
+        chosen["level_limits"] = tuple(float(side**2 if rule == "area" else side) for side in sides)
+    result = replace(preset, **chosen)
+    _check(result, settings.image_size)
+    return result
+
+
+def _check(architecture: Architecture, image_size: int) -> None:
+    strides = architecture.strides
+    doubling = all(b == 2 * a for a, b in zip(strides, strides[1:], strict=False))
+    if not strides or strides[0] not in (4, 8) or not doubling:
+        raise ConfigError(
+            f"model.strides {list(strides)} do not make a pyramid", "start at 4 or 8, each twice the one before"
+        )
+    if image_size % strides[-1]:
+        lower = image_size // strides[-1] * strides[-1]
+        near = " or ".join(str(size) for size in (lower, lower + strides[-1]) if size)
+        raise ConfigError(
+            f"model.image_size {image_size} is no multiple of the largest stride {strides[-1]}", f"take {near}"
+        )
+    if architecture.neck == "normalised" and architecture.neck_channels % 32:
+        raise ConfigError("model.neck_channels must be a multiple of 32", "its norms have 32 groups")
+    if architecture.head_channels % architecture.head_groups:
+        groups = architecture.head_groups
+        raise ConfigError(f"model.head_channels must be a multiple of {groups}", f"its norms have {groups} groups")
