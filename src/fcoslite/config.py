@@ -63,7 +63,7 @@ class DataSettings(_Node):
     chunk_records: int = Field(
         10_000, ge=1, description="records a chunk; a set that fits in one chunk is cut into four"
     )
-    shuffle_buffer: int = Field(1000, ge=1, description="encoded records held in memory for shuffling")
+    shuffle_buffer: int = Field(512, ge=1, description="encoded records shuffled at a time, in memory")
 
 
 class ComputeSettings(_Node):

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.progress import Task as RichTask
@@ -30,6 +29,14 @@ class _RateColumn(TextColumn):
         return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
 
 
+class _MessageHandler(logging.Handler):
+    """Messages above a running progress bar, in one line however narrow the terminal or the pipe."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
+        _stderr.print(Text(record.getMessage(), style=style), soft_wrap=True)
+
+
 class Terminal:
     """What one command shows.
 
@@ -47,7 +54,7 @@ class Terminal:
         logger.propagate = False
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
-        handler = RichHandler(console=_stderr, show_path=False, show_time=False, show_level=False)
+        handler = _MessageHandler()
         handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
         logger.addHandler(handler)
 
@@ -74,6 +81,10 @@ class Terminal:
                 bar.update(task, advance=amount, **({"note": note} if note else {}))
 
             yield advance
+
+    def note(self, text: str) -> None:
+        """Say something in passing, to stderr."""
+        logging.getLogger("fcoslite").info(text)
 
     def result(self, document: Mapping[str, Any], render: Callable[[], None] | None = None) -> None:
         """Print the result: `document` with --json, else by calling `render`, else as two columns."""

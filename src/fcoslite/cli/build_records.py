@@ -1,5 +1,123 @@
-"""placeholder."""
+"""`fcoslite build-records`: letterboxed TFRecord shards from an extracted data set."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
 
 
-def command() -> None:
-    """Placeholder."""
+class Encoding(StrEnum):
+    """How images are compressed in records."""
+
+    png = "png"
+    jpeg = "jpeg"
+
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="DIR",
+        help="Folder with annotations.json and images/, as `fcoslite extract` writes it.",
+        show_default="workspace.data: data/person",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.records: records"
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        help="Take at most N images, the first of the seeded order.",
+        show_default="all",
+    ),
+]
+SizeOption = Annotated[
+    int,
+    typer.Option(
+        "--size", metavar="PIXELS", help="Side of the square, letterboxed images; a multiple of 32."
+    ),
+]
+EncodingOption = Annotated[
+    Encoding,
+    typer.Option("--encoding", help="png loses nothing; jpeg (quality 95) takes a quarter of the space."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Threads that read and encode images; the records do not depend on it.",
+        show_default="one a CPU",
+    ),
+]
+OrderSeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the records' order.")
+]
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace former records in --out.")]
+
+
+def command(
+    data: DataOption = None,
+    out: OutOption = None,
+    limit: LimitOption = None,
+    size: SizeOption = 512,
+    encoding: EncodingOption = Encoding.png,
+    workers: WorkersOption = None,
+    overwrite: OverwriteFlag = False,
+    seed: OrderSeedOption = 0,
+    dry_run: DryRunFlag = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Letterbox the images of a data set into TFRecord shards, shuffled once, with a manifest.json.
+
+    The same input and seed give the same bytes. Nothing appears in the output folder before it is complete.
+    """
+    from dataclasses import asdict
+
+    from fcoslite.config import WorkspaceSettings
+    from fcoslite.console import Terminal
+    from fcoslite.data.records import build_records
+
+    terminal = Terminal(json, quiet, verbose)
+    workspace = WorkspaceSettings()
+    result = build_records(
+        data or Path(workspace.data),
+        out or Path(workspace.records),
+        limit=limit,
+        image_size=size,
+        encoding=encoding.value,
+        workers=workers,
+        seed=seed,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        progress=terminal.progress,
+    )
+    document = {**asdict(result), "image_size": size, "encoding": encoding.value, "dry_run": dry_run}
+    rows = [
+        ["classes", ", ".join(result.class_names)],
+        ["records", f"{result.images:,} of {size}x{size} pixels, {encoding.value}"],
+        ["boxes", f"{result.boxes:,}"],
+        ["skipped images", f"{result.skipped_images:,}"],
+        ["shards", f"{result.shards:,}"],
+        [
+            "estimated size" if dry_run else "size",
+            f"{result.size_bytes / 1e6:,.1f} MB; {result.free_bytes / 1e9:,.1f} GB were free",
+        ],
+        ["would write" if dry_run else "written to", str(result.out)],
+    ]
+    terminal.result(document, lambda: terminal.table(["", ""], rows, header=False))

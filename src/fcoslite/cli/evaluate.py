@@ -1,5 +1,83 @@
-"""placeholder."""
+"""`fcoslite eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, RecordsOption, SetOption, VerboseFlag
 
 
-def command() -> None:
-    """Placeholder."""
+def command(
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar="FILE|RUN",
+            help="A .npz file, or a run by path or name.",
+            show_default="the newest run in ./runs",
+        ),
+    ] = None,
+    records: RecordsOption = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotations", metavar="FILE", help="COCO instances JSON, instead of records.", show_default="none"
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Folder of its images.", show_default="none"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for detections.json, ground_truth.json, metrics.json and the charts.",
+            show_default="eval/ beside the run's checkpoints",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
+    overrides: SetOption = None,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Score a detector by COCO's rules, on boxes in original pixels.
+
+    With records, on their validation part (all of them where there is none); with --annotations and --images, on all
+    those images.
+    """
+    from fcoslite.config import load_settings
+    from fcoslite.console import Terminal
+    from fcoslite.errors import ConfigError, DataError
+
+    terminal = Terminal(as_json, quiet, verbose)
+    settings = load_settings(None, overrides or [])
+    if (annotations is None) != (images is None):
+        raise ConfigError("--annotations and --images go together", "give both, or neither for records")
+    if annotations is not None and records is not None:
+        raise ConfigError("--records and --annotations exclude each other", "give one of them")
+    for path in (annotations, images):
+        if path is not None and not path.exists():
+            raise DataError(f"{path} does not exist", "check the path")
+
+    from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
+
+    plan = plan_evaluation(settings, weights, records, annotations, images, out)
+    if dry_run:
+        terminal.result(plan.describe())
+        return
+    document = evaluate_to_folder(plan, batch_size, terminal.progress)
+    if as_json:
+        terminal.result(document)
+        return
+    metrics = document["metrics"]
+    rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
+    terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
+    terminal.note(f"{document['images']} images, {document['boxes']} boxes; files in {document['out']}")

@@ -1,5 +1,132 @@
-"""placeholder."""
+"""`fcoslite extract`: a smaller COCO data set of the chosen classes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
 
 
-def command() -> None:
-    """Placeholder."""
+class Link(StrEnum):
+    """How image files come to the output folder."""
+
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
+
+
+AnnotationsOption = Annotated[
+    Path,
+    typer.Option(
+        "--annotations", "-a", metavar="FILE", help="COCO instances file, such as instances_train2017.json."
+    ),
+]
+ImagesOption = Annotated[
+    Path, typer.Option("--images", "-i", metavar="DIR", help="Folder of its images, such as train2017.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.data: data/person"
+    ),
+]
+ClassesOption = Annotated[
+    list[str],
+    typer.Option(
+        "--classes",
+        metavar="NAME",
+        help="Class to keep; for several, commas or the flag again. Ids are 1, 2, ... in this order.",
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        help="Take a seeded sample of N images with a box; the same N every time.",
+        show_default="all",
+    ),
+]
+NegativesOption = Annotated[
+    float,
+    typer.Option(
+        "--negatives",
+        metavar="FRACTION",
+        min=0,
+        help="Add images without any of the classes: 0.1 is one to ten images with a box.",
+    ),
+]
+LinkOption = Annotated[
+    Link, typer.Option("--link", help="Copy the image files, or link to them, which takes no space.")
+]
+YoloFlag = Annotated[
+    bool,
+    typer.Option(
+        "--yolo-labels",
+        help="Also write labels/NAME.txt: class (from 0), x_center, y_center, width, height, as fractions "
+        "of the image.",
+    ),
+]
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace a former extract in --out.")]
+SampleSeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the samples.")
+]
+
+
+def command(
+    annotations: AnnotationsOption,
+    images: ImagesOption,
+    out: OutOption = None,
+    classes: ClassesOption = ["person"],  # noqa: B006, typer copies it
+    limit: LimitOption = None,
+    negatives: NegativesOption = 0.0,
+    link: LinkOption = Link.copy,
+    yolo_labels: YoloFlag = False,
+    overwrite: OverwriteFlag = False,
+    seed: SampleSeedOption = 0,
+    dry_run: DryRunFlag = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Cut a COCO data set down to some classes (default: person): images, annotations.json, manifest.json.
+
+    Licences and attributions of the images are kept. Nothing appears in the output folder before it is
+    complete.
+    """
+    from dataclasses import asdict
+
+    from fcoslite.config import WorkspaceSettings
+    from fcoslite.console import Terminal
+    from fcoslite.data.extract import extract
+
+    terminal = Terminal(json, quiet, verbose)
+    result = extract(
+        annotations,
+        images,
+        out or Path(WorkspaceSettings().data),
+        classes=[name.strip() for item in classes for name in item.split(",") if name.strip()],
+        limit=limit,
+        negatives=negatives,
+        link=link.value,
+        yolo_labels=yolo_labels,
+        seed=seed,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        progress=terminal.progress,
+    )
+    document = {**asdict(result), "link": link.value, "dry_run": dry_run}
+    rows = [
+        ["classes", ", ".join(result.class_names)],
+        ["images", f"{result.images:,}, {result.negatives:,} of them without a box"],
+        ["boxes", f"{result.boxes:,}, {result.crowd_boxes:,} of them crowds"],
+        ["image files", f"{result.size_bytes / 1e6:,.1f} MB ({link.value})"],
+        ["missing images", f"{result.missing_images:,}"],
+        ["boxes left out", f"{result.dropped_boxes:,}"],
+        ["would write" if dry_run else "written to", str(result.out)],
+    ]
+    terminal.result(document, lambda: terminal.table(["", ""], rows, header=False))

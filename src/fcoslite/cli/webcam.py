@@ -1,5 +1,124 @@
-"""placeholder."""
+"""`fcoslite webcam`: detection on a camera, a video, a stream or images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
 
 
-def command() -> None:
-    """Placeholder."""
+def command(
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="N|FILE|URL|DIR|IMAGE",
+            help="A camera's number, a video, an rtsp, http or https stream, an image or a folder of images.",
+        ),
+    ] = "0",
+    iou: Annotated[
+        float,
+        typer.Option(
+            "--iou", min=0, max=1, help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1)."
+        ),
+    ] = 0.3,
+    score: Annotated[
+        float,
+        typer.Option(
+            "--score",
+            min=0,
+            max=1,
+            help="Boxes below are dropped (class x centerness, 0 to 1). The number drawn is its cube root.",
+        ),
+    ] = 0.2,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights", metavar="W", help="Weights file or run folder.", show_default="newest run in ./runs"
+        ),
+    ] = None,
+    no_window: Annotated[
+        bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            help="Save what is drawn: .mp4 or .avi (which plays even if the machine dies while recording), "
+            ".jpg or .png for an image, a folder for a folder.",
+            show_default="nothing; without a display, webcam.mp4",
+        ),
+    ] = None,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(
+            "--jsonl",
+            metavar="FILE",
+            help="Write one JSON line a frame: boxes as x, y, width, height in pixels of the frame.",
+            show_default="nothing",
+        ),
+    ] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option("--max-frames", metavar="N", min=1, help="Stop after N frames.", show_default="all"),
+    ] = None,
+    fullscreen: Annotated[
+        bool, typer.Option("--fullscreen", help="Let the window cover the screen.")
+    ] = False,
+    as_json: JsonFlag = False,
+    dry_run: DryRunFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Detect on a camera, a video, a stream or images, live."""
+    from fcoslite.config import WebcamSettings, WorkspaceSettings
+    from fcoslite.console import Terminal
+    from fcoslite.inference.live import plan_output, run_live
+    from fcoslite.inference.sources import open_source
+
+    terminal = Terminal(as_json, quiet, verbose)
+    runs = Path(WorkspaceSettings().runs)
+    with open_source(source) as frames:
+        output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
+        if dry_run:
+            plan = {
+                "source": frames.describe(),
+                "max_frames": max_frames,
+                "weights": weights or f"newest run in {runs}/",
+                "iou": iou,
+                "score": score,
+                "window": output.window,
+                "save": output.save,
+                "jsonl": output.jsonl,
+            }
+            terminal.result(plan)
+            return
+        from fcoslite.inference.predictor import Predictor
+
+        predictor = Predictor.load(weights, WebcamSettings(iou=iou, score=score), runs)
+        predictor.warm_up()
+        _close_files_when_killed()
+        result = run_live(
+            frames,
+            predictor,
+            window=output.window,
+            fullscreen=fullscreen,
+            save=output.save,
+            jsonl=output.jsonl,
+            max_frames=max_frames,
+            progress=terminal.progress,
+        )
+    terminal.result(result.document())
+
+
+def _close_files_when_killed() -> None:
+    """Let `kill` and a closed terminal end as Ctrl-C does: an .mp4 has no index until it is closed."""
+    import signal
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` sets another
+            signal.signal(number, signal.default_int_handler)

@@ -1,0 +1,67 @@
+"""Box geometry on any backend. Boxes are xyxy in pixels unless a name says otherwise."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+Tensor = Any  # a Keras tensor, or whatever the backend or Numpy calls one
+
+EPSILON = 1e-6  # the mission's, in every denominator
+
+
+def grid_points(image_size: int, strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the locations of all levels look, finest level first, row by row.
+
+    Args:
+        image_size: Side of the letterboxed image, pixels; a multiple of every stride.
+        strides: Pixels between neighbours, one a level.
+
+    Returns:
+        Points [N, 2] float32 (x, y) in pixels, column · stride + stride / 2; and the stride of each, [N] float32.
+    """
+    points, each = [], []
+    for stride in strides:
+        line = np.arange(image_size // stride, dtype=np.float32) * stride + stride / 2
+        x, y = np.meshgrid(line, line)
+        points.append(np.stack([x.ravel(), y.ravel()], axis=-1))
+        each.append(np.full(x.size, stride, np.float32))
+    return np.concatenate(points), np.concatenate(each)
+
+
+def ltrb_to_xyxy(points_xy: Tensor, distances_ltrb: Tensor) -> Tensor:
+    """Boxes [..., 4] from points [..., 2] and distances [..., 4] to the left, top, right and bottom side."""
+    return ops.concatenate([points_xy - distances_ltrb[..., :2], points_xy + distances_ltrb[..., 2:]], axis=-1)
+
+
+def xyxy_to_ltrb(points_xy: Tensor, boxes_xyxy: Tensor) -> Tensor:
+    """Distances [..., 4] from points [..., 2] to the sides of boxes [..., 4]; negative outside the box."""
+    return ops.concatenate([points_xy - boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - points_xy], axis=-1)
+
+
+def area(boxes_xyxy: Tensor) -> Tensor:
+    """Areas [...] of boxes [..., 4]; an inverted box has area 0."""
+    sides = ops.maximum(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0.0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """Intersection over union [...] of boxes [..., 4] that broadcast against each other."""
+    return _iou_and_union(a_xyxy, b_xyxy)[0]
+
+
+def giou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """Generalized IoU [...], in [-1, 1] (arXiv 1902.09630): IoU less the empty share of the enclosing box."""
+    overlap, union = _iou_and_union(a_xyxy, b_xyxy)
+    low = ops.minimum(a_xyxy[..., :2], b_xyxy[..., :2])
+    high = ops.maximum(a_xyxy[..., 2:], b_xyxy[..., 2:])
+    enclosing = area(ops.concatenate([low, high], axis=-1))
+    return overlap - (enclosing - union) / (enclosing + EPSILON)
+
+
+def _iou_and_union(a_xyxy: Tensor, b_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    low = ops.maximum(a_xyxy[..., :2], b_xyxy[..., :2])
+    high = ops.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:])
+    intersection = area(ops.concatenate([low, high], axis=-1))
+    union = area(a_xyxy) + area(b_xyxy) - intersection
+    return intersection / (union + EPSILON), union

@@ -1,0 +1,297 @@
+"""Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+
+from fcoslite import __version__
+from fcoslite.data.coco import check_images_folder, seeded_order, xywh_to_xyxy
+from fcoslite.data.coco_file import CocoFile, open_coco
+from fcoslite.data.staging import MANIFEST, check_free_space, check_output, staged_folder, write_json
+from fcoslite.errors import ConfigError, DataError
+from fcoslite.progress import Progress, no_progress
+
+_logger = logging.getLogger("fcoslite.data")
+
+KIND = "fcoslite-extract"
+Link = Literal["copy", "hardlink", "symlink"]
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What an extract holds, or would hold.
+
+    Attributes:
+        out: The folder.
+        class_names: Names by class id - 1.
+        images: Images in all.
+        boxes: Boxes in all, crowds included.
+        crowd_boxes: Boxes that cover a group.
+        negatives: Images without any of the classes.
+        missing_images: Images that could have been taken, had their file been there.
+        dropped_boxes: Annotations of the classes in the source whose box or image cannot be used.
+        clipped_boxes: Boxes of the classes in the source that were cut at the border of their image.
+        size_bytes: Size of the image files.
+    """
+
+    out: Path
+    class_names: tuple[str, ...]
+    images: int
+    boxes: int
+    crowd_boxes: int
+    negatives: int
+    missing_images: int
+    dropped_boxes: int
+    clipped_boxes: int
+    size_bytes: int
+
+
+def extract(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    classes: Sequence[str] = ("person",),
+    limit: int | None = None,
+    negatives: float = 0.0,
+    link: Link = "copy",
+    yolo_labels: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> ExtractResult:
+    """Write a smaller, valid COCO data set of the images that show the chosen classes.
+
+    Args:
+        annotations: COCO instances file.
+        images: The folder its file names are relative to.
+        out: Folder to write; nothing appears there before it is complete.
+        classes: Class names; they get the category ids 1, 2, ... in this order.
+        limit: Take a seeded sample of so many images with a box; None: all.
+        negatives: Images without any of the classes to add, as a fraction of those with one.
+        link: How image files come to `out`; a link that cannot be made becomes a copy, with a warning.
+        yolo_labels: Also write labels/NAME.txt, `class x_center y_center width height`: class from 0,
+            the rest as fractions of the image; crowds are left out.
+        seed: Of the samples.
+        overwrite: Replace a former extract at `out`.
+        dry_run: Check and count, write nothing.
+        progress: Told about every image placed.
+
+    Raises:
+        DataError: A file or folder is missing or unusable, or no image is left.
+        ConfigError: An argument is not allowed, or there is no such class.
+    """
+    _check_arguments(limit, negatives, link)
+    check_images_folder(images)
+    check_output(out, KIND, overwrite, (annotations, images))
+    source = open_coco(annotations, classes)
+    sizes, missing = _sizes_on_disk(source, images, with_negatives=negatives > 0)
+    chosen, negative_count = select_images(source, sizes, limit, negatives, seed)
+    rows = _rows(source, chosen)
+    result = ExtractResult(
+        out=out,
+        class_names=source.class_names,
+        images=len(chosen),
+        boxes=len(rows),
+        crowd_boxes=int(np.count_nonzero(source.iscrowd[rows])),
+        negatives=negative_count,
+        missing_images=missing,
+        dropped_boxes=source.dropped_boxes,
+        clipped_boxes=source.clipped_boxes,
+        size_bytes=sum(sizes[index] for index in chosen),
+    )
+    if yolo_labels:
+        _refuse_shared_labels(source, chosen)
+    if link == "copy":
+        check_free_space(out, result.size_bytes, "use --link hardlink, --limit, or another disk with --out")
+    if dry_run:
+        return result
+    with staged_folder(out) as folder:
+        _place_images(source, chosen, images, folder / "images", link, progress)
+        if yolo_labels:
+            _write_yolo_labels(source, chosen, folder / "labels")
+        (folder / "annotations.json").write_bytes(encode_annotations(source, chosen))
+        with annotations.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(
+            folder / MANIFEST,
+            {
+                "kind": KIND,
+                "version": __version__,
+                "source": {"annotations": annotations.name, "sha256": digest},
+                "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
+                "images": result.images,
+                "boxes": result.boxes,
+                "crowd_boxes": result.crowd_boxes,
+                "negatives": result.negatives,
+                "missing_images": result.missing_images,
+                "dropped_boxes": result.dropped_boxes,
+                "clipped_boxes": result.clipped_boxes,
+                "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
+                "seed": seed,
+            },
+        )
+    return result
+
+
+def select_images(
+    source: CocoFile, available: Iterable[int], limit: int | None, negatives: float, seed: int
+) -> tuple[list[int], int]:
+    """Choose images with a box of the classes, and a sample of those without any.
+
+    Args:
+        source: The data set.
+        available: Indexes of the images that may be taken.
+        limit: So many images with a box at most.
+        negatives: Images without, as a fraction of those taken with a box.
+        seed: Of both samples.
+
+    Returns:
+        Indexes into `source.images`, ascending, and how many of them are negatives.
+    """
+    with_box = np.diff(source.starts) > 0
+    index_of = {source.images[index].id: index for index in available}
+    positive = [image_id for image_id, index in index_of.items() if with_box[index]]
+    positive = seeded_order(positive, seed, "extract-positive")[:limit]
+    # an image whose only person has an unusable box is no negative
+    negative = [image_id for image_id, index in index_of.items() if not source.mentions_class[index]]
+    wanted = round(negatives * len(positive))
+    negative = seeded_order(negative, seed, "extract-negative")[:wanted]
+    if len(negative) < wanted:
+        _logger.warning("%d negatives were asked for, %d were found", wanted, len(negative))
+    return sorted(index_of[image_id] for image_id in positive + negative), len(negative)
+
+
+def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
+    """COCO instances JSON of the chosen images; category id 1 is the first class."""
+    image_ids = np.repeat(
+        [source.images[index].id for index in chosen], [len(_rows(source, [index])) for index in chosen]
+    )
+    rows = _rows(source, chosen)
+    columns = zip(
+        source.annotation_ids[rows].tolist(),
+        image_ids.tolist(),
+        source.class_ids[rows].tolist(),
+        source.boxes_xywh[rows].tolist(),
+        source.areas[rows].tolist(),
+        source.iscrowd[rows].tolist(),
+        strict=True,
+    )
+    document = {
+        "info": source.info,
+        "licenses": source.licenses,
+        "categories": [
+            {"supercategory": category.supercategory or "", "id": index, "name": category.name}
+            for index, category in enumerate(source.categories, start=1)
+        ],
+        "images": [source.raw_images[index] for index in chosen],
+        "annotations": [
+            {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": class_id,
+                "bbox": box_xywh,
+                "area": area,
+                "iscrowd": int(iscrowd),
+            }
+            for annotation_id, image_id, class_id, box_xywh, area, iscrowd in columns
+        ],
+    }
+    return msgspec.json.encode(document)
+
+
+def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}", "it must be at least 1")
+    if not 0 <= negatives < float("inf"):
+        raise ConfigError(f"negatives is {negatives}", "it is a fraction, 0 or more")
+    if link not in get_args(Link):
+        raise ConfigError(f"link is '{link}'", "it is one of " + ", ".join(get_args(Link)))
+
+
+def _sizes_on_disk(source: CocoFile, folder: Path, with_negatives: bool) -> tuple[dict[int, int], int]:
+    """Size in bytes of every image that may be taken, by its index, and how many are missing."""
+    with_box = np.diff(source.starts) > 0
+    if not with_box.any():
+        names = ", ".join(source.class_names)
+        raise DataError(f"{source.path} has no box of {names}", "choose other classes with --classes")
+    candidates = with_box | ~source.mentions_class if with_negatives else with_box
+    sizes = {}
+    for index in np.flatnonzero(candidates).tolist():
+        path = folder / source.images[index].file_name
+        if path.is_file():
+            sizes[index] = path.stat().st_size
+    missing = int(np.count_nonzero(candidates)) - len(sizes)
+    if not any(with_box[index] for index in sizes):
+        first = source.images[int(np.argmax(with_box))].file_name
+        raise DataError(
+            f"none of the {np.count_nonzero(with_box)} images with a box is in {folder}",
+            f"--images must be the folder that holds {first}",
+        )
+    if missing:
+        _logger.warning(
+            "%d of %d images are not in %s and are left out", missing, missing + len(sizes), folder
+        )
+    return sizes, missing
+
+
+def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
+    return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
+
+
+def _place_images(
+    source: CocoFile, chosen: Sequence[int], images: Path, out: Path, link: Link, progress: Progress
+) -> None:
+    link_failed = False
+    with progress("Placing images", len(chosen), "images") as advance:
+        for index in chosen:
+            name = source.images[index].file_name
+            target = out / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if link == "copy" or link_failed:
+                shutil.copyfile(images / name, target)
+            else:
+                original = os.path.realpath(images / name)
+                try:
+                    os.link(original, target) if link == "hardlink" else target.symlink_to(original)
+                except OSError as error:
+                    link_failed = True
+                    _logger.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
+                    shutil.copyfile(images / name, target)
+            advance()
+
+
+def _label_name(file_name: str) -> Path:
+    return Path(file_name).with_suffix(".txt")
+
+
+def _refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
+    seen: dict[Path, str] = {}
+    for index in chosen:
+        name = source.images[index].file_name
+        other = seen.setdefault(_label_name(name), name)
+        if other != name:
+            raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
+
+
+def _write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
+    for index in chosen:
+        image, rows = source.images[index], source.rows(index)
+        corners = xywh_to_xyxy(source.boxes_xywh[rows]) / np.array([image.width, image.height] * 2)
+        lines = []
+        for box, class_id, iscrowd in zip(corners, source.class_ids[rows], source.iscrowd[rows], strict=True):
+            if not iscrowd:
+                x_min, y_min, x_max, y_max = box
+                numbers = ((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+                lines.append(" ".join([str(class_id - 1), *(f"{number:.6f}" for number in numbers)]) + "\n")
+        path = folder / _label_name(image.file_name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), "utf-8")

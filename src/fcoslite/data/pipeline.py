@@ -1,0 +1,284 @@
+"""Sources of batches: TFRecords through tf.data, or a COCO folder through OpenCV. Both yield the same batches.
+
+A batch is a dict of
+    images  [B, S, S, 3] uint8, letterboxed RGB
+    boxes   [B, M, 5] float32: class id, x_min, y_min, x_max, y_max in letterboxed pixels; zeros as padding
+    crowd   [B, M] bool
+    mask    [B, M] bool, True where there is a box
+M is the most boxes any image of the set has: no box is ever dropped.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fcoslite.config import ComputeSettings, DataSettings
+from fcoslite.data.coco import CocoDataset, LabelledImage, read_image
+from fcoslite.data.records import RecordsManifest, parse_record, read_manifest
+from fcoslite.letterbox import Letterbox
+
+Batch = dict[str, Any]
+
+_MIXED_SHARDS = 4  # read at the same time
+
+
+class Source(Protocol):
+    """Images with boxes, in batches."""
+
+    class_names: tuple[str, ...]
+    image_size: int
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+        """Endless full batches, shuffled anew each pass.
+
+        What comes depends only on the arguments: batch k of a run is batch 0 of the run resumed at step k.
+        """
+        ...
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """All images once, in order, with their ground truth in original pixels; the last batch may be short."""
+        ...
+
+
+def steps_per_pass(images: int, batch_size: int) -> int:
+    """Full batches in one pass over the data; at least 1: a smaller set is repeated to fill a batch."""
+    return max(1, images // batch_size)
+
+
+@dataclass(frozen=True)
+class RecordSource:
+    """A range of the records in a folder, read by tf.data.
+
+    Attributes:
+        folder: Holds the shards.
+        manifest: Of that folder.
+        records: Positions, in the manifest's order.
+        shuffle_buffer: Encoded records held for shuffling.
+        workers: Decoding threads.
+        prefetch: Batches prepared ahead.
+    """
+
+    folder: Path
+    manifest: RecordsManifest
+    records: range
+    shuffle_buffer: int
+    workers: int
+    prefetch: int
+
+    @classmethod
+    def open(
+        cls, folder: Path, records: range | None, data: DataSettings, compute: ComputeSettings
+    ) -> "RecordSource":
+        """Read the manifest; `records` None takes all.
+
+        Raises:
+            DataError: The folder holds no complete set of records.
+        """
+        manifest = read_manifest(folder)
+        chosen = range(manifest.count) if records is None else records
+        return cls(folder, manifest, chosen, data.shuffle_buffer, compute.workers, compute.prefetch)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class id - 1."""
+        return self.manifest.class_names
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return self.manifest.image_size
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+        """See `Source`."""
+        import tensorflow as tf
+
+        steps = steps_per_pass(len(self), batch_size)
+        first_pass, skipped_steps = divmod(first_step, steps)
+        pieces = self._pieces()
+
+        def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(pieces[0])), seed=[seed, number])
+            shuffled = tuple(tf.gather(column, order) for column in pieces)
+            # shards are mixed, then shuffled in windows by stateless operations: Dataset.shuffle takes no seed that
+            # depends on the pass, and without one no pass could be repeated on its own
+            serialized = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
+                _read_piece, cycle_length=_MIXED_SHARDS, block_length=1
+            )
+            windows = serialized.batch(min(self.shuffle_buffer, len(self))).enumerate()
+            serialized = windows.map(
+                lambda index, window: tf.random.experimental.stateless_shuffle(window, [seed * 65_537 + number, index])
+            ).unbatch()
+            if len(self) < batch_size:
+                serialized = serialized.repeat()
+            # skipping before decoding makes resuming in the middle of a pass cheap
+            skipped = tf.where(number == first_pass, skipped_steps * batch_size, 0)
+            return serialized.take(steps * batch_size).skip(tf.cast(skipped, tf.int64))
+
+        endless = tf.data.Dataset.counter(first_pass).flat_map(one_pass)
+        return self._decoded(endless).batch(batch_size, drop_remainder=True).prefetch(self.prefetch)
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """See `Source`."""
+        import tensorflow as tf
+
+        serialized = tf.data.Dataset.from_tensor_slices(self._pieces()).flat_map(_read_piece)
+        examples = tf.data.Dataset.zip(self._decoded(serialized), serialized.map(parse_record))
+        for group in _grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
+            batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
+            yield batch, [self._label(parsed) for _, parsed in group]
+
+    def _pieces(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """File, records to skip and records to take, for every shard that holds some of ours."""
+        files, skips, takes = [], [], []
+        start = 0
+        for shard in self.manifest.shards:
+            low, high = max(self.records.start, start), min(self.records.stop, start + shard.count)
+            if low < high:
+                files.append(str(self.folder / shard.name))
+                skips.append(low - start)
+                takes.append(high - low)
+            start += shard.count
+        return files, np.array(skips, np.int64), np.array(takes, np.int64)
+
+    def _decoded(self, serialized: Any) -> Any:
+        import tensorflow as tf
+
+        size, most = self.image_size, max(1, self.manifest.max_boxes)
+
+        def decode(record: tf.Tensor) -> Batch:
+            parsed = parse_record(record)
+            image = tf.io.decode_image(parsed["image_bytes"], channels=3, expand_animations=False)
+            count = tf.shape(parsed["boxes"])[0]
+            padding = most - count
+            return {
+                "images": tf.ensure_shape(image, (size, size, 3)),
+                "boxes": tf.ensure_shape(tf.pad(parsed["boxes"], [[0, padding], [0, 0]]), (most, 5)),
+                "crowd": tf.ensure_shape(tf.pad(parsed["crowd"], [[0, padding]]), (most,)),
+                "mask": tf.range(most) < count,
+            }
+
+        return serialized.map(decode, num_parallel_calls=self.workers, deterministic=True)
+
+    def _label(self, parsed: dict[str, Any]) -> LabelledImage:
+        height, width = int(parsed["height"]), int(parsed["width"])
+        boxes = parsed["boxes"].numpy()
+        return LabelledImage(
+            image_id=int(parsed["image_id"]),
+            file_name=parsed["file_name"].numpy().decode(),
+            height=height,
+            width=width,
+            boxes_xyxy=Letterbox(height, width, self.image_size).invert_boxes(boxes[:, 1:]),
+            class_ids=boxes[:, 0].astype(np.int32),
+            iscrowd=parsed["crowd"].numpy(),
+            areas=parsed["areas"].numpy(),
+        )
+
+
+def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _read_piece(file: Any, skip: Any, take: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.data.TFRecordDataset(file).skip(skip).take(take)
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A COCO data set read image by image, without records and without TensorFlow.
+
+    Attributes:
+        dataset: Images and boxes.
+        images: The images used, in order.
+        image_size: Side to letterbox to, pixels.
+        workers: Decoding threads.
+        prefetch: Batches prepared ahead.
+    """
+
+    dataset: CocoDataset
+    images: tuple[LabelledImage, ...]
+    image_size: int
+    workers: int
+    prefetch: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class id - 1."""
+        return self.dataset.class_names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+        """See `Source`."""
+        steps = steps_per_pass(len(self), batch_size)
+
+        def endless() -> Iterator[list[LabelledImage]]:
+            number, step = divmod(first_step, steps)
+            while True:
+                order = np.random.default_rng([seed, number]).permutation(len(self))
+                # a set smaller than a batch is repeated
+                order = np.resize(order, max(len(order), batch_size))
+                for start in range(step * batch_size, steps * batch_size, batch_size):
+                    yield [self.images[index] for index in order[start : start + batch_size]]
+                number, step = number + 1, 0
+
+        return (batch for batch, _ in self._load(endless()))
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """See `Source`."""
+        starts = range(0, len(self), batch_size)
+        return self._load(list(self.images[start : start + batch_size]) for start in starts)
+
+    def _load(self, groups: Iterable[list[LabelledImage]]) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """Decode groups of images in threads (OpenCV releases the GIL), `prefetch` groups ahead, in order."""
+        groups = iter(groups)
+        waiting: deque[tuple[list[LabelledImage], list[Future[np.ndarray]]]] = deque()
+        with ThreadPoolExecutor(self.workers) as pool:
+            for group in groups:
+                waiting.append((group, [pool.submit(self._read, image) for image in group]))
+                if len(waiting) > self.prefetch:
+                    yield self._collect(*waiting.popleft())
+            while waiting:
+                yield self._collect(*waiting.popleft())
+
+    def _read(self, image: LabelledImage) -> np.ndarray:
+        pixels = read_image(self.dataset.folder / image.file_name)
+        return Letterbox(*pixels.shape[:2], self.image_size).apply_image(pixels)
+
+    def _collect(
+        self, group: list[LabelledImage], images: list["Future[np.ndarray]"]
+    ) -> tuple[Batch, list[LabelledImage]]:
+        most = max(1, *(len(image.boxes_xyxy) for image in self.dataset.images))
+        boxes = np.zeros((len(group), most, 5), np.float32)
+        crowd = np.zeros((len(group), most), bool)
+        mask = np.zeros((len(group), most), bool)
+        for row, image in enumerate(group):
+            count = len(image.boxes_xyxy)
+            letterbox = Letterbox(image.height, image.width, self.image_size)
+            boxes[row, :count, 0] = image.class_ids
+            boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
+            crowd[row, :count] = image.iscrowd
+            mask[row, :count] = True
+        pixels = np.stack([future.result() for future in images])
+        return {"images": pixels, "boxes": boxes, "crowd": crowd, "mask": mask}, group

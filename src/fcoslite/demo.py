@@ -1,0 +1,121 @@
+"""The whole pipeline on the embedded photographs, through the functions that the commands call."""
+
+import logging
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from fcoslite.config import load_settings
+from fcoslite.data.coco import read_coco, read_image
+from fcoslite.data.extract import extract
+from fcoslite.data.records import build_records
+from fcoslite.errors import FcosliteError
+from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
+from fcoslite.inference.draw import contact_sheet, draw_detections
+from fcoslite.inference.predictor import Predictor
+from fcoslite.progress import Progress, no_progress
+from fcoslite.training import loop
+from fcoslite.training.plan import plan_run
+
+_log = logging.getLogger("fcoslite")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo has made.
+
+    Attributes:
+        workspace: Its folder.
+        produced: Rows of (what, where, figures).
+        metrics: Of the evaluation.
+    """
+
+    workspace: Path
+    produced: list[tuple[str, Path, str]]
+    metrics: dict[str, float]
+
+
+def demo_data() -> Path:
+    """The embedded photographs: images/ and annotations.json."""
+    return Path(str(resources.files("fcoslite") / "demo_data"))
+
+
+def new_workspace(parent: Path) -> Path:
+    """Make the next `demo-NNN` in `parent`."""
+    for number in range(1, 1000):
+        folder = parent / f"demo-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise FcosliteError(f"{parent} holds 999 demos", "delete some demo-NNN folders")
+
+
+def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
+    """Extract, build records, train, fine-tune, evaluate, detect and draw.
+
+    Args:
+        workspace: An empty folder.
+        progress: Shown during every stage.
+    """
+    source, data, records = demo_data(), workspace / "data" / "person", workspace / "records"
+    runs, drawn = workspace / "runs", workspace / "drawn"
+    database = f"sqlite:///{workspace / 'mlflow.db'}"
+    settings = load_settings("smoke", [f"workspace.mlflow_uri={database}", f"workspace.runs={runs}"])
+    size = settings.model.image_size
+
+    _log.info("1/6 extract the person class")
+    extracted = extract(source / "annotations.json", source / "images", data, negatives=0.2, progress=progress)
+    _log.info("2/6 letterbox into TFRecords of %d pixels", size)
+    built = build_records(data, records, image_size=size, progress=progress)
+    _log.info("3/6 train from scratch, %d epochs", settings.train.epochs)
+    trained = loop.train(plan_run("train", settings, records), runs, progress)
+    _log.info("4/6 fine-tune, %d epochs", settings.finetune.epochs)
+    weights = trained.run.best_weights
+    tuned = loop.train(plan_run("finetune", settings, records, start_from=weights), runs, progress)
+    _log.info("5/6 evaluate by COCO's rules")
+    annotations, images = data / "annotations.json", data / "images"
+    plan = plan_evaluation(settings, tuned.run.best_weights, None, annotations, images, workspace / "eval")
+    document = evaluate_to_folder(plan, settings.compute.batch_size, progress)
+    _log.info("6/6 detect and draw")
+    predictor = Predictor(plan.detector, settings.webcam)
+    sheet = _draw(predictor, data, drawn, progress)
+
+    metrics: dict[str, float] = document["metrics"]
+    produced = [
+        ("person data set", data, f"{extracted.images} images, {extracted.boxes} boxes"),
+        ("records", records, f"{built.images} images of {size} pixels, {built.size_bytes / 1e6:.1f} MB"),
+        ("training run", trained.run.path, _figures(trained)),
+        ("fine-tuning run", tuned.run.path, _figures(tuned)),
+        ("weights", tuned.run.best_weights, f"{tuned.run.best_weights.stat().st_size / 1e6:.1f} MB"),
+        ("chart of the losses", trained.run.curves_file, ""),
+        ("evaluation", plan.out, f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f} (most of it on training images)"),
+        ("sheet of detections", sheet, ""),
+        ("MLflow curves", workspace / "mlflow.db", f"mlflow ui --backend-store-uri {database}"),
+    ]
+    return DemoResult(workspace, produced, metrics)
+
+
+def _figures(result: loop.TrainingResult) -> str:
+    first = result.run.read_metrics()[0]["loss"]
+    return f"{result.epochs} epochs, loss {first:.2f} to {result.metrics['loss']:.2f}"
+
+
+def _draw(predictor: Predictor, data: Path, folder: Path, progress: Progress) -> Path:
+    folder.mkdir()
+    dataset = read_coco(data / "annotations.json", data / "images", predictor.class_names)
+    pictures: list[Any] = []
+    with progress("detecting", len(dataset.images), "images") as advance:
+        for image in dataset.images:
+            pixels = read_image(dataset.folder / image.file_name)
+            picture = draw_detections(pixels, predictor.predict(pixels))
+            cv2.imwrite(str(folder / image.file_name), picture[..., ::-1])
+            pictures.append(picture)
+            advance()
+    sheet = folder / "sheet.png"
+    cv2.imwrite(str(sheet), contact_sheet(pictures, columns=6, cell_width=320)[..., ::-1])
+    return sheet

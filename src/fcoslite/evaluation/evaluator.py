@@ -1,0 +1,138 @@
+"""Run a detector over a source: the losses, the detections and their scores, from one forward pass an image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fcoslite.assignment import assign
+from fcoslite.boxes import Tensor, grid_points
+from fcoslite.config import DetectSettings, LossSettings
+from fcoslite.data.augment import normalise
+from fcoslite.data.coco import LabelledImage
+from fcoslite.data.pipeline import Source
+from fcoslite.detections import Detections
+from fcoslite.errors import DataError
+from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
+from fcoslite.letterbox import Letterbox
+from fcoslite.losses import compute_losses
+from fcoslite.models.detector import Detector
+from fcoslite.postprocess import detect, to_detections
+from fcoslite.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a detector does on a source.
+
+    Attributes:
+        metrics: Losses (`loss`, `class_loss`, `box_loss`, `centerness_loss`), COCO's figures (`ap`, `ap50`, ...)
+            and `ap75_per_image`.
+        precision: [10, 101], precision by IoU threshold and recall.
+        images: Ground truth, in original pixels.
+        detections: One an image.
+    """
+
+    metrics: dict[str, float]
+    precision: np.ndarray
+    images: list[LabelledImage]
+    detections: list[Detections]
+
+
+class _LossesAndDetections(keras.Model):
+    """A batch -> its losses and detections, in one graph."""
+
+    def __init__(self, detector: Detector, loss: LossSettings, detect_settings: DetectSettings) -> None:
+        super().__init__(name="losses_and_detections", dtype="float32")
+        self.network = detector.network
+        self.detector = detector
+        self.loss_settings = loss
+        self.detect_settings = detect_settings
+
+    def call(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        shape, size = self.detector.architecture, self.detector.image_size
+        outputs = self.network(normalise(batch["images"]), training=False)
+        classes = len(self.detector.class_names)
+        targets = assign(batch["boxes"], batch["crowd"], batch["mask"], shape, size, classes)
+        losses = compute_losses(outputs, targets, *grid_points(size, shape.strides), self.loss_settings)
+        found = detect(outputs, size, shape.strides, self.detect_settings)
+        return {
+            "loss": losses.total,
+            "class_loss": losses.classes,
+            "box_loss": losses.boxes,
+            "centerness_loss": losses.centerness,
+            **found,
+        }
+
+
+class Evaluator:
+    """Evaluates one detector, again and again: the graph is compiled once.
+
+    Args:
+        detector: Its weights are read anew at every run.
+        loss: For the validation losses.
+        detect_settings: From outputs to boxes.
+        jit_compile: Compile with XLA.
+    """
+
+    def __init__(
+        self, detector: Detector, loss: LossSettings, detect_settings: DetectSettings, jit_compile: bool = False
+    ) -> None:
+        self.detector = detector
+        self._model = _LossesAndDetections(detector, loss, detect_settings)
+        self._model.compile(jit_compile=jit_compile)
+
+    def run(self, source: Source, batch_size: int, progress: Progress = no_progress) -> Evaluation:
+        """Evaluate on all images of a source.
+
+        Raises:
+            DataError: The source is empty, or of other classes or another size than the detector.
+        """
+        check_source(self.detector, source)
+        if not len(source):
+            raise DataError("there is no image to evaluate on", "name other data, or records with a validation part")
+        names, size = self.detector.class_names, self.detector.image_size
+        sums: dict[str, float] = {}
+        images: list[LabelledImage] = []
+        detections: list[Detections] = []
+        with progress("evaluating", len(source), "images") as advance:
+            for batch, labels in source.evaluation_batches(batch_size):
+                result = self._model.predict_on_batch(batch)
+                rows, counts = result.pop("detections"), result.pop("count")
+                for key, value in result.items():
+                    # a batch's loss is a mean over its boxes: weigh it by its images
+                    sums[key] = sums.get(key, 0.0) + float(value) * len(labels)
+                for label, row, count in zip(labels, rows, counts, strict=True):
+                    letterbox = Letterbox(label.height, label.width, size)
+                    detections.append(to_detections(row, count, letterbox, names))
+                images += labels
+                advance(len(labels))
+        metrics = {key: value / len(images) for key, value in sums.items()}
+        results = to_results(images, detections, range(1, len(names) + 1))
+        figures, precision = coco_metrics(images, results, names)
+        metrics |= figures | {"ap75_per_image": ap75_per_image(images, detections)}
+        return Evaluation(metrics, precision, images, detections)
+
+
+def check_source(detector: Detector, source: Source) -> None:
+    """Refuse a source whose classes or image size are not the detector's.
+
+    Raises:
+        DataError: They differ.
+    """
+    if source.class_names != detector.class_names:
+        known, given = ", ".join(detector.class_names), ", ".join(source.class_names)
+        raise DataError(f"the data holds {given}; the model knows {known}", "extract the classes of the model")
+    if source.image_size != detector.image_size:
+        raise DataError(
+            f"the records are letterboxed to {source.image_size} pixels, the model takes {detector.image_size}",
+            f"build-records --size {detector.image_size}, or --set model.image_size={source.image_size}",
+        )
+
+
+def evaluation_document(evaluation: Evaluation, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """metrics.json: what was evaluated, on how many images and boxes, and the metrics."""
+    boxes = sum(int((~image.iscrowd).sum()) for image in evaluation.images)
+    return {**facts, "images": len(evaluation.images), "boxes": boxes, "metrics": evaluation.metrics}

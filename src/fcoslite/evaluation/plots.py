@@ -1,0 +1,71 @@
+"""Charts as PNG: precision-recall, AP by size, training curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")  # no display, no window
+from matplotlib.figure import Figure
+
+
+def plot_precision_recall(precision: np.ndarray, path: Path) -> None:
+    """Precision over recall at IoU 0.50, 0.75 and 0.95, from [10, 101] of `coco_metrics`."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    recall = np.linspace(0, 1, 101)
+    for row, threshold in ((0, 0.50), (5, 0.75), (9, 0.95)):
+        curve = np.maximum(precision[row], 0)
+        axes.plot(recall, curve, label=f"IoU {threshold:.2f}: AP {curve.mean():.3f}")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
+    """AP and AR by COCO's object sizes (small < 32², medium < 96² pixels)."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    sizes = ("small", "medium", "large")
+    for offset, kind in ((-0.2, "ap"), (0.2, "ar")):
+        values = [max(metrics[f"{kind}_{size}"], 0.0) for size in sizes]
+        bars = axes.bar(np.arange(3) + offset, values, 0.38, label=kind.upper())
+        known = [metrics[f"{kind}_{size}"] >= 0 for size in sizes]
+        axes.bar_label(bars, [f"{v:.3f}" if k else "no boxes" for v, k in zip(values, known, strict=True)])
+    axes.set_xticks(range(3), sizes)
+    axes.set(ylim=(0, 1.05), title="By size of the person")
+    axes.legend()
+    _save(figure, path)
+
+
+def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Losses, AP and learning rate over the epochs, from the lines of metrics.jsonl."""
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    panels = figure.subplots(2, 3).ravel()
+    charts = [
+        ("total loss", ["loss", "val_loss"]),
+        ("class loss", ["class_loss", "val_class_loss"]),
+        ("box loss", ["box_loss", "val_box_loss"]),
+        ("centerness loss", ["centerness_loss", "val_centerness_loss"]),
+        ("validation AP", ["val_ap", "val_ap50", "val_ap75"]),
+        ("learning rate", ["learning_rate"]),
+    ]
+    for axes, (title, keys) in zip(panels, charts, strict=True):
+        for key in keys:
+            points = [(line["epoch"], line[key]) for line in lines if key in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, label=key)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png", dpi=110)
+    partial.replace(path)

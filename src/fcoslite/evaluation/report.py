@@ -1,0 +1,123 @@
+"""`eval`'s work: weights and data in, a folder with detections, metrics and charts out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcoslite.config import Settings
+from fcoslite.data.coco import read_coco, to_coco_json
+from fcoslite.data.coco_file import open_coco
+from fcoslite.data.pipeline import FolderSource, RecordSource, Source
+from fcoslite.data.records import read_manifest
+from fcoslite.data.split import split
+from fcoslite.evaluation.coco_metrics import to_results
+from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
+from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
+from fcoslite.models.detector import Detector
+from fcoslite.models.weights import load_detector
+from fcoslite.progress import Progress, no_progress
+from fcoslite.runs import find_weights
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What will be evaluated on what.
+
+    Attributes:
+        detector: Loaded.
+        weights: Where from.
+        source: The images.
+        data: The annotation file or the records folder.
+        category_ids: The data's category id by class id - 1, for detections.json.
+        settings: Loss and thresholds.
+        out: Folder that gets the files.
+    """
+
+    detector: Detector
+    weights: Path
+    source: Source
+    data: Path
+    category_ids: tuple[int, ...]
+    settings: Settings
+    out: Path
+
+    def describe(self) -> dict[str, Any]:
+        """The plan in plain words, for --dry-run."""
+        return {
+            "weights": str(self.weights),
+            "data": str(self.data),
+            "images": len(self.source),
+            "image_size": self.source.image_size,
+            "classes": list(self.detector.class_names),
+            "score_threshold": self.settings.evaluate.score,
+            "iou_threshold": self.settings.evaluate.iou,
+            "out": str(self.out),
+        }
+
+
+def plan_evaluation(
+    settings: Settings,
+    weights: str | Path | None = None,
+    records: Path | None = None,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    out: Path | None = None,
+) -> EvaluationPlan:
+    """Load the weights and open the data.
+
+    Args:
+        settings: Loss, thresholds, workspace.
+        weights: A file, a run, or None for the newest run.
+        records: Folder of records; the workspace's if nothing else is given. Their validation part is used, or
+            all of them where the set is too small to have one.
+        annotations: COCO instances file, with `images`; all its images are used.
+        images: Folder of its images.
+        out: None is `eval/` in the run, or beside the weights file.
+
+    Raises:
+        WeightsError: The weights cannot be used.
+        DataError: The data cannot be used.
+    """
+    path = find_weights(weights, Path(settings.workspace.runs))
+    detector, _ = load_detector(path)
+    source: Source
+    if annotations is not None and images is not None:
+        data = annotations
+        dataset = read_coco(annotations, images, detector.class_names)
+        compute = settings.compute
+        source = FolderSource(dataset, dataset.images, detector.image_size, compute.workers, compute.prefetch)
+        categories = open_coco(annotations, detector.class_names).categories
+        category_ids = tuple(category.id for category in categories)
+    else:
+        data = records or Path(settings.workspace.records)
+        parts = split(read_manifest(data).count, settings.data)
+        source = RecordSource.open(data, parts.validation or parts.training, settings.data, settings.compute)
+        category_ids = tuple(range(1, len(detector.class_names) + 1))
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return EvaluationPlan(detector, path, source, data, category_ids, settings, out or folder / "eval")
+
+
+def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:
+    """Evaluate and write detections.json, ground_truth.json, metrics.json, precision_recall.png, sizes.png.
+
+    detections.json is in COCO's results format, ground_truth.json in COCO's instances format: pycocotools scores the
+    one against the other, or against the file that was given.
+
+    Returns:
+        The document of metrics.json.
+    """
+    evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate)
+    evaluation = evaluator.run(plan.source, batch_size, progress)
+    facts = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
+    document = evaluation_document(evaluation, facts)
+    results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
+    truth = to_coco_json(evaluation.images, plan.detector.class_names)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
+        partial = plan.out / f"{name}.json.partial"
+        partial.write_text(json.dumps(content), "utf-8")
+        partial.replace(plan.out / f"{name}.json")
+    plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
+    plot_sizes(evaluation.metrics, plan.out / "sizes.png")
+    return document

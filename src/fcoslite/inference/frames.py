@@ -1,0 +1,133 @@
+"""A source of frames, read by a thread of its own so that decoding overlaps with the model.
+
+What happens by itself (a camera, a stream) keeps only its newest frame: the model sees the present, however
+slow it is. What lies on disk is read a few frames ahead and never skipped through.
+"""
+
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from fcoslite.errors import SourceError
+from fcoslite.inference.channel import Channel
+
+Kind = Literal["camera", "stream", "video", "image", "folder"]
+
+_READ_AHEAD = 4  # frames; more would only cost memory
+_FIRST_FRAME_SECONDS = 15.0  # some USB cameras need ten
+_JOIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        index: Its number in the source, from 0; a live source leaves gaps where frames were dropped.
+        image_rgb: [h, w, 3] uint8.
+        name: The file's name, the camera or the stream.
+        seconds: Since the source's first frame; 0 for images.
+    """
+
+    index: int
+    image_rgb: np.ndarray
+    name: str
+    seconds: float
+
+
+class Source:
+    """An open source: iterate once over its frames, then close it, or use it in `with`.
+
+    Args:
+        kind: What it is.
+        name: What to call it in messages.
+        frames: Yields the frames; consumed in a thread.
+        live: It goes on by itself: only the newest frame is kept.
+        fps: Frames a second, where known.
+        count: Number of frames, where known.
+        path: The file or folder, if it is one.
+
+    Raises:
+        SourceError: It yields no frame.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        frames: Generator[Frame, None, None],
+        *,
+        live: bool = False,
+        fps: float | None = None,
+        count: int | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.live = live
+        self.fps = fps
+        self.count = count
+        self.path = path
+        self._frames = frames
+        self._channel: Channel[Frame] = Channel(1 if live else _READ_AHEAD, newest=live)
+        # It reads from now on: a stream that nobody reads while a model compiles is dropped by its server.
+        self._thread = threading.Thread(target=self._read, name=f"fcoslite-{kind}", daemon=True)
+        self._thread.start()
+        try:
+            first = self._channel.peek(_FIRST_FRAME_SECONDS if live else None)
+        except TimeoutError:
+            self.close()
+            message = f"{name} opened, but gave no picture in {_FIRST_FRAME_SECONDS:.0f} s"
+            raise SourceError(message, "is another program using it?") from None
+        except BaseException:
+            self.close()
+            raise
+        if first is None:
+            raise SourceError(f"{name} holds no frame", "it may be damaged: try it in a video player")
+        self.height, self.width = first.image_rgb.shape[:2]
+
+    @property
+    def still(self) -> bool:
+        """It shows photographs, not motion."""
+        return self.kind in ("image", "folder")
+
+    def describe(self) -> str:
+        """Kind, name, size, rate and length, for a plan."""
+        name = self.name if self.kind == "camera" else f"{self.kind} {self.name}"
+        rate = "" if self.fps is None else f", {self.fps:g} frames/s"
+        length = "" if self.count is None else f", {self.count} frames"
+        return f"{name}, {self.width}x{self.height} pixels{rate}{length}"
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (frame := self._channel.get()) is not None:
+            yield frame
+
+    def close(self) -> None:
+        """Stop reading. A stream that has just stalled is left to its own time-out."""
+        self._channel.close()
+        self._thread.join(_JOIN_SECONDS)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frame in self._frames:
+                if not self._channel.put(frame):
+                    break
+        except BaseException as raised:  # the consumer's to deal with, whatever it is
+            error = raised
+        finally:
+            self._frames.close()
+            self._channel.finish(error)

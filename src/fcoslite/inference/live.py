@@ -1,0 +1,153 @@
+"""Detect on a source from frame to frame: reading, the model and saving each in a thread of its own."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from fcoslite.detections import Detections
+from fcoslite.inference.frames import Source
+from fcoslite.inference.output import Output, plan_output
+from fcoslite.inference.recorder import FrameResult, Recorder, Writer
+from fcoslite.inference.window import Window
+from fcoslite.inference.writers import ImageWriter, JsonlWriter, VideoWriter
+from fcoslite.progress import Progress, no_progress
+
+FPS_FRAMES = 10
+
+logger = logging.getLogger("fcoslite.inference")
+
+
+class Predicts(Protocol):
+    """All that `run_live` asks of a model."""
+
+    def predict(self, image_rgb: np.ndarray) -> Detections:
+        """Detect in an image [h, w, 3] uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """What a run did.
+
+    Attributes:
+        frames: Frames the model saw.
+        seconds: From the first to the last, with saving, without waiting for keys.
+        mean_fps: frames / seconds.
+        detections: Boxes in all frames.
+        stopped_by: The source's end, the user, or the number of frames asked for.
+        save: The drawn video, image or folder, if one was written.
+        jsonl: The JSON lines, if written.
+    """
+
+    frames: int
+    seconds: float
+    mean_fps: float
+    detections: int
+    stopped_by: Literal["end", "key", "limit"]
+    save: Path | None
+    jsonl: Path | None
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"seconds": round(self.seconds, 3), "mean_fps": round(self.mean_fps, 2)}
+
+
+class FpsMeter:
+    """The frame rate over the last ten frames."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._ticks = deque([clock()], maxlen=FPS_FRAMES + 1)
+
+    def tick(self) -> float:
+        """Count a frame; returns frames a second."""
+        self._ticks.append(self._clock())
+        return (len(self._ticks) - 1) / max(self._ticks[-1] - self._ticks[0], 1e-9)
+
+
+def run_live(
+    source: Source,
+    predictor: Predicts,
+    *,
+    window: bool = True,
+    fullscreen: bool = False,
+    save: Path | None = None,
+    jsonl: Path | None = None,
+    max_frames: int | None = None,
+    progress: Progress = no_progress,
+) -> LiveResult:
+    """Detect on every frame of a source until it ends or the user does.
+
+    Files are complete and closed when this returns, and also when it raises.
+
+    Args:
+        source: An open source; the caller closes it.
+        predictor: The model.
+        window: Show results in a window, a still image until a key is pressed; with no screen, save them.
+        fullscreen: Let the window cover the screen.
+        save: Video (.mp4, .avi), image, or folder for a folder of images.
+        jsonl: A file for one JSON line a frame.
+        max_frames: Stop after so many.
+        progress: Told of every frame.
+
+    Raises:
+        ConfigError: `save` is no kind of file for this source.
+        FcosliteError: Something cannot be read or written.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    output = plan_output(source, window=window, save=save, jsonl=jsonl)
+    screen = Window("fcoslite", fullscreen, hold=source.still) if output.window else None
+    total = min((count for count in (source.count, max_frames) if count is not None), default=None)
+    frames = found = 0
+    waited_seconds = 0.0
+    stopped_by: Literal["end", "key", "limit"] = "end"
+    started = time.perf_counter()
+    meter = FpsMeter()
+    try:
+        with ExitStack() as stack:
+            recorder = stack.enter_context(Recorder(_writers(output, source)))
+            if screen is not None:
+                stack.callback(screen.close)
+            advance = stack.enter_context(progress("Detecting", total, "frames"))
+            for frame in source:
+                detections = predictor.predict(frame.image_rgb)
+                fps = meter.tick()
+                result = FrameResult(frame, detections, None if source.still else fps)
+                recorder.put(result)
+                frames += 1
+                found += len(detections)
+                advance(1, f"FPS {fps:.1f}")
+                if screen is not None:
+                    shown = time.perf_counter()
+                    going_on = screen.show(result.draw())
+                    waited_seconds += time.perf_counter() - shown if source.still else 0.0
+                    if not going_on:
+                        stopped_by = "key"
+                        break
+                if frames == max_frames:
+                    stopped_by = "limit"
+                    break
+    except KeyboardInterrupt:
+        logger.info("stopped after %d frames; what was saved is complete", frames)
+        raise
+    seconds = time.perf_counter() - started - waited_seconds
+    return LiveResult(
+        frames, seconds, frames / max(seconds, 1e-9), found, stopped_by, output.save, output.jsonl
+    )
+
+
+def _writers(output: Output, source: Source) -> list[Writer]:
+    writers: list[Writer] = []
+    if output.save is not None and source.still:
+        writers.append(ImageWriter(output.save, folder=source.kind == "folder"))
+    elif output.save is not None:
+        writers.append(VideoWriter(output.save, source.fps, source.live))
+    if output.jsonl is not None:
+        writers.append(JsonlWriter(output.jsonl))
+    return writers

@@ -1,0 +1,66 @@
+"""An image in, Detections out: letterbox, compiled forward pass, NMS, mapping back."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fcoslite.boxes import Tensor
+from fcoslite.config import DetectSettings
+from fcoslite.data.augment import normalise
+from fcoslite.detections import Detections
+from fcoslite.letterbox import Letterbox
+from fcoslite.models.detector import Detector
+from fcoslite.models.weights import load_detector
+from fcoslite.postprocess import detect, to_detections
+from fcoslite.runs import find_weights
+
+
+class _Forward(keras.Model):
+    """uint8 [B, S, S, 3] -> `detections` [B, D, 6] and `count` [B], in one graph."""
+
+    def __init__(self, detector: Detector, settings: DetectSettings) -> None:
+        super().__init__(name="forward", dtype="float32")
+        self.network = detector.network
+        self.detector = detector
+        self.settings = settings
+
+    def call(self, images: Tensor) -> dict[str, Tensor]:
+        outputs = self.network(normalise(images), training=False)
+        strides = self.detector.architecture.strides
+        return detect(outputs, self.detector.image_size, strides, self.settings)
+
+
+class Predictor:
+    """Detects on single images.
+
+    Args:
+        detector: Network and classes.
+        settings: Thresholds.
+    """
+
+    def __init__(self, detector: Detector, settings: DetectSettings) -> None:
+        self.class_names = detector.class_names
+        self.image_size = detector.image_size
+        self._model = _Forward(detector, settings)
+        self._model.compile(jit_compile=False)
+
+    @classmethod
+    def load(cls, weights: str | Path | None, settings: DetectSettings, runs: Path) -> "Predictor":
+        """From a weights file, a run, or (None) the newest run in `runs`.
+
+        Raises:
+            WeightsError: There are no such weights, or they cannot be used.
+        """
+        detector, _ = load_detector(find_weights(weights, runs))
+        return cls(detector, settings)
+
+    def warm_up(self) -> None:
+        """Compile the forward pass, so that the first image is as fast as the others."""
+        self.predict(np.zeros((self.image_size, self.image_size, 3), np.uint8))
+
+    def predict(self, image_rgb: np.ndarray) -> Detections:
+        """Detect on an image [h, w, 3] uint8 RGB; boxes come back in its pixels."""
+        letterbox = Letterbox(*image_rgb.shape[:2], self.image_size)
+        result = self._model.predict_on_batch(letterbox.apply_image(image_rgb)[None])
+        return to_detections(result["detections"][0], result["count"][0], letterbox, self.class_names)

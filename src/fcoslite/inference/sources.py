@@ -1,0 +1,228 @@
+"""Open what `--source` names: a camera, a stream, a video file, an image or a folder of images."""
+
+import itertools
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from fcoslite.errors import SourceError, closest
+from fcoslite.inference.cameras import list_cameras
+from fcoslite.inference.frames import Frame, Source
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+_NETWORK_SECONDS = 5.0
+
+logger = logging.getLogger("fcoslite.inference")
+
+
+def open_source(text: str) -> Source:
+    """Open a source and wait for its first frame.
+
+    Args:
+        text: A camera's number; an rtsp, http or https URL; a video file; an image; a folder of images.
+
+    Raises:
+        SourceError: It does not exist or cannot be read.
+    """
+    _silence_opencv()
+    if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
+        return _open_camera(int(match[1]))
+    if "://" in text:
+        return _open_stream(text)
+    path = Path(text)
+    if text and path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = (
+            closest(path.name, siblings)
+            or "give a camera number, a URL, a video, an image or a folder of images"
+        )
+        raise SourceError(f"no file or folder '{text}'", hint)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source("image", path.name, _read_images([path], skip=False), count=1, path=path)
+    return _open_video(path)
+
+
+def _open_camera(index: int) -> Source:
+    capture = cv2.VideoCapture(index)
+    name = f"camera {index}"
+    if not capture.isOpened():
+        raise SourceError(f"{name} cannot be opened", _camera_hint(index))
+
+    def stopped(frames: int) -> None:
+        raise SourceError(
+            f"{name} stopped after {frames} frames", "is it unplugged, or used by another program?"
+        )
+
+    fps = _plausible_fps(capture)
+    return Source("camera", name, _read_capture(capture, name, None, stopped), live=True, fps=fps)
+
+
+def _camera_hint(index: int) -> str:
+    cameras = list_cameras()
+    if cameras is None:
+        return "is it connected, and may this program use it? Another: --source 1; a file: --source FILE"
+    if not cameras:
+        return "no /dev/video* on this machine: connect a camera, or give a video: --source FILE"
+    if index in [camera.index for camera in cameras]:
+        device = Path(f"/dev/video{index}")
+        if not os.access(device, os.R_OK | os.W_OK):
+            return f"you may not read {device}: join the group 'video' and log in again"
+        return "another program may be using it"
+    return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
+
+
+def _open_stream(url: str) -> Source:
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in ("rtsp", "http", "https") or not parts.hostname:
+        raise SourceError(
+            f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host"
+        )
+    # without user, password and query: it is shown, and written to files
+    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    milliseconds = int(_NETWORK_SECONDS * 1000)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+    if not capture.isOpened():
+        raise SourceError(
+            f"cannot open {name}", _network_hint(parts.hostname, _port(parts.port, parts.scheme))
+        )
+
+    def ended(frames: int) -> None:
+        logger.warning("%s ended or stalled after %d frames", name, frames)
+
+    fps, count = _plausible_fps(capture), _frame_count(capture)
+    if count is None:
+        return Source("stream", name, _read_capture(capture, name, None, ended), live=True, fps=fps)
+    # a recording behind a URL has a length, and is not skipped through either
+    return Source(
+        "stream", name, _read_capture(capture, name, fps, _warn_if_short(name, count)), fps=fps, count=count
+    )
+
+
+def _port(port: int | None, scheme: str) -> int:
+    return port or {"rtsp": 554, "http": 80, "https": 443}[scheme.lower()]
+
+
+def _network_hint(host: str, port: int) -> str:
+    try:
+        socket.create_connection((host, port), _NETWORK_SECONDS).close()
+    except OSError as error:
+        return f"{host}:{port} does not answer: {error}"
+    return f"{host}:{port} answers, but with no video there: check the path, user and password"
+
+
+def _open_video(path: Path) -> Source:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        hint = (
+            f"known images: {', '.join(IMAGE_SUFFIXES)}; videos: what FFmpeg reads, such as .mp4, .avi, .mkv"
+        )
+        raise SourceError(f"{path} is no video that can be decoded", hint)
+    fps, count = _plausible_fps(capture), _frame_count(capture)
+    frames = _read_capture(capture, path.name, fps, _warn_if_short(str(path), count))
+    return Source("video", path.name, frames, fps=fps, count=count, path=path)
+
+
+def _warn_if_short(name: str, count: int | None) -> Callable[[int], None]:
+    def check(frames: int) -> None:
+        # containers estimate their length, so a few frames less mean nothing
+        if count and 0 < frames < 0.9 * count:
+            logger.warning("%s ends after %d of %d frames: it is damaged or cut off", name, frames, count)
+
+    return check
+
+
+def _read_capture(
+    capture: Any, name: str, fps: float | None, ended: Callable[[int], None]
+) -> Generator[Frame, None, None]:
+    """Read to the end; `fps` gives a frame its time, or the clock if None; `ended` hears the number read."""
+    start = 0.0
+    try:
+        for index in itertools.count():
+            good, image_bgr = capture.read()
+            if not good:
+                break
+            now = time.monotonic()
+            start = start or now
+            seconds = index / fps if fps else now - start
+            yield Frame(index, cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), name, seconds)
+        ended(index)
+    finally:
+        capture.release()
+
+
+def _plausible_fps(capture: Any) -> float | None:
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if 0 < fps <= 1000 else None
+
+
+def _frame_count(capture: Any) -> int | None:
+    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return int(count) if 0 < count < 1e9 else None
+
+
+def _open_folder(folder: Path) -> Source:
+    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    paths = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
+    if not paths:
+        raise SourceError(
+            f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below"
+        )
+    return Source(
+        "folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder
+    )
+
+
+def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
+    readable = 0
+    for index, path in enumerate(paths):
+        try:
+            image_rgb = read_image(path)
+        except SourceError as error:
+            if not skip:
+                raise
+            logger.warning("skipped: %s", error.message)
+            continue
+        readable += 1
+        yield Frame(index, image_rgb, path.name, 0.0)
+    if not readable:
+        raise SourceError(f"no image in {paths[0].parent} can be decoded", "open one in an image viewer")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode a photograph upright, [h, w, 3] uint8 RGB.
+
+    Raises:
+        SourceError: It cannot be read or decoded.
+    """
+    try:
+        # not cv2.imread, which cannot open non-ASCII paths on Windows
+        image_bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "empty, or too large"
+        raise SourceError(f"cannot read image {path}: {reason}", "open it in an image viewer") from None
+    if image_bgr is None:
+        raise SourceError(f"{path} is no image that can be decoded", "open it in an image viewer")
+    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+
+
+def _silence_opencv() -> None:
+    # OpenCV and FFmpeg write to stderr what our own errors say better; the user's own setting of either stays
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Windows' camera layer otherwise spends half a minute looking for hardware transforms
+    os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # 4, 5
+        set_log_level(0)

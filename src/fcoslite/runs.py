@@ -1,0 +1,190 @@
+"""A run directory, `runs/<verb>-<name>-NNN/`, and what lies in it. No run is ever overwritten.
+
+config.yaml        the settings, complete          run.log         the console log
+run.json           verb, chunk, data, parent       curves.png      losses and AP
+environment.json   versions and devices            checkpoints/    best.npz, last.npz, state-*.npz
+metrics.jsonl      one line an epoch: the record of the run
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fcoslite.config import Settings, load_settings
+from fcoslite.errors import RunError, WeightsError, closest
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of weights and training state."""
+        return self.path / "checkpoints"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the epoch with the lowest validation loss."""
+        return self.checkpoints / "best.npz"
+
+    @property
+    def last_weights(self) -> Path:
+        """Weights of the last finished epoch."""
+        return self.checkpoints / "last.npz"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The record of the run: one JSON object a line, an epoch each."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves_file(self) -> Path:
+        """Chart of losses and AP."""
+        return self.path / "curves.png"
+
+    def settings(self) -> Settings:
+        """The settings it was started with.
+
+        Raises:
+            ConfigError: config.yaml is missing or damaged.
+        """
+        return load_settings(self.path / "config.yaml")
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds: verb, chunk, data, parent, created.
+
+        Raises:
+            RunError: run.json is missing or damaged.
+        """
+        try:
+            facts = json.loads((self.path / "run.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path} is not a run: {error}", "a run directory holds run.json") from None
+        assert isinstance(facts, dict)
+        return facts
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write a JSON file into the run, whole or not at all."""
+        partial = self.path / f"{name}.partial"
+        partial.write_text(json.dumps(document, indent=2, default=str) + "\n", "utf-8")
+        partial.replace(self.path / name)
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl and see it onto the disk."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All whole lines of metrics.jsonl; a line torn by a crash is left out."""
+        if not self.metrics_file.is_file():
+            return []
+        lines = []
+        for text in self.metrics_file.read_text("utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return lines
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines after `step`: a resumed run writes them again. A torn line goes too."""
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
+        partial = self.metrics_file.with_name("metrics.jsonl.partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        partial.replace(self.metrics_file)
+
+
+def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:
+    """Make the next `<verb>-<name>-NNN` with its config.yaml and run.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = f"{verb}-{name}-"
+    numbers = [int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(re.escape(prefix) + r"(\d+)", path.name))]
+    number = max(numbers, default=0) + 1
+    while True:
+        run = Run(folder / f"{prefix}{number:03d}")
+        try:
+            run.path.mkdir()
+            break
+        except FileExistsError:  # another process was faster
+            number += 1
+    run.checkpoints.mkdir()
+    (run.path / "config.yaml").write_text(settings.to_yaml(), "utf-8")
+    created = datetime.now(UTC).isoformat()
+    run.write_json("run.json", {"verb": verb, "name": name, "created": created, **facts})
+    return run
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """All runs in a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.iterdir():
+        if (path / "run.json").is_file():
+            run = Run(path)
+            found.append((str(run.facts().get("created", "")), run.name, run))
+    return [run for _, _, run in sorted(found, key=lambda item: item[:2])]
+
+
+def open_run(text: str | Path, folder: Path) -> Run:
+    """A run by its path, or by its name within `folder`.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    for path in (Path(text), folder / str(text)):
+        if (path / "run.json").is_file():
+            return Run(path)
+    names = [run.name for run in list_runs(folder)]
+    hint = closest(str(text), names) or (f"runs here: {', '.join(names[-5:])}" if names else f"{folder}/ has no run yet")
+    raise RunError(f"no run named '{text}'", hint)
+
+
+def find_weights(text: str | Path | None, folder: Path) -> Path:
+    """The weights file that a user means.
+
+    Args:
+        text: A .npz file, a run's path or name, or None for the newest run that has weights.
+        folder: Where runs are.
+
+    Raises:
+        WeightsError: There are none.
+    """
+    if text is None:
+        for run in reversed(list_runs(folder)):
+            if run.best_weights.is_file():
+                return run.best_weights
+        raise WeightsError(f"no trained weights in {folder}/", "train first, or name a file or run")
+    if Path(text).is_file():
+        return Path(text)
+    try:
+        run = open_run(text, folder)
+    except RunError as error:
+        raise WeightsError(f"no weights file or run named '{text}'", error.hint) from None
+    if not run.best_weights.is_file():
+        raise WeightsError(f"{run.path} holds no weights yet", "its first epoch was not finished; see train --resume")
+    return run.best_weights
+
+
+def chunk_parent(folder: Path, chunk: int, preset: str) -> Run | None:
+    """The newest run that trained `chunk` with this preset and has weights."""
+    for run in reversed(list_runs(folder)):
+        facts = run.facts()
+        if facts.get("chunk") == chunk and facts.get("preset") == preset and run.best_weights.is_file():
+            return run
+    return None

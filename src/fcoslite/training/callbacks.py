@@ -1,0 +1,158 @@
+"""What happens at the end of an epoch, and every few minutes within one."""
+
+import logging
+import time
+from typing import Any
+
+import keras
+
+from fcoslite.data.pipeline import Source
+from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.evaluation.plots import plot_curves
+from fcoslite.models.detector import Detector
+from fcoslite.models.weights import save_weights
+from fcoslite.progress import Advance
+from fcoslite.progress import Progress as ProgressBar
+from fcoslite.runs import Run
+from fcoslite.training.checkpoint import Progress, save_state
+from fcoslite.training.trackers import MlflowTracker
+
+_log = logging.getLogger("fcoslite")
+
+
+class Journal(keras.callbacks.Callback):
+    """Validates, keeps the best and the last weights, writes metrics.jsonl and checkpoints, and stops early.
+
+    One callback, because the order matters: validate, then judge, then record, then checkpoint. A crash between
+    any two of them leaves a state from which the epoch's end is simply repeated.
+
+    Args:
+        run: Where everything goes.
+        detector: Shares its network with the model that is trained.
+        progress: Step, best score and patience; of the resumed state, or fresh.
+        steps_per_epoch: Batches.
+        epochs: Of the whole run.
+        evaluator: Used on `validation`.
+        validation: Images never trained on; None where the set has none.
+        validate_every: Epochs.
+        batch_size: For images/s and for validation.
+        patience: Validations without a better loss before training stops.
+        checkpoint_seconds: Time between checkpoints within an epoch.
+        tracker: Mirror of metrics.jsonl.
+        bar: Progress shown while validating.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        detector: Detector,
+        progress: Progress,
+        steps_per_epoch: int,
+        epochs: int,
+        evaluator: Evaluator,
+        validation: Source | None,
+        validate_every: int,
+        batch_size: int,
+        patience: int,
+        checkpoint_seconds: float,
+        tracker: MlflowTracker,
+        bar: ProgressBar,
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.detector = detector
+        self.progress = progress
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = epochs
+        self.evaluator = evaluator
+        self.validation = validation
+        self.validate_every = validate_every
+        self.batch_size = batch_size
+        self.patience = patience
+        self.checkpoint_seconds = checkpoint_seconds
+        self.tracker = tracker
+        self.bar = bar
+        self.stopped_early = False
+        self._saved_at = self._epoch_began = time.monotonic()
+        self._epoch_first_step = progress.step
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the time, for images/s."""
+        self._epoch_began = time.monotonic()
+        self._epoch_first_step = self.progress.step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the step; checkpoint when the last one is old. The end of an epoch checkpoints by itself."""
+        self.progress.step += 1
+        epoch_ends = self.progress.step % self.steps_per_epoch == 0
+        if not epoch_ends and time.monotonic() - self._saved_at > self.checkpoint_seconds:
+            self._checkpoint()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Validate, judge, record, checkpoint."""
+        seconds = time.monotonic() - self._epoch_began
+        images = (self.progress.step - self._epoch_first_step) * self.batch_size
+        line: dict[str, Any] = {"epoch": epoch + 1, "step": self.progress.step}
+        line |= {key: float(value) for key, value in (logs or {}).items()}
+        line["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        line["images_per_second"] = images / seconds
+        last = epoch + 1 == self.epochs
+        facts = {"run": self.run.name, "epoch": epoch + 1}
+        if self.validation is not None and ((epoch + 1) % self.validate_every == 0 or last):
+            result = self.evaluator.run(self.validation, self.batch_size, self.bar)
+            line |= {f"val_{key}": value for key, value in result.metrics.items()}
+            self._judge(line, facts)
+        elif self.validation is None:
+            save_weights(self.detector, self.run.best_weights, facts)
+        save_weights(self.detector, self.run.last_weights, facts)
+        self.run.append_metrics(line)
+        self._checkpoint()
+        self.tracker.log(line)
+        plot_curves(self.run.read_metrics(), self.run.curves_file)
+        _log.info(_summary(line, self.epochs))
+
+    def _judge(self, line: dict[str, Any], facts: dict[str, Any]) -> None:
+        score = line["val_loss"]
+        if self.progress.best_score is None or score < self.progress.best_score:
+            self.progress.best_score, self.progress.stale = score, 0
+            metrics = {key: value for key, value in line.items() if key.startswith("val_")}
+            save_weights(self.detector, self.run.best_weights, {**facts, "metrics": metrics})
+        else:
+            self.progress.stale += 1
+        if self.progress.stale >= self.patience:
+            self.stopped_early = True
+            self.model.stop_training = True
+            _log.info("validation loss has not improved %d times: stopping early", self.patience)
+
+    def _checkpoint(self) -> None:
+        if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch
+            self.model.jax_state_sync()
+        save_state(self.model, self.progress, self.run.checkpoints)
+        self._saved_at = time.monotonic()
+
+
+class ShowProgress(keras.callbacks.Callback):
+    """Moves a progress bar by images, with the running loss beside it."""
+
+    def __init__(self, advance: Advance, batch_size: int, epochs: int) -> None:
+        super().__init__()
+        self.advance = advance
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the epoch."""
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move on by one batch."""
+        loss = f"loss {float(logs['loss']):.3f}" if logs else ""
+        self.advance(self.batch_size, note=f"epoch {self._epoch}/{self.epochs} {loss}")
+
+
+def _summary(line: dict[str, Any], epochs: int) -> str:
+    text = f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4f}"
+    if "val_loss" in line:
+        text += f", validation loss {line['val_loss']:.4f}, AP {line['val_ap']:.4f}, AP50 {line['val_ap50']:.4f}"
+    return text + f", {line['images_per_second']:.1f} images/s"

@@ -1,0 +1,172 @@
+"""What a run will do, decided before anything is built: settings, data, split, weights to start from."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcoslite.config import ScheduleSettings, Settings
+from fcoslite.data.coco import read_coco, seeded_order
+from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
+from fcoslite.data.records import read_manifest
+from fcoslite.data.split import Split, split
+from fcoslite.errors import DataError, RunError
+from fcoslite.models.presets import architecture
+from fcoslite.models.weights import model_settings
+from fcoslite.runs import Run, chunk_parent
+
+_log = logging.getLogger("fcoslite")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run will do; shown by --dry-run.
+
+    Attributes:
+        verb: `train` or `finetune`; also the section of the settings that holds its schedule.
+        settings: Complete, with the classes and image size of the data.
+        training: Images to train on.
+        validation: Images to validate on; None where there are none.
+        facts: Chunk, data and parent, for run.json.
+        start_from: Weights to start from; None starts from random ones.
+    """
+
+    verb: str
+    settings: Settings
+    training: Source
+    validation: Source | None
+    facts: Mapping[str, Any]
+    start_from: Path | None = None
+
+    @property
+    def schedule(self) -> ScheduleSettings:
+        """Epochs, learning rate and regularisation."""
+        return self.settings.finetune if self.verb == "finetune" else self.settings.train
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch."""
+        passed = steps_per_pass(len(self.training), self.settings.compute.batch_size)
+        return self.schedule.steps_per_epoch or passed
+
+    @property
+    def name(self) -> str:
+        """The middle of the run's name."""
+        chunk = self.facts.get("chunk")
+        return self.settings.name + (f"-chunk{chunk}" if chunk else "")
+
+
+    def describe(self) -> dict[str, Any]:
+        """The plan in plain words, for --dry-run."""
+        compute, schedule = self.settings.compute, self.schedule
+        return {
+            "verb": self.verb,
+            "config": self.settings.name,
+            "preset": self.settings.model.preset,
+            "classes": list(self.training.class_names),
+            "image_size": self.settings.model.image_size,
+            "training_images": len(self.training),
+            "validation_images": len(self.validation) if self.validation is not None else 0,
+            **self.facts,
+            "start_from": str(self.start_from or "random weights"),
+            "batch_size": compute.batch_size,
+            "accumulation": compute.accumulation,
+            "epochs": schedule.epochs,
+            "steps_per_epoch": self.steps_per_epoch,
+            "learning_rate": schedule.lr_max,
+        }
+
+
+def plan_run(
+    verb: str,
+    settings: Settings,
+    records: Path | None = None,
+    data: Path | None = None,
+    chunk: int | None = None,
+    start_from: Path | None = None,
+) -> TrainingPlan:
+    """Open the data, split it, and settle what depends on it.
+
+    Args:
+        verb: `train` or `finetune`.
+        settings: As configured; classes and image size are filled in from the data.
+        records: Folder of records; used unless `data` is given.
+        data: Folder of an extracted COCO data set, read without records.
+        chunk: Train on this chunk only, counted from 1, starting from the chunk before it where that was trained.
+        start_from: Weights file to start from; its model takes the place of `settings.model`.
+
+    Raises:
+        DataError: The data cannot be used, or has no such chunk.
+    """
+    if start_from is not None:
+        model = model_settings(start_from).model_copy(update={"image_size": settings.model.image_size})
+        settings = settings.model_copy(update={"model": model})
+    location = {"data": str(data.resolve())} if data else {"records": str((records or Path("records")).resolve())}
+    if data is not None:
+        training, validation = _from_folder(data, settings, chunk)
+    else:
+        training, validation = _from_records(records or Path("records"), settings, chunk)
+    if settings.model.image_size != training.image_size:
+        _log.warning(
+            "the records are letterboxed to %d pixels: training at that size, not at %d (build-records --size %d)",
+            training.image_size,
+            settings.model.image_size,
+            settings.model.image_size,
+        )
+    update = {"image_size": training.image_size, "classes": settings.model.classes or training.class_names}
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update=update)})
+    architecture(settings.model)  # refuses what does not fit together, before anything is built
+    facts: dict[str, Any] = {"chunk": chunk, **location}
+    if chunk is not None and chunk > 1 and start_from is None:
+        parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, settings.model.preset)
+        if parent is None:
+            _log.warning("no run has trained chunk %d: starting from random weights", chunk - 1)
+        else:
+            start_from = parent.best_weights
+            _log.info("starting from the best weights of %s", parent.path)
+    return TrainingPlan(verb, settings, training, validation, facts, start_from)
+
+
+def plan_resume(run: Run) -> TrainingPlan:
+    """The plan a run was started with, to go on with it.
+
+    Raises:
+        RunError: The run's files are incomplete.
+        DataError: Its data is gone.
+    """
+    facts, settings = run.facts(), run.settings()
+    try:
+        verb, chunk = facts["verb"], facts["chunk"]
+        data, records = facts.get("data"), facts.get("records")
+    except KeyError as error:
+        raise RunError(f"{run.path}/run.json lacks {error}", "start a new run") from None
+    opened = _from_folder(Path(data), settings, chunk) if data else _from_records(Path(records), settings, chunk)
+    return TrainingPlan(verb, settings, *opened, {key: facts.get(key) for key in ("chunk", "data", "records")})
+
+
+def _from_records(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
+    parts = split(read_manifest(folder).count, settings.data)
+
+    def open_range(records: range) -> RecordSource:
+        return RecordSource.open(folder, records, settings.data, settings.compute)
+
+    return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None
+
+
+def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
+    annotations = folder / "annotations.json"
+    if not annotations.is_file():
+        raise DataError(f"no annotations.json in {folder}", "--data names a folder made by `fcoslite extract`")
+    dataset = read_coco(annotations, folder / "images", settings.model.classes)
+    by_id = {image.image_id: image for image in dataset.images}
+    # in the order that records of the same set have, so that both split alike
+    images = tuple(by_id[image_id] for image_id in seeded_order(by_id, settings.seed, "records"))
+    parts: Split = split(len(images), settings.data)
+
+    def open_range(positions: range) -> FolderSource:
+        chosen = images[positions.start : positions.stop]
+        size = settings.model.image_size
+        return FolderSource(dataset, chosen, size, settings.compute.workers, settings.compute.prefetch)
+
+    return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None

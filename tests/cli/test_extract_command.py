@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fcoslite.cli.app import run
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def flags(demo_data: Path) -> list[str]:
+    return [
+        "extract",
+        "--annotations",
+        str(demo_data / "annotations.json"),
+        "--images",
+        str(demo_data / "images"),
+    ]
+
+
+def test_defaults_write_the_workspace(
+    demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*flags(demo_data), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["class_names"] == ["person"] and document["boxes"] > document["images"] > 0
+    assert (workspace / "data" / "person" / "annotations.json").is_file()
+    assert len(list((workspace / "data" / "person" / "images").iterdir())) == document["images"]
+
+
+def test_classes_by_comma_and_by_repetition(
+    demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*flags(demo_data), "--classes", "dog, car", "--classes", "person", "--dry-run", "--json"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["class_names"] == ["dog", "car", "person"]
+    assert list(workspace.iterdir()) == []
+
+
+def test_table(demo_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*flags(demo_data), "--link", "symlink", "--limit", "4", "--negatives", "0.5"]) == 0
+    out = capsys.readouterr().out
+    assert "6, 2 of them without a box" in out and "data/person" in out.replace("\\", "/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--classes", "persn"], 2, "did you mean 'person'?"),
+        (["--annotations", "absent.json"], 1, "absent.json"),
+        (["--images", "absent"], 1, "no images folder at absent"),
+        (["--images", "."], 1, "none of the"),
+        (["--limit", "0"], 2, "--limit"),
+        (["--link", "magic"], 2, "--link"),
+        (["--negatives", "-1"], 2, "--negatives"),
+    ],
+)
+def test_errors_say_what_to_do_and_leave_nothing(
+    demo_data: Path,
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    assert run([*flags(demo_data), *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error: " in captured.err and "hint: " in captured.err and message in captured.err
+    assert list(workspace.iterdir()) == []

@@ -1,0 +1,212 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+
+from fcoslite.data.coco import LabelledImage, read_coco, read_image, seeded_order, to_coco_json, xywh_to_xyxy
+from fcoslite.errors import ConfigError, DataError
+
+
+def write_coco(folder: Path, boxes_xywh: list[list[float]], **changes: object) -> Path:
+    """A file of one 100 x 50 image with these boxes of class `person` (category 7)."""
+    document: dict[str, object] = {
+        "images": [{"id": 5, "file_name": "a.jpg", "height": 50, "width": 100}],
+        "annotations": [
+            {"id": 10 + index, "image_id": 5, "category_id": 7, "bbox": box, "area": 9.5, "iscrowd": 0}
+            for index, box in enumerate(boxes_xywh)
+        ],
+        "categories": [{"id": 7, "name": "person"}, {"id": 3, "name": "dog"}],
+    }
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(document | changes))
+    return path
+
+
+def test_agrees_with_pycocotools(demo_data: Path) -> None:
+    data = read_coco(demo_data / "annotations.json", demo_data / "images")
+    oracle = COCO(str(demo_data / "annotations.json"))
+    categories = oracle.loadCats(sorted(oracle.getCatIds()))
+    assert data.class_names == tuple(category["name"] for category in categories)
+    assert [image.image_id for image in data.images] == sorted(oracle.getImgIds())
+    for image in data.images:
+        expected = oracle.loadAnns(sorted(oracle.getAnnIds(image.image_id)))
+        assert image.boxes_xyxy.dtype == np.float32 and image.boxes_xyxy.shape == (len(expected), 4)
+        boxes_xywh = np.array([item["bbox"] for item in expected], np.float64).reshape(-1, 4)
+        np.testing.assert_allclose(image.boxes_xyxy, xywh_to_xyxy(boxes_xywh), atol=0.02)
+        np.testing.assert_allclose(image.areas, [item["area"] for item in expected], rtol=1e-6)
+        assert image.iscrowd.tolist() == [bool(item["iscrowd"]) for item in expected]
+        ids = [categories[class_id - 1]["id"] for class_id in image.class_ids]
+        assert ids == [item["category_id"] for item in expected]
+
+
+def test_chosen_classes_are_numbered_in_the_given_order_and_negatives_kept(
+    demo_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = read_coco(demo_data / "annotations.json", demo_data / "images")
+    some = read_coco(demo_data / "annotations.json", demo_data / "images", ["car", "person"])
+    assert some.class_names == ("car", "person")
+    assert len(some.images) == len(every.images)
+    for before, after in zip(every.images, some.images, strict=True):
+        names = [every.class_names[class_id - 1] for class_id in before.class_ids]
+        chosen = [some.class_names[class_id - 1] for class_id in after.class_ids]
+        assert chosen == [name for name in names if name in ("car", "person")]
+    assert any(len(image.class_ids) == 0 for image in some.images)
+    assert caplog.text == ""  # what was not asked for is nothing to warn of
+
+
+def test_boxes_are_clipped_or_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes_xywh = [
+        [10, 20, 30, 15],  # inside
+        [-5, 40, 20, 30],  # over the left and lower border
+        [90.5, 0, 1e308, 1e308],  # far over
+        [10, 10, 0, 5],  # no width
+        [10, 10, 5, -3],  # negative height
+        [100, 10, 5, 5],  # outside
+        [50, 10, 1e-9, 5],  # no width in float32
+    ]
+    [image] = read_coco(write_coco(tmp_path, boxes_xywh), tmp_path, ["person"]).images
+    expected = [[10, 20, 40, 35], [0, 40, 15, 50], [90.5, 0, 100, 50]]
+    np.testing.assert_array_equal(image.boxes_xyxy, np.array(expected, np.float32))
+    assert "4 annotations have a box without area" in caplog.text
+
+
+def test_annotations_of_unknown_images_and_categories_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = {"id": 1, "image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4]}
+    annotations = [good, good | {"id": 2, "image_id": 99}, good | {"id": 3, "category_id": 99}]
+    [image] = read_coco(write_coco(tmp_path, [], annotations=annotations), tmp_path).images
+    assert image.class_ids.tolist() == [2]  # by category id: dog 3, person 7
+    assert image.areas.tolist() == [12.0]  # the file has none: the box's own
+    assert "1 annotations of categories" in caplog.text
+    assert "1 annotations belong to an image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": []}, "lists no images"),
+        ({"categories": []}, "lists no categories"),
+        ({"categories": [{"id": 7, "name": "x"}, {"id": 8, "name": "x"}]}, "name twice"),
+        ({"images": [{"id": 5, "file_name": "a.jpg", "width": 3}]}, r"images\[0\].*height"),
+        ({"images": [{"id": 5, "file_name": n, "height": 5, "width": 5} for n in "ab"]}, "image id 5 twice"),
+        ({"images": [{"id": i, "file_name": "a", "height": 5, "width": 5} for i in (1, 2)]}, "two images"),
+        ({"annotations": [{"id": 1, "image_id": 5, "caption": "a dog"}]}, "category_id"),
+        (
+            {"annotations": [{"id": 1, "image_id": 5, "category_id": 7, "bbox": [1, 1, 2, 2]}] * 2},
+            "annotation id 1 twice",
+        ),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_coco(write_coco(tmp_path, [], **changes), tmp_path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.jpg", "x/../../a.jpg", "x\\a.jpg", "C:/a.jpg", ""])
+def test_file_names_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    images = [{"id": 5, "file_name": name, "height": 5, "width": 5}]
+    with pytest.raises(DataError, match="file_name"):
+        read_coco(write_coco(tmp_path, [], images=images), tmp_path)
+
+
+def test_malformed_json_names_the_place(tmp_path: Path) -> None:
+    path = write_coco(tmp_path, [[1, 2, 3, float("nan")]])
+    with pytest.raises(DataError, match=r"not valid JSON.*byte \d+") as caught:
+        read_coco(path, tmp_path)
+    assert "[1, 2, 3, NaN]" in caught.value.hint
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(DataError, match="not valid JSON"):
+        read_coco(path, tmp_path)
+    path.write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        read_coco(path, tmp_path)
+    with pytest.raises(DataError, match="no annotation file"):
+        read_coco(tmp_path / "absent.json", tmp_path)
+    with pytest.raises(DataError, match="no images folder"):
+        read_coco(path, tmp_path / "absent")
+
+
+def test_unknown_class_names_the_closest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no class 'persn'") as caught:
+        read_coco(write_coco(tmp_path, []), tmp_path, ["persn"])
+    assert "did you mean 'person'?" in caught.value.hint and "dog" in caught.value.hint
+
+
+def test_read_image_is_rgb_as_stored(tmp_path: Path) -> None:
+    red_left = np.zeros((20, 40, 3), np.uint8)
+    red_left[:, :20, 2] = 255  # OpenCV writes BGR
+    encoded = cv2.imencode(".jpg", red_left, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    # an EXIF block that says: rotated by 90 degrees
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    rotated = encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:]
+    path = tmp_path / "ünï.jpg"
+    path.write_bytes(rotated)
+    assert cv2.imdecode(np.frombuffer(rotated, np.uint8), cv2.IMREAD_COLOR).shape == (40, 20, 3)
+    image = read_image(path)
+    assert image.shape == (20, 40, 3) and image.dtype == np.uint8
+    np.testing.assert_allclose(image[10, 5], [255, 0, 0], atol=6)
+    np.testing.assert_allclose(image[10, 35], [0, 0, 0], atol=6)
+
+
+def test_read_image_refuses_what_is_no_whole_image(demo_data: Path, tmp_path: Path) -> None:
+    whole = min((demo_data / "images").iterdir()).read_bytes()
+    path = tmp_path / "a.jpg"
+    for content in (b"", b"hello", whole[:100], whole[: len(whole) // 2], whole[:-2]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cannot decode"):
+            read_image(path)
+    with pytest.raises(DataError, match="cannot read"):
+        read_image(tmp_path / "absent.jpg")
+
+
+boxes_xyxy = st.tuples(st.integers(0, 99), st.integers(0, 49), st.integers(1, 50), st.integers(1, 25)).map(
+    lambda t: [t[0], t[1], min(100, t[0] + t[2]), min(50, t[1] + t[3])]
+)
+
+
+@given(boxes=st.lists(boxes_xyxy, max_size=5), data=st.data())
+def test_written_json_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, boxes: list[list[int]], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("coco")
+    class_ids = data.draw(st.lists(st.integers(1, 2), min_size=len(boxes), max_size=len(boxes)))
+    image = LabelledImage(
+        image_id=8,
+        file_name="a/b.jpg",
+        height=50,
+        width=100,
+        boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        class_ids=np.array(class_ids, np.int32),
+        iscrowd=np.arange(len(boxes)) % 2 == 1,
+        areas=np.arange(len(boxes), dtype=np.float32) + 0.5,
+    )
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(to_coco_json([image], ["person", "dog"])))
+    [again] = read_coco(path, folder).images
+    assert (again.image_id, again.file_name, again.height, again.width) == (8, "a/b.jpg", 50, 100)
+    np.testing.assert_array_equal(again.boxes_xyxy, image.boxes_xyxy)
+    np.testing.assert_array_equal(again.class_ids, image.class_ids)
+    np.testing.assert_array_equal(again.iscrowd, image.iscrowd)
+    np.testing.assert_array_equal(again.areas, image.areas)
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=2, max_size=50), st.integers(0, 5))
+def test_seeded_order_does_not_depend_on_the_rest(image_ids: set[int], seed: int) -> None:
+    order = seeded_order(image_ids, seed, "test")
+    assert sorted(order) == sorted(image_ids)
+    assert seeded_order(sorted(image_ids, reverse=True), seed, "test") == order
+    without = set(image_ids) - {order[0]}
+    assert seeded_order(without, seed, "test") == order[1:]
+
+
+def test_seeded_order_differs_by_seed_and_purpose() -> None:
+    orders = [seeded_order(range(100), seed, purpose) for seed in (0, 1) for purpose in ("a", "b")]
+    assert len({tuple(order) for order in orders}) == 4

@@ -1,0 +1,231 @@
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+import fcoslite.data.extract as extract_module
+from fcoslite.data.coco import read_coco
+from fcoslite.data.extract import ExtractResult, extract
+from fcoslite.errors import ConfigError, DataError
+
+
+def run(demo_data: Path, out: Path, **arguments: Any) -> ExtractResult:
+    arguments = {"annotations": demo_data / "annotations.json", "images": demo_data / "images"} | arguments
+    return extract(out=out, **arguments)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "annotations.json").read_text("utf-8"))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_keeps_every_person_and_nothing_else(demo_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "person"
+    result = run(demo_data, out)
+    source = COCO(str(demo_data / "annotations.json"))
+    expected = source.loadAnns(source.getAnnIds(catIds=source.getCatIds(["person"])))
+    images = {item["image_id"] for item in expected}
+    assert (result.images, result.boxes, result.negatives) == (len(images), len(expected), 0)
+    assert result.crowd_boxes == sum(item["iscrowd"] for item in expected)
+
+    document = load(out)
+    assert [image["id"] for image in document["images"]] == sorted(images)
+    # records pass through whole: licence and attribution are among them
+    assert document["images"] == source.loadImgs(sorted(images))
+    assert document["licenses"] == source.dataset["licenses"] and document["info"] == source.dataset["info"]
+    assert document["categories"] == [{"supercategory": "person", "id": 1, "name": "person"}]
+    kept = ("id", "image_id", "bbox", "area", "iscrowd")
+    by_id = {item["id"]: item for item in document["annotations"]}
+    for item in expected:
+        assert {key: by_id[item["id"]][key] for key in kept} == {key: item[key] for key in kept}
+    assert {item["category_id"] for item in document["annotations"]} == {1}
+
+    assert names(out / "images") == sorted(image["file_name"] for image in document["images"])
+    first = document["images"][0]["file_name"]
+    assert (out / "images" / first).read_bytes() == (demo_data / "images" / first).read_bytes()
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["classes"] == {"person": 1} and manifest["images"] == result.images
+    assert names(tmp_path / "new") == ["person"]
+
+
+def test_an_extract_of_an_extract_is_the_same(demo_data: Path, tmp_path: Path) -> None:
+    run(demo_data, tmp_path / "a", classes=("car", "person"))
+    second = {"annotations": tmp_path / "a" / "annotations.json", "images": tmp_path / "a" / "images"}
+    run(demo_data, tmp_path / "b", classes=("car", "person"), **second)
+    assert load(tmp_path / "a") == load(tmp_path / "b")
+
+
+def test_limit_is_a_nested_sample_whatever_the_order_of_the_file(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    for section in ("images", "annotations", "categories"):
+        random.Random(1).shuffle(document[section])
+    shuffled = tmp_path / "shuffled.json"
+    shuffled.write_text(json.dumps(document))
+    run(demo_data, tmp_path / "a", limit=15)
+    run(demo_data, tmp_path / "b", limit=15, annotations=shuffled)
+    run(demo_data, tmp_path / "c", limit=17)
+    run(demo_data, tmp_path / "d", limit=15, seed=1)
+    assert load(tmp_path / "a") == load(tmp_path / "b")
+    ids = {name: {image["id"] for image in load(tmp_path / name)["images"]} for name in "acd"}
+    assert len(ids["a"]) == 15 and ids["a"] < ids["c"] and ids["a"] != ids["d"]
+    assert run(demo_data, tmp_path / "e", limit=10_000).images > 17
+
+
+def test_negatives_are_a_fraction_of_the_positives(demo_data: Path, tmp_path: Path) -> None:
+    result = run(demo_data, tmp_path / "a", classes=("cat", "dog", "zebra"), negatives=0.5)
+    positives = result.images - result.negatives
+    assert positives > 0 and result.negatives == round(0.5 * positives)
+    data = read_coco(tmp_path / "a" / "annotations.json", tmp_path / "a" / "images")
+    assert sum(len(image.class_ids) == 0 for image in data.images) == result.negatives
+
+
+def test_an_image_with_an_unusable_box_is_no_negative(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    [person] = [category["id"] for category in document["categories"] if category["name"] == "person"]
+    annotations = [item for item in document["annotations"] if item["category_id"] == person]
+    spoilt = annotations[0]["image_id"]
+    for item in annotations:
+        if item["image_id"] == spoilt:
+            item["bbox"][2] = 0
+    path = tmp_path / "spoilt.json"
+    path.write_text(json.dumps(document))
+    result = run(demo_data, tmp_path / "out", annotations=path, negatives=100)
+    assert result.dropped_boxes > 0
+    assert spoilt not in {image["id"] for image in load(tmp_path / "out")["images"]}
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links(demo_data: Path, tmp_path: Path, link: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for path in (demo_data / "images").iterdir():
+        (source / path.name).write_bytes(path.read_bytes())
+    result = run(demo_data, tmp_path / "out", images=source, link=link, limit=3)
+    for path in (tmp_path / "out" / "images").iterdir():
+        assert path.samefile(source / path.name)
+        assert path.is_symlink() == (link == "symlink")
+    assert result.size_bytes == sum(p.stat().st_size for p in (tmp_path / "out" / "images").iterdir())
+
+
+def test_a_link_that_cannot_be_made_becomes_a_copy(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(extract_module.os, "link", refuse)
+    result = run(demo_data, tmp_path / "out", link="hardlink", limit=3)
+    assert len(names(tmp_path / "out" / "images")) == result.images == 3
+    assert caplog.text.count("copying instead") == 1
+
+
+def test_yolo_labels(demo_data: Path, tmp_path: Path) -> None:
+    run(demo_data, tmp_path / "out", classes=("car", "person"), negatives=0.2, yolo_labels=True)
+    data = read_coco(tmp_path / "out" / "annotations.json", tmp_path / "out" / "images")
+    assert names(tmp_path / "out" / "labels") == [
+        image.file_name.replace(".jpg", ".txt") for image in data.images
+    ]
+    assert any(image.iscrowd.any() for image in data.images)
+    for image in data.images:
+        text = (tmp_path / "out" / "labels" / image.file_name).with_suffix(".txt").read_text()
+        rows = np.array([line.split() for line in text.splitlines()], np.float64).reshape(-1, 5)
+        np.testing.assert_array_equal(rows[:, 0], image.class_ids[~image.iscrowd] - 1)
+        centers, sizes = rows[:, 1:3], rows[:, 3:5]
+        boxes_xyxy = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=1)
+        scaled = boxes_xyxy * ([image.width, image.height] * 2)
+        np.testing.assert_allclose(scaled, image.boxes_xyxy[~image.iscrowd], atol=1e-2)
+
+
+def test_subfolders_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "images" / "x" / "y").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images" / "x" / "y" / "a.png"), np.zeros((10, 10, 3), np.uint8))
+    document = {
+        "images": [{"id": 1, "file_name": "x/y/a.png", "height": 10, "width": 10}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    run(tmp_path, tmp_path / "out", yolo_labels=True)
+    assert (tmp_path / "out" / "images" / "x" / "y" / "a.png").is_file()
+    assert (tmp_path / "out" / "labels" / "x" / "y" / "a.txt").is_file()
+
+
+def test_missing_images_are_left_out(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = run(demo_data, tmp_path / "whole")
+    some = names(tmp_path / "whole" / "images")
+    (tmp_path / "whole" / "images" / some[0]).unlink()
+    result = run(demo_data, tmp_path / "out", images=tmp_path / "whole" / "images")
+    assert (result.images, result.missing_images) == (whole.images - 1, 1)
+    assert "1 of" in caplog.text
+    with pytest.raises(DataError, match="none of the") as caught:
+        run(demo_data, tmp_path / "none", images=tmp_path)
+    assert "--images" in caught.value.hint
+    assert not (tmp_path / "none").exists()
+
+
+def test_dry_run_counts_and_writes_nothing(demo_data: Path, tmp_path: Path) -> None:
+    planned = run(demo_data, tmp_path / "a" / "out", negatives=0.1, dry_run=True)
+    assert names(tmp_path) == []
+    assert run(demo_data, tmp_path / "a" / "out", negatives=0.1) == planned
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_leaves_nothing_behind(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def fail(*arguments: object) -> bytes:
+        assert names(tmp_path / "new") == [".out.partial"]
+        raise failure
+
+    monkeypatch.setattr(extract_module, "encode_annotations", fail)
+    with pytest.raises(type(failure)):
+        run(demo_data, tmp_path / "new" / "out")
+    assert names(tmp_path) == []
+
+
+def test_only_a_former_extract_is_replaced(demo_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(demo_data, out, limit=2)
+    with pytest.raises(DataError, match="exists already") as caught:
+        run(demo_data, out, limit=3)
+    assert "--overwrite" in caught.value.hint
+    assert run(demo_data, out, limit=3, overwrite=True).images == len(names(out / "images")) == 3
+    assert names(tmp_path) == ["out"]
+    own = {"annotations": out / "annotations.json", "images": out / "images"}
+    with pytest.raises(ConfigError, match="its own input"):
+        run(demo_data, out, overwrite=True, **own)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(DataError, match="not empty"):
+        run(demo_data, other, overwrite=True)
+    with pytest.raises(DataError, match="is a file"):
+        run(demo_data, other / "manifest.json", overwrite=True)
+    assert names(other) == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"limit": 0}, {"negatives": -0.1}, {"negatives": float("nan")}, {"link": "x"}, {"classes": ()}],
+)
+def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        run(demo_data, tmp_path / "out", **arguments)
+    assert names(tmp_path) == []
+
+
+def test_no_space(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 1000)
+    with pytest.raises(DataError, match="GB are free"):
+        run(demo_data, tmp_path / "out")
+    assert run(demo_data, tmp_path / "linked", link="symlink").images > 0

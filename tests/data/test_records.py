@@ -1,0 +1,264 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import fcoslite.data.records as records_module
+from fcoslite.data.build import map_in_order
+from fcoslite.data.coco import CocoDataset, read_coco, read_image
+from fcoslite.data.records import BuildResult, build_records, parse_record, read_manifest
+from fcoslite.errors import ConfigError, DataError
+from fcoslite.letterbox import Letterbox
+
+
+def build(data: Path, out: Path, **arguments: Any) -> BuildResult:
+    return build_records(data, out, **{"image_size": 96, "workers": 2} | arguments)
+
+
+def parsed(folder: Path) -> list[dict[str, Any]]:
+    files = [str(folder / shard.name) for shard in read_manifest(folder).shards]
+    dataset = tf.data.TFRecordDataset(files).map(parse_record)
+    return list(dataset.as_numpy_iterator())
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dataset(demo_data: Path) -> CocoDataset:
+    return read_coco(demo_data / "annotations.json", demo_data / "images")
+
+
+@pytest.fixture(scope="module")
+def records(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records") / "records"
+    build(demo_data, folder, records_per_shard=12)
+    return folder
+
+
+def test_every_image_comes_back(dataset: CocoDataset, records: Path) -> None:
+    images = {image.image_id: image for image in dataset.images}
+    found = parsed(records)
+    assert sorted(int(record["image_id"]) for record in found) == sorted(images)
+    for record in found:
+        image = images[int(record["image_id"])]
+        assert (record["height"], record["width"]) == (image.height, image.width)
+        assert record["file_name"].decode() == image.file_name
+        letterbox = Letterbox(image.height, image.width, 96)
+        pixels = tf.io.decode_image(record["image_bytes"], channels=3).numpy()
+        expected = letterbox.apply_image(read_image(dataset.folder / image.file_name))
+        np.testing.assert_array_equal(pixels, expected)  # PNG loses nothing, and the channels are RGB
+        np.testing.assert_array_equal(record["boxes"][:, 0], image.class_ids)
+        np.testing.assert_array_equal(record["boxes"][:, 1:], letterbox.apply_boxes(image.boxes_xyxy))
+        np.testing.assert_array_equal(record["crowd"], image.iscrowd)
+        np.testing.assert_array_equal(record["areas"], image.areas)
+    assert any(record["crowd"].any() for record in found)
+
+
+def test_the_missions_three_keys(dataset: CocoDataset, records: Path) -> None:
+    ragged = tf.io.RaggedFeature
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "annot": ragged(tf.float32),
+        "len": ragged(tf.int64),
+        **{key: tf.io.FixedLenFeature([], tf.int64) for key in ("image_id", "pad_left", "pad_top")},
+        "scale": tf.io.FixedLenFeature([], tf.float32),
+    }
+    images = {image.image_id: image for image in dataset.images}
+    shard = read_manifest(records).shards[0].name
+    for serialized in tf.data.TFRecordDataset(str(records / shard)):
+        record = tf.io.parse_single_example(serialized, features)
+        image = images[int(record["image_id"])]
+        boxes = tf.RaggedTensor.from_row_lengths(record["annot"], record["len"])
+        assert boxes.row_lengths().numpy().tolist() == [5] * len(image.class_ids)
+        letterbox = Letterbox(image.height, image.width, 96)
+        assert (record["pad_left"], record["pad_top"]) == (letterbox.pad_left, letterbox.pad_top)
+        assert float(record["scale"]) == pytest.approx(letterbox.scale)
+
+
+def test_manifest_describes_the_shards(dataset: CocoDataset, records: Path) -> None:
+    manifest = read_manifest(records)
+    assert manifest.class_names == dataset.class_names and manifest.image_size == 96
+    total = len(dataset.images)
+    assert manifest.count == total and [shard.count for shard in manifest.shards] == [12, 12, total - 24]
+    assert [shard.name for shard in manifest.shards] == [
+        f"records-0000{i}-of-00003.tfrecord" for i in range(3)
+    ]
+    assert names(records) == sorted(["manifest.json", *(shard.name for shard in manifest.shards)])
+    counts = [len(image.class_ids) for image in dataset.images]
+    assert (manifest.boxes, manifest.max_boxes) == (sum(counts), max(counts))
+    for shard in manifest.shards:
+        content = (records / shard.name).read_bytes()
+        assert (shard.size, shard.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_same_bytes_whatever_the_workers(
+    demo_data: Path, records: Path, tmp_path: Path, workers: int
+) -> None:
+    build(demo_data, tmp_path / "out", workers=workers, records_per_shard=12)
+    assert names(tmp_path / "out") == names(records)
+    for name in names(records):
+        assert (tmp_path / "out" / name).read_bytes() == (records / name).read_bytes()
+
+
+def test_limit_takes_the_first_of_a_shuffle_by_seed(
+    dataset: CocoDataset, demo_data: Path, records: Path, tmp_path: Path
+) -> None:
+    order = [record["image_id"] for record in parsed(records)]
+    assert order != sorted(order)
+    build(demo_data, tmp_path / "few", limit=5)
+    assert [record["image_id"] for record in parsed(tmp_path / "few")] == order[:5]
+    build(demo_data, tmp_path / "other", limit=5, seed=1)
+    assert [record["image_id"] for record in parsed(tmp_path / "other")] != order[:5]
+    assert build(demo_data, tmp_path / "all", limit=40_000, image_size=32).images == len(dataset.images)
+
+
+def test_jpeg_and_a_single_class_name(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    document["categories"] = [{"id": 1, "name": "Person (any)"}]
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    (tmp_path / "images").symlink_to(demo_data / "images")
+    build(tmp_path, tmp_path / "out", limit=2, encoding="jpeg")
+    assert read_manifest(tmp_path / "out").shards[0].name == "person-any-00000-of-00001.tfrecord"
+    for record in parsed(tmp_path / "out"):
+        assert record["image_bytes"].startswith(b"\xff\xd8")
+        pixels = tf.io.decode_image(record["image_bytes"], channels=3).numpy().astype(np.float32)
+        image = read_image(tmp_path / "images" / record["file_name"].decode())
+        expected = Letterbox(*image.shape[:2], 96).apply_image(image)
+        assert np.abs(pixels - expected).mean() < 4
+
+
+def test_unusable_images_are_skipped(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    (data / "annotations.json").write_bytes((demo_data / "annotations.json").read_bytes())
+    files = sorted((demo_data / "images").iterdir())
+    for path in files[3:]:
+        (data / "images" / path.name).symlink_to(path)
+    (data / "images" / files[0].name).write_text("no image")
+    cv2.imwrite(str(data / "images" / files[1].name), np.zeros((7, 9, 3), np.uint8))  # not the size annotated
+    result = build(data, tmp_path / "out", records_per_shard=4)
+    assert (result.images, result.skipped_images) == (len(files) - 3, 3)
+    shards = read_manifest(tmp_path / "out").shards
+    assert all(shard.count == 4 for shard in shards[:-1]) and sum(s.count for s in shards) == result.images
+    assert "3 images were skipped" in caplog.text
+
+    for path in files:
+        (data / "images" / path.name).unlink(missing_ok=True)
+    with pytest.raises(DataError, match="no image can be used"):
+        build(data, tmp_path / "none")
+    assert names(tmp_path) == ["data", "out"]
+
+
+def test_dry_run_estimates_and_writes_nothing(demo_data: Path, records: Path, tmp_path: Path) -> None:
+    plan = build(demo_data, tmp_path / "out", records_per_shard=12, dry_run=True)
+    assert names(tmp_path) == []
+    manifest = read_manifest(records)
+    assert (plan.images, plan.boxes, plan.shards) == (manifest.count, manifest.boxes, len(manifest.shards))
+    assert plan.size_bytes == pytest.approx(sum(shard.size for shard in manifest.shards), rel=0.3)
+    assert plan.free_bytes > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"image_size": 100}, {"image_size": 0}, {"limit": 0}, {"encoding": "gif"}, {"workers": 0}],
+)
+def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        build(demo_data, tmp_path / "out", **arguments)
+    assert names(tmp_path) == []
+
+
+def test_data_that_cannot_be_used(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no data set") as caught:
+        build(tmp_path / "absent", tmp_path / "out")
+    assert "fcoslite extract" in caught.value.hint
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    (tmp_path / "annotations.json").write_text(json.dumps(document | {"annotations": []}))
+    with pytest.raises(DataError, match="no images folder"):
+        build(tmp_path, tmp_path / "out")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="no usable box"):
+        build(tmp_path, tmp_path / "out")
+    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 1000)
+    with pytest.raises(DataError, match="GB are free"):
+        build(demo_data, tmp_path / "out")
+    assert names(tmp_path) == ["annotations.json", "images"]
+
+
+def test_existing_records_are_replaced_only_on_request(demo_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build(demo_data, out, limit=2)
+    with pytest.raises(DataError, match="exists already"):
+        build(demo_data, out, limit=3)
+    assert build(demo_data, out, limit=3, overwrite=True).images == read_manifest(out).count == 3
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"kind": "fcoslite-extract"}')
+    with pytest.raises(DataError, match="not empty"):
+        build(demo_data, tmp_path / "other", overwrite=True)
+    assert names(tmp_path) == ["other", "out"]
+
+
+def test_an_interrupt_leaves_the_former_records(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    build(demo_data, out, limit=2)
+    before = (out / "manifest.json").read_bytes()
+
+    def interrupt(*arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records_module, "make_record", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build(demo_data, out, limit=3, overwrite=True)
+    assert (out / "manifest.json").read_bytes() == before
+    assert read_manifest(out).count == 2 and names(tmp_path) == ["out"]
+
+
+def test_read_manifest_notices_what_is_wrong(demo_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="no records at") as caught:
+        read_manifest(out)
+    assert "build-records" in caught.value.hint
+    build(demo_data, out, limit=2)
+    manifest = out / "manifest.json"
+    shard = out / read_manifest(out).shards[0].name
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    with pytest.raises(DataError, match="bytes, not"):
+        read_manifest(out)
+    shard.unlink()
+    with pytest.raises(DataError, match="lacks the shard"):
+        read_manifest(out)
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"format": 1', '"format": 2'))
+    with pytest.raises(DataError, match="format 2"):
+        read_manifest(out)
+    for wrong in ("", "{}", text[:50], '{"kind": "fcoslite-extract"}'):
+        manifest.write_text(wrong)
+        with pytest.raises(DataError, match="not a manifest of records"):
+            read_manifest(out)
+
+
+def test_map_in_order_is_bounded_and_ordered() -> None:
+    taken = []
+
+    def items() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = map_in_order(lambda number: number * 2, items(), workers=3)
+    assert next(results) == 0
+    assert len(taken) <= 13
+    assert [next(results) for _ in range(99)] == [2 * number for number in range(1, 100)]
