@@ -95,8 +95,7 @@ def command(
 ) -> None:
     """Cut a COCO data set down to some classes (default: person): images, annotations.json, manifest.json.
 
-    Licences and attributions of the images are kept. Nothing appears in the output folder before it is
-    complete.
+    Licences and attributions are kept. Nothing appears in the output folder before it is complete.
     """
     from dataclasses import asdict
 
