@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import logging
 from importlib import resources
 from pathlib import Path
 
@@ -10,3 +11,9 @@ import pytest
 def demo_data() -> Path:
     """The embedded photographs: images/ and annotations.json."""
     return Path(str(resources.files("fcoslite") / "demo_data"))
+
+
+@pytest.fixture(autouse=True)
+def heard_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `caplog` hear our logger, which a command that ran before may have cut off from the root."""
+    monkeypatch.setattr(logging.getLogger("fcoslite"), "propagate", True)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,7 +75,13 @@ def check(boxes, crowd, mask, architecture, size, classes):
             boxes[index], crowd[index], mask[index], shape.strides, size, classes,
             shape.assignment, shape.level_limits, shape.centre_radius,
         )  # fmt: skip
-        got = [targets.classes, targets.distances, targets.centerness[..., 0], targets.positive, targets.class_weight]
+        got = [
+            targets.classes,
+            targets.distances,
+            targets.centerness[..., 0],
+            targets.positive,
+            targets.class_weight,
+        ]
         for name, one, other in zip(
             ("classes", "distances", "centerness", "positive", "class_weight"), got, expected, strict=True
         ):
@@ -120,7 +127,7 @@ def test_areas_on_the_limits_belong_to_the_finer_level():
     targets = assign(boxes, ~flags, flags, LITE, 512, 1)
     positive = ops.convert_to_numpy(targets.positive)
     starts = np.cumsum([0, 128**2, 64**2, 32**2, 16**2])
-    levels = [[positive[row, a:b].any() for a, b in zip(starts, starts[1:], strict=False)] for row in range(6)]
+    levels = [[positive[row, a:b].any() for a, b in pairwise(starts)] for row in range(6)]
     assert [row.index(True) for row in levels] == [0, 1, 1, 2, 2, 3]
     assert all(sum(row) == 1 for row in levels)
     check(boxes[:2], ~flags[:2], flags[:2], LITE, 128, 1)
@@ -135,7 +142,15 @@ def test_the_first_of_two_equal_areas_wins():
 
 def test_boxes_at_the_border_and_smaller_than_a_cell():
     boxes = np.array(
-        [[[1, 0, 0, 30, 30], [1, 34, 34, 64, 64], [1, -20, 40, 10, 70], [1, 40, 8, 40.5, 8.5], [1, 41, 1, 43, 3]]],
+        [
+            [
+                [1, 0, 0, 30, 30],
+                [1, 34, 34, 64, 64],
+                [1, -20, 40, 10, 70],
+                [1, 40, 8, 40.5, 8.5],
+                [1, 41, 1, 43, 3],
+            ]
+        ],
         np.float32,
     )
     flags = np.ones((1, 5), bool)

@@ -68,15 +68,12 @@ def assign(
     channel = ops.cast(matched[..., 0], "int32") - 1
     weight = ops.cast(positive, "float32")
     distances = xyxy_to_ltrb(points, matched[..., 1:]) / strides[:, None] * weight[..., None]
-    targets = Targets(
-        classes=ops.one_hot(channel, classes, dtype="float32") * weight[..., None],
-        distances=distances,
-        centerness=centerness(distances) * weight[..., None],
-        positive=weight,
-        class_weight=1.0 - ops.cast(ops.logical_and(in_crowd, ops.logical_not(positive)), "float32"),
-    )
     return Targets(
-        *[ops.stop_gradient(getattr(targets, name)) for name in Targets.__slots__]  # type: ignore[attr-defined]
+        classes=ops.stop_gradient(ops.one_hot(channel, classes, dtype="float32") * weight[..., None]),
+        distances=ops.stop_gradient(distances),
+        centerness=ops.stop_gradient(centerness(distances) * weight[..., None]),
+        positive=ops.stop_gradient(weight),
+        class_weight=ops.stop_gradient(1.0 - ops.cast(ops.logical_and(in_crowd, ops.logical_not(positive)), "float32")),
     )
 
 
@@ -89,7 +86,11 @@ def centerness(distances_ltrb: Tensor) -> Tensor:
 
 
 def _best_boxes(
-    boxes_xyxy: Tensor, candidates: Tensor, architecture: Architecture, points: np.ndarray, strides: np.ndarray
+    boxes_xyxy: Tensor,
+    candidates: Tensor,
+    architecture: Architecture,
+    points: np.ndarray,
+    strides: np.ndarray,
 ) -> tuple[Tensor, Tensor]:
     """The index [B, N] of the box each location answers for, and whether it answers for one at all, [B, N]."""
     blocks, candidates = _blocks(boxes_xyxy), _blocks(candidates[..., None])[..., 0]
@@ -114,9 +115,7 @@ def _best_boxes(
     return best_index, best_area < np.inf
 
 
-def _eligible(
-    boxes_xyxy: Tensor, architecture: Architecture, points: np.ndarray, strides: np.ndarray
-) -> Tensor:
+def _eligible(boxes_xyxy: Tensor, architecture: Architecture, points: np.ndarray, strides: np.ndarray) -> Tensor:
     """Whether the rule lets a location [N] answer for a box [B, K]: [B, N, K] bool."""
     boxes = boxes_xyxy[:, None, :, :]  # (B, 1, K, 4)
     distances = xyxy_to_ltrb(points[:, None, :], boxes)  # (B, N, K, 4)

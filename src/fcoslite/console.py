@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +60,14 @@ class Terminal:
         handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
         logger.addHandler(handler)
 
+    def load_backend(self) -> None:
+        """Import Keras and its backend, whose start-up lines go past every setting of their log levels."""
+        with _silenced_stderr():
+            import keras
+
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow  # noqa: F401
+
     @contextmanager
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Show a bar with rate and time left, on a terminal only."""
@@ -78,7 +88,9 @@ class Terminal:
             task = bar.add_task(title, total=total, unit=unit, note="")
 
             def advance(amount: int = 1, note: str = "") -> None:
-                bar.update(task, advance=amount, **({"note": note} if note else {}))
+                bar.advance(task, amount)
+                if note:
+                    bar.update(task, note=note)
 
             yield advance
 
@@ -107,6 +119,24 @@ class Terminal:
             table.add_row(*[Text(cell) for cell in row])
         # a pipe has no width of its own: do not fold a table that a program will read
         Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Hold back what C++ writes to stderr; it is shown after all if an exception comes out."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def _ignore(amount: int = 1, note: str = "") -> None:

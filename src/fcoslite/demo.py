@@ -93,7 +93,11 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
         ("fine-tuning run", tuned.run.path, _figures(tuned)),
         ("weights", tuned.run.best_weights, f"{tuned.run.best_weights.stat().st_size / 1e6:.1f} MB"),
         ("chart of the losses", trained.run.curves_file, ""),
-        ("evaluation", plan.out, f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f} (most of it on training images)"),
+        (
+            "evaluation",
+            plan.out,
+            f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f} (most of it on training images)",
+        ),
         ("sheet of detections", sheet, ""),
         ("MLflow curves", workspace / "mlflow.db", f"mlflow ui --backend-store-uri {database}"),
     ]

@@ -21,7 +21,11 @@ class Losses:
 
 
 def compute_losses(
-    outputs: dict[str, Tensor], targets: Targets, points: np.ndarray, strides: np.ndarray, settings: LossSettings
+    outputs: dict[str, Tensor],
+    targets: Targets,
+    points: np.ndarray,
+    strides: np.ndarray,
+    settings: LossSettings,
 ) -> Losses:
     """The losses of a batch. A batch without boxes gives finite losses and gradients.
 

@@ -62,7 +62,12 @@ def detect(
 
 
 def non_max_suppression(
-    boxes_xyxy: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float, score_threshold: float, limit: int
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    iou_threshold: float,
+    score_threshold: float,
+    limit: int,
 ) -> tuple[Tensor, Tensor]:
     """Greedy NMS within each class: the best box stays, boxes overlapping it by more than the threshold go.
 
@@ -104,9 +109,7 @@ def non_max_suppression(
     return chosen, ops.sum(ops.cast(chosen >= 0, "int32"), axis=1)
 
 
-def to_detections(
-    detections: np.ndarray, count: int, letterbox: Letterbox, class_names: tuple[str, ...]
-) -> Detections:
+def to_detections(detections: np.ndarray, count: int, letterbox: Letterbox, class_names: tuple[str, ...]) -> Detections:
     """One image's rows [D, 6] of `detect` as Detections in pixels of the original image, cut at its border."""
     rows = np.asarray(detections)[: int(count)]
     return Detections(

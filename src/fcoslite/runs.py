@@ -113,7 +113,9 @@ def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Ma
     """Make the next `<verb>-<name>-NNN` with its config.yaml and run.json."""
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{verb}-{name}-"
-    numbers = [int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(re.escape(prefix) + r"(\d+)", path.name))]
+    numbers = [
+        int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(re.escape(prefix) + r"(\d+)", path.name))
+    ]
     number = max(numbers, default=0) + 1
     while True:
         run = Run(folder / f"{prefix}{number:03d}")
@@ -151,7 +153,9 @@ def open_run(text: str | Path, folder: Path) -> Run:
         if (path / "run.json").is_file():
             return Run(path)
     names = [run.name for run in list_runs(folder)]
-    hint = closest(str(text), names) or (f"runs here: {', '.join(names[-5:])}" if names else f"{folder}/ has no run yet")
+    hint = closest(str(text), names) or (
+        f"runs here: {', '.join(names[-5:])}" if names else f"{folder}/ has no run yet"
+    )
     raise RunError(f"no run named '{text}'", hint)
 
 

@@ -25,9 +25,9 @@ def inspect_machine(folder: Path) -> dict[str, Any]:
     document["gpu"] = "in use" if backend_sees_gpu() else why_no_gpu()
     document["free_disk_gb"] = round(shutil.disk_usage(folder).free / 1e9, 1)
     cameras = list_cameras()
-    document["cameras"] = None if cameras is None else [str(camera) for camera in cameras]
+    document["cameras"] = None if cameras is None else [f"{camera.index}: {camera.name}" for camera in cameras]
     document["display"] = has_display()
-    document["presets"] = {name: _describe(ModelSettings(preset=name)) for name in PRESETS}
+    document["presets"] = {name: _describe(ModelSettings.model_validate({"preset": name})) for name in PRESETS}
     return document
 
 

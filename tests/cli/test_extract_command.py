@@ -22,9 +22,7 @@ def flags(demo_data: Path) -> list[str]:
     ]
 
 
-def test_defaults_write_the_workspace(
-    demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_defaults_write_the_workspace(demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*flags(demo_data), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["class_names"] == ["person"] and document["boxes"] > document["images"] > 0

@@ -130,9 +130,7 @@ def test_a_link_that_cannot_be_made_becomes_a_copy(
 def test_yolo_labels(demo_data: Path, tmp_path: Path) -> None:
     run(demo_data, tmp_path / "out", classes=("car", "person"), negatives=0.2, yolo_labels=True)
     data = read_coco(tmp_path / "out" / "annotations.json", tmp_path / "out" / "images")
-    assert names(tmp_path / "out" / "labels") == [
-        image.file_name.replace(".jpg", ".txt") for image in data.images
-    ]
+    assert names(tmp_path / "out" / "labels") == [image.file_name.replace(".jpg", ".txt") for image in data.images]
     assert any(image.iscrowd.any() for image in data.images)
     for image in data.images:
         text = (tmp_path / "out" / "labels" / image.file_name).with_suffix(".txt").read_text()
@@ -158,9 +156,7 @@ def test_subfolders_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "labels" / "x" / "y" / "a.txt").is_file()
 
 
-def test_missing_images_are_left_out(
-    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_images_are_left_out(demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = run(demo_data, tmp_path / "whole")
     some = names(tmp_path / "whole" / "images")
     (tmp_path / "whole" / "images" / some[0]).unlink()

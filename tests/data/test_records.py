@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import fcoslite.data.records as records_module
-from fcoslite.data.build import map_in_order
 from fcoslite.data.coco import CocoDataset, read_coco, read_image
+from fcoslite.data.parallel import map_in_order
 from fcoslite.data.records import BuildResult, build_records, parse_record, read_manifest
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.letterbox import Letterbox
@@ -87,9 +87,7 @@ def test_manifest_describes_the_shards(dataset: CocoDataset, records: Path) -> N
     assert manifest.class_names == dataset.class_names and manifest.image_size == 96
     total = len(dataset.images)
     assert manifest.count == total and [shard.count for shard in manifest.shards] == [12, 12, total - 24]
-    assert [shard.name for shard in manifest.shards] == [
-        f"records-0000{i}-of-00003.tfrecord" for i in range(3)
-    ]
+    assert [shard.name for shard in manifest.shards] == [f"records-0000{i}-of-00003.tfrecord" for i in range(3)]
     assert names(records) == sorted(["manifest.json", *(shard.name for shard in manifest.shards)])
     counts = [len(image.class_ids) for image in dataset.images]
     assert (manifest.boxes, manifest.max_boxes) == (sum(counts), max(counts))
@@ -99,9 +97,7 @@ def test_manifest_describes_the_shards(dataset: CocoDataset, records: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_same_bytes_whatever_the_workers(
-    demo_data: Path, records: Path, tmp_path: Path, workers: int
-) -> None:
+def test_same_bytes_whatever_the_workers(demo_data: Path, records: Path, tmp_path: Path, workers: int) -> None:
     build(demo_data, tmp_path / "out", workers=workers, records_per_shard=12)
     assert names(tmp_path / "out") == names(records)
     for name in names(records):
@@ -135,9 +131,7 @@ def test_jpeg_and_a_single_class_name(demo_data: Path, tmp_path: Path) -> None:
         assert np.abs(pixels - expected).mean() < 4
 
 
-def test_unusable_images_are_skipped(
-    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unusable_images_are_skipped(demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = tmp_path / "data"
     (data / "images").mkdir(parents=True)
     (data / "annotations.json").write_bytes((demo_data / "annotations.json").read_bytes())

@@ -49,7 +49,13 @@ def test_colours_are_rgb(photograph: np.ndarray, video: Path, tmp_path: Path) ->
 
 def test_a_folder_is_its_images_by_name(folder: Path, number_of: NumberOf) -> None:
     with open_source(str(folder)) as source:
-        assert (source.kind, source.live, source.still, source.count, source.fps) == ("folder", False, True, 3, None)
+        assert (source.kind, source.live, source.still, source.count, source.fps) == (
+            "folder",
+            False,
+            True,
+            3,
+            None,
+        )
         seen = list(source)
     assert [frame.name for frame in seen] == ["a.jpg", "b.PNG", "c.jpeg"]
     assert [number_of(frame.image_rgb) for frame in seen] == [0, 1, 2]

@@ -66,9 +66,7 @@ def _old_model(arrays: Arrays, body: list[str] = BODY) -> dict[str, Any]:
     """The attributes of an old model that holds the arrays."""
 
     def layer(name: str) -> Arrays:
-        return {
-            path.rpartition("/")[2]: value for path, value in arrays.items() if path.startswith(f"{name}/")
-        }
+        return {path.rpartition("/")[2]: value for path, value in arrays.items() if path.startswith(f"{name}/")}
 
     def numbered(names: list[str]) -> dict[str, Arrays]:
         return {f"layer_with_weights-{index}": layer(name) for index, name in enumerate(names)}
@@ -123,9 +121,7 @@ def test_optimizer_state_and_other_names_do_not_matter(arrays: Arrays, tmp_path:
     }
     optimizer = {"_variables": {str(i): np.float32(i) for i in range(4)}, "_iterations": np.int64(7)}
     checkpoint = _write({"model": model, "optimizer": optimizer}, tmp_path / "model.v1")
-    _assert_same(
-        import_checkpoint(checkpoint.with_name("model.v1.index"), settings=_settings()).network, arrays
-    )
+    _assert_same(import_checkpoint(checkpoint.with_name("model.v1.index"), settings=_settings()).network, arrays)
 
 
 def test_the_order_of_operands_in_additions_does_not_matter(arrays: Arrays, tmp_path: Path) -> None:

@@ -56,8 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
-        code = app(list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = int(app(list(arguments), standalone_mode=False) or 0)
+        # typer turns Ctrl-C into this code without a word
+        return _fail(FcosliteError("interrupted"), code, arguments) if code == 130 else code
     except FcosliteError as error:
         return _fail(error, error.exit_code, arguments)
     except KeyboardInterrupt:

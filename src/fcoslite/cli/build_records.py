@@ -28,9 +28,7 @@ DataOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.records: records"
-    ),
+    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.records: records"),
 ]
 LimitOption = Annotated[
     int | None,
@@ -44,9 +42,7 @@ LimitOption = Annotated[
 ]
 SizeOption = Annotated[
     int,
-    typer.Option(
-        "--size", metavar="PIXELS", help="Side of the square, letterboxed images; a multiple of 32."
-    ),
+    typer.Option("--size", metavar="PIXELS", help="Side of the square, letterboxed images; a multiple of 32."),
 ]
 EncodingOption = Annotated[
     Encoding,
@@ -62,9 +58,7 @@ WorkersOption = Annotated[
         show_default="one a CPU",
     ),
 ]
-OrderSeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the records' order.")
-]
+OrderSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the records' order.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace former records in --out.")]
 
 

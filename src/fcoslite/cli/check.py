@@ -4,7 +4,10 @@ from fcoslite.cli.options import DebugFlag, JsonFlag, QuietFlag, VerboseFlag
 
 
 def command(
-    as_json: JsonFlag = False, quiet: QuietFlag = False, verbose: VerboseFlag = False, debug: DebugFlag = False
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
 ) -> None:
     """Show what this machine offers: versions, devices, the settings that fit, disk, camera, display, model sizes."""
     from pathlib import Path
@@ -12,12 +15,15 @@ def command(
     from fcoslite.console import Terminal
 
     terminal = Terminal(as_json, quiet, verbose)
+    terminal.load_backend()
     from fcoslite.system import inspect_machine
 
     document = inspect_machine(Path.cwd())
 
     def render() -> None:
         presets = document["presets"]
+        listed = document["cameras"]
+        cameras = "unknown until opened" if listed is None else ", ".join(listed) or "none found"
         gpus = [f"{gpu['name']}, {gpu['memory_mb']} MiB" for gpu in document["gpus"]]
         rows = [
             ["Python", f"{document['python']} on {document['platform']}, {document['cpu_count']} CPUs"],
@@ -26,7 +32,7 @@ def command(
             ["GPU", "; ".join([*gpus, document["gpu"]])],
             ["config", f"{document['tier']} ({document['tier_reason']})"],
             ["free disk", f"{document['free_disk_gb']} GB"],
-            ["cameras", ", ".join(document["cameras"]) or "none found"],
+            ["cameras", cameras],
             ["display", "yes" if document["display"] else "none: webcam saves its output instead"],
         ]
         for name, facts in presets.items():

@@ -9,9 +9,7 @@ from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, Ver
 
 
 def command(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder in which demo-NNN is made.")
-    ] = Path(),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder in which demo-NNN is made.")] = Path(),
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -29,7 +27,7 @@ def command(
     if dry_run:
         terminal.result({"workspace": f"{out}/demo-NNN", "config": "smoke", "stages": 6})
         return
-    terminal.note("loading TensorFlow")
+    terminal.load_backend()
     from fcoslite.demo import new_workspace, run_demo
 
     result = run_demo(new_workspace(out), terminal.progress)

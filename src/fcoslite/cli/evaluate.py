@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, RecordsOption, SetOption, VerboseFlag
+from fcoslite.cli.options import (
+    DebugFlag,
+    DryRunFlag,
+    JsonFlag,
+    QuietFlag,
+    RecordsOption,
+    SetOption,
+    VerboseFlag,
+)
 
 
 def command(
@@ -23,7 +31,10 @@ def command(
     annotations: Annotated[
         Path | None,
         typer.Option(
-            "--annotations", metavar="FILE", help="COCO instances JSON, instead of records.", show_default="none"
+            "--annotations",
+            metavar="FILE",
+            help="COCO instances JSON, instead of records.",
+            show_default="none",
         ),
     ] = None,
     images: Annotated[
@@ -67,6 +78,7 @@ def command(
         if path is not None and not path.exists():
             raise DataError(f"{path} does not exist", "check the path")
 
+    terminal.load_backend()
     from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 
     plan = plan_evaluation(settings, weights, records, annotations, images, out)

@@ -19,18 +19,14 @@ class Link(StrEnum):
 
 AnnotationsOption = Annotated[
     Path,
-    typer.Option(
-        "--annotations", "-a", metavar="FILE", help="COCO instances file, such as instances_train2017.json."
-    ),
+    typer.Option("--annotations", "-a", metavar="FILE", help="COCO instances file, such as instances_train2017.json."),
 ]
 ImagesOption = Annotated[
     Path, typer.Option("--images", "-i", metavar="DIR", help="Folder of its images, such as train2017.")
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.data: data/person"
-    ),
+    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.data: data/person"),
 ]
 ClassesOption = Annotated[
     list[str],
@@ -71,9 +67,7 @@ YoloFlag = Annotated[
     ),
 ]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace a former extract in --out.")]
-SampleSeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the samples.")
-]
+SampleSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the samples.")]
 
 
 def command(

@@ -20,11 +20,15 @@ from fcoslite.cli.options import (
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", metavar="DIR", help="Train on an extracted COCO folder instead of records.", show_default="none"
+        "--data",
+        metavar="DIR",
+        help="Train on an extracted COCO folder instead of records.",
+        show_default="none",
     ),
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.", show_default="the config's")
+    int | None,
+    typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.", show_default="the config's"),
 ]
 ResumeOption = Annotated[
     str | None,
@@ -66,7 +70,7 @@ def train_command(
             "--chunk",
             metavar="K",
             min=1,
-            help="Train on chunk K only (counted from 1), starting from the best weights of chunk K-1 if there are any.",
+            help="Train on chunk K only (counted from 1), starting from the best weights of chunk K-1 if any.",
             show_default="all",
         ),
     ] = None,
@@ -161,12 +165,14 @@ def _run(
         if overrides or records or data or chunk or start_from or config != "auto":
             raise ConfigError("--resume goes on with the run's own settings", "leave the other flags out")
         run = open_run(resume, Path(WorkspaceSettings().runs))
+        terminal.load_backend()
         from fcoslite.training.plan import plan_resume
 
         plan, settings = plan_resume(run), run.settings()
     else:
         if config != "auto":
             load_settings(config, overrides)  # a wrong key is told before TensorFlow is loaded
+        terminal.load_backend()
         from fcoslite.training.memory import machine_tier
         from fcoslite.training.plan import plan_run
 
@@ -199,7 +205,17 @@ def _run(
         "best_epoch": result.best["epoch"],
         **{key: value for key, value in result.best.items() if key not in ("epoch", "step")},
     }
-    shown = ("run", "weights", "epochs", "best_epoch", "loss", "val_loss", "val_ap", "val_ap50", "images_per_second")
+    shown = (
+        "run",
+        "weights",
+        "epochs",
+        "best_epoch",
+        "loss",
+        "val_loss",
+        "val_ap",
+        "val_ap50",
+        "images_per_second",
+    )
     if as_json:
         terminal.result(document)
     else:

@@ -1,5 +1,7 @@
 """`fcoslite webcam`: detection on a camera, a video, a stream or images."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +21,7 @@ def command(
     ] = "0",
     iou: Annotated[
         float,
-        typer.Option(
-            "--iou", min=0, max=1, help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1)."
-        ),
+        typer.Option("--iou", min=0, max=1, help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1)."),
     ] = 0.3,
     score: Annotated[
         float,
@@ -34,13 +34,9 @@ def command(
     ] = 0.2,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            "--weights", metavar="W", help="Weights file or run folder.", show_default="newest run in ./runs"
-        ),
+        typer.Option("--weights", metavar="W", help="Weights file or run folder.", show_default="newest run in ./runs"),
     ] = None,
-    no_window: Annotated[
-        bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")
-    ] = False,
+    no_window: Annotated[bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")] = False,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -64,9 +60,7 @@ def command(
         int | None,
         typer.Option("--max-frames", metavar="N", min=1, help="Stop after N frames.", show_default="all"),
     ] = None,
-    fullscreen: Annotated[
-        bool, typer.Option("--fullscreen", help="Let the window cover the screen.")
-    ] = False,
+    fullscreen: Annotated[bool, typer.Option("--fullscreen", help="Let the window cover the screen.")] = False,
     as_json: JsonFlag = False,
     dry_run: DryRunFlag = False,
     quiet: QuietFlag = False,
@@ -100,25 +94,32 @@ def command(
 
         predictor = Predictor.load(weights, WebcamSettings(iou=iou, score=score), runs)
         predictor.warm_up()
-        _close_files_when_killed()
-        result = run_live(
-            frames,
-            predictor,
-            window=output.window,
-            fullscreen=fullscreen,
-            save=output.save,
-            jsonl=output.jsonl,
-            max_frames=max_frames,
-            progress=terminal.progress,
-        )
+        with _killed_as_interrupted():
+            result = run_live(
+                frames,
+                predictor,
+                window=output.window,
+                fullscreen=fullscreen,
+                save=output.save,
+                jsonl=output.jsonl,
+                max_frames=max_frames,
+                progress=terminal.progress,
+            )
     terminal.result(result.document())
 
 
-def _close_files_when_killed() -> None:
+@contextmanager
+def _killed_as_interrupted() -> Iterator[None]:
     """Let `kill` and a closed terminal end as Ctrl-C does: an .mp4 has no index until it is closed."""
     import signal
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` sets another
-            signal.signal(number, signal.default_int_handler)
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    ours = [name for name in names if before[name] == signal.SIG_DFL]  # nohup has set another
+    for name in ours:
+        signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for name in ours:
+            signal.signal(getattr(signal, name), before[name])

@@ -40,7 +40,8 @@ class Augment(keras.layers.Layer):
             images = ops.where(flip, ops.flip(images, axis=2), images)
             size = images.shape[2]
             flipped = ops.stack(
-                [boxes[..., 0], size - boxes[..., 3], boxes[..., 2], size - boxes[..., 1], boxes[..., 4]], axis=-1
+                [boxes[..., 0], size - boxes[..., 3], boxes[..., 2], size - boxes[..., 1], boxes[..., 4]],
+                axis=-1,
             )
             boxes = ops.where(flip[:, 0], flipped, boxes)
         if settings.brightness and settings.brightness_probability:

@@ -97,9 +97,7 @@ def check_images_folder(folder: Path) -> None:
 
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(
-        np.float32
-    )
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -120,9 +118,7 @@ def read_image(path: Path) -> np.ndarray:
     cut_short = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     image = None
     if content and not cut_short:
-        image = cv2.imdecode(
-            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise DataError(f"cannot decode image {path}" + (": it is cut short" if cut_short else ""), hint)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -174,9 +174,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
 
 def _decode(path: Path) -> _Document:
     if not path.is_file():
-        raise DataError(
-            f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json"
-        )
+        raise DataError(f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", "download or write it again")
     with path.open("rb") as file:
@@ -201,13 +199,9 @@ def _choose(known: list[Category], classes: Sequence[str] | None, path: Path) ->
     known = sorted(known, key=lambda category: category.id)
     by_name = {category.name: category for category in known}
     if not known:
-        raise DataError(
-            f"{path} lists no categories", "its `categories` section names the classes of the boxes"
-        )
+        raise DataError(f"{path} lists no categories", "its `categories` section names the classes of the boxes")
     if len(by_name) < len(known) or len({category.id for category in known}) < len(known):
-        raise DataError(
-            f"{path} lists a category id or name twice", "make ids and names in `categories` unique"
-        )
+        raise DataError(f"{path} lists a category id or name twice", "make ids and names in `categories` unique")
     if classes is None:
         return tuple(known)
     if not classes:

@@ -237,9 +237,7 @@ def _sizes_on_disk(source: CocoFile, folder: Path, with_negatives: bool) -> tupl
             f"--images must be the folder that holds {first}",
         )
     if missing:
-        _logger.warning(
-            "%d of %d images are not in %s and are left out", missing, missing + len(sizes), folder
-        )
+        _logger.warning("%d of %d images are not in %s and are left out", missing, missing + len(sizes), folder)
     return sizes, missing
 
 

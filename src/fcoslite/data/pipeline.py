@@ -8,10 +8,9 @@ A batch is a dict of
 M is the most boxes any image of the set has: no box is ever dropped.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, tee
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from fcoslite.config import ComputeSettings, DataSettings
 from fcoslite.data.coco import CocoDataset, LabelledImage, read_image
+from fcoslite.data.parallel import map_in_order
 from fcoslite.data.records import RecordsManifest, parse_record, read_manifest
 from fcoslite.letterbox import Letterbox
 
@@ -30,8 +30,15 @@ _MIXED_SHARDS = 4  # read at the same time
 class Source(Protocol):
     """Images with boxes, in batches."""
 
-    class_names: tuple[str, ...]
-    image_size: int
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class id - 1."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        ...
 
     def __len__(self) -> int:
         """Number of images."""
@@ -75,9 +82,7 @@ class RecordSource:
     prefetch: int
 
     @classmethod
-    def open(
-        cls, folder: Path, records: range | None, data: DataSettings, compute: ComputeSettings
-    ) -> "RecordSource":
+    def open(cls, folder: Path, records: range | None, data: DataSettings, compute: ComputeSettings) -> "RecordSource":
         """Read the manifest; `records` None takes all.
 
         Raises:
@@ -212,14 +217,12 @@ class FolderSource:
         images: The images used, in order.
         image_size: Side to letterbox to, pixels.
         workers: Decoding threads.
-        prefetch: Batches prepared ahead.
     """
 
     dataset: CocoDataset
     images: tuple[LabelledImage, ...]
     image_size: int
     workers: int
-    prefetch: int
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -251,25 +254,18 @@ class FolderSource:
         return self._load(list(self.images[start : start + batch_size]) for start in starts)
 
     def _load(self, groups: Iterable[list[LabelledImage]]) -> Iterator[tuple[Batch, list[LabelledImage]]]:
-        """Decode groups of images in threads (OpenCV releases the GIL), `prefetch` groups ahead, in order."""
-        groups = iter(groups)
-        waiting: deque[tuple[list[LabelledImage], list[Future[np.ndarray]]]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
-            for group in groups:
-                waiting.append((group, [pool.submit(self._read, image) for image in group]))
-                if len(waiting) > self.prefetch:
-                    yield self._collect(*waiting.popleft())
-            while waiting:
-                yield self._collect(*waiting.popleft())
+        """Decode groups of images, a few images ahead of the group that is asked for."""
+        ahead, now = tee(groups)
+        pixels = map_in_order(self._read, chain.from_iterable(ahead), self.workers)
+        for group in now:
+            yield self._collect(group, [next(pixels) for _ in group]), group
 
     def _read(self, image: LabelledImage) -> np.ndarray:
         pixels = read_image(self.dataset.folder / image.file_name)
-        return Letterbox(*pixels.shape[:2], self.image_size).apply_image(pixels)
+        return Letterbox(pixels.shape[0], pixels.shape[1], self.image_size).apply_image(pixels)
 
-    def _collect(
-        self, group: list[LabelledImage], images: list["Future[np.ndarray]"]
-    ) -> tuple[Batch, list[LabelledImage]]:
-        most = max(1, *(len(image.boxes_xyxy) for image in self.dataset.images))
+    def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray]) -> Batch:
+        most = max(1, max(len(image.boxes_xyxy) for image in self.dataset.images))
         boxes = np.zeros((len(group), most, 5), np.float32)
         crowd = np.zeros((len(group), most), bool)
         mask = np.zeros((len(group), most), bool)
@@ -280,5 +276,4 @@ class FolderSource:
             boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
             crowd[row, :count] = image.iscrowd
             mask[row, :count] = True
-        pixels = np.stack([future.result() for future in images])
-        return {"images": pixels, "boxes": boxes, "crowd": crowd, "mask": mask}, group
+        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "mask": mask}

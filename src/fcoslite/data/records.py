@@ -18,11 +18,10 @@ from fcoslite.data.build import (
     Shard,
     encode_image,
     make_record,
-    map_in_order,
-    one_opencv_thread,
     write_shards,
 )
 from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco, seeded_order
+from fcoslite.data.parallel import map_in_order, one_opencv_thread
 from fcoslite.data.staging import (
     MANIFEST,
     check_free_space,
@@ -120,9 +119,7 @@ def read_manifest(folder: Path) -> RecordsManifest:
     for shard in manifest.shards:
         file = folder / shard.name
         if not file.is_file():
-            raise DataError(
-                f"{folder} lacks the shard {shard.name}", f"copy it there, or {rebuild} --overwrite"
-            )
+            raise DataError(f"{folder} lacks the shard {shard.name}", f"copy it there, or {rebuild} --overwrite")
         if file.stat().st_size != shard.size:
             raise DataError(
                 f"{file} has {file.stat().st_size} bytes, not {shard.size}",
@@ -194,9 +191,7 @@ def build_records(
                     tally.usable(records, advance), folder, _prefix(dataset.class_names), records_per_shard
                 )
             if tally.problems:
-                _logger.warning(
-                    "%d images were skipped; the first: %s", len(tally.problems), tally.problems[0]
-                )
+                _logger.warning("%d images were skipped; the first: %s", len(tally.problems), tally.problems[0])
             if not shards:
                 raise DataError("no image can be used", tally.problems[0])
             manifest = RecordsManifest(
@@ -286,9 +281,7 @@ class _Tally:
             yield record.serialized
 
 
-def _check_arguments(
-    limit: int | None, image_size: int, encoding: str, workers: int, records_per_shard: int
-) -> None:
+def _check_arguments(limit: int | None, image_size: int, encoding: str, workers: int, records_per_shard: int) -> None:
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}", "it must be at least 1")
     if image_size < 32 or image_size % 32:

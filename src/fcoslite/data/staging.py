@@ -33,9 +33,7 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
     if not target.is_dir():
         raise DataError(f"{out} is a file, not a folder", "choose another folder with --out")
     if target.is_mount():
-        raise DataError(
-            f"{out} is a mount point and cannot be replaced", "choose a folder inside it with --out"
-        )
+        raise DataError(f"{out} is a mount point and cannot be replaced", "choose a folder inside it with --out")
     if not any(target.iterdir()):
         return
     if not _is_ours(target, kind):

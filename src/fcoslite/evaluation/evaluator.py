@@ -78,7 +78,11 @@ class Evaluator:
     """
 
     def __init__(
-        self, detector: Detector, loss: LossSettings, detect_settings: DetectSettings, jit_compile: bool = False
+        self,
+        detector: Detector,
+        loss: LossSettings,
+        detect_settings: DetectSettings,
+        jit_compile: bool = False,
     ) -> None:
         self.detector = detector
         self._model = _LossesAndDetections(detector, loss, detect_settings)

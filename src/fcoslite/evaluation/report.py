@@ -85,8 +85,7 @@ def plan_evaluation(
     if annotations is not None and images is not None:
         data = annotations
         dataset = read_coco(annotations, images, detector.class_names)
-        compute = settings.compute
-        source = FolderSource(dataset, dataset.images, detector.image_size, compute.workers, compute.prefetch)
+        source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
         categories = open_coco(annotations, detector.class_names).categories
         category_ids = tuple(category.id for category in categories)
     else:

@@ -94,9 +94,7 @@ def contact_sheet(
     return np.vstack(rows)
 
 
-def _draw(
-    canvas: np.ndarray, boxes_xyxy: np.ndarray, colours: Sequence[Colour], labels: Sequence[str] | None
-) -> None:
+def _draw(canvas: np.ndarray, boxes_xyxy: np.ndarray, colours: Sequence[Colour], labels: Sequence[str] | None) -> None:
     height, width = canvas.shape[:2]
     thickness = max(1, round(2 * max(height, width) / _REFERENCE))
     limits = np.array([width - 1, height - 1] * 2)
@@ -114,9 +112,7 @@ def _draw(
         _write(canvas, labels[index], (left - thickness // 2, top), colours[index], above=True)
 
 
-def _write(
-    canvas: np.ndarray, text: str, corner: tuple[int, int], background: Colour, above: bool = False
-) -> None:
+def _write(canvas: np.ndarray, text: str, corner: tuple[int, int], background: Colour, above: bool = False) -> None:
     """Write `text` on a filled rectangle at or `above` a corner (x, y), kept inside the image."""
     height, width = canvas.shape[:2]
     scale = max(0.35, 0.5 * max(height, width) / _REFERENCE)

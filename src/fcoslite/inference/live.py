@@ -137,9 +137,7 @@ def run_live(
         logger.info("stopped after %d frames; what was saved is complete", frames)
         raise
     seconds = time.perf_counter() - started - waited_seconds
-    return LiveResult(
-        frames, seconds, frames / max(seconds, 1e-9), found, stopped_by, output.save, output.jsonl
-    )
+    return LiveResult(frames, seconds, frames / max(seconds, 1e-9), found, stopped_by, output.save, output.jsonl)
 
 
 def _writers(output: Output, source: Source) -> list[Writer]:

@@ -41,7 +41,7 @@ def plan_output(source: Source, *, window: bool, save: Path | None, jsonl: Path 
     if window and not has_display():
         window = False
         save = save or _free_name(source.kind)
-        logger.info("no display here: the result is saved to %s", save)
+        logger.info("no display here: the result will be saved to %s", save)
     if save is not None:
         _check_kind(save, source.kind)
         check_writable(save, folder=source.kind == "folder")
@@ -74,16 +74,12 @@ def _check_kind(save: Path, kind: Kind) -> None:
     suffix = save.suffix.lower()
     if kind == "folder":
         if suffix in (*VIDEO_CODECS, *IMAGE_SUFFIXES):
-            raise ConfigError(
-                f"a folder of images is saved to a folder, not to {save}", "for example --save drawn"
-            )
+            raise ConfigError(f"a folder of images is saved to a folder, not to {save}", "for example --save drawn")
         return
     known = IMAGE_SUFFIXES if kind == "image" else tuple(VIDEO_CODECS)
     if suffix not in known:
         article = "an" if kind == "image" else "a"
-        raise ConfigError(
-            f"{article} {kind} cannot be saved to {save}", f"end the name in {' or '.join(known)}"
-        )
+        raise ConfigError(f"{article} {kind} cannot be saved to {save}", f"end the name in {' or '.join(known)}")
 
 
 def _free_name(kind: Kind) -> Path:

@@ -61,6 +61,6 @@ class Predictor:
 
     def predict(self, image_rgb: np.ndarray) -> Detections:
         """Detect on an image [h, w, 3] uint8 RGB; boxes come back in its pixels."""
-        letterbox = Letterbox(*image_rgb.shape[:2], self.image_size)
+        letterbox = Letterbox(image_rgb.shape[0], image_rgb.shape[1], self.image_size)
         result = self._model.predict_on_batch(letterbox.apply_image(image_rgb)[None])
         return to_detections(result["detections"][0], result["count"][0], letterbox, self.class_names)

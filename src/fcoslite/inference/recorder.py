@@ -100,5 +100,11 @@ class Recorder:
             self._error = error
         finally:
             self._channel.close()
-            for writer in self._writers:
+            self._close_writers()
+
+    def _close_writers(self) -> None:
+        for writer in self._writers:
+            try:
                 writer.close()
+            except Exception as error:  # a full disk fails closing too; the others must still be closed
+                self._error = self._error or error

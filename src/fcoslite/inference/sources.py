@@ -44,10 +44,7 @@ def open_source(text: str) -> Source:
         return _open_folder(path)
     if not path.is_file():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = (
-            closest(path.name, siblings)
-            or "give a camera number, a URL, a video, an image or a folder of images"
-        )
+        hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
         raise SourceError(f"no file or folder '{text}'", hint)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Source("image", path.name, _read_images([path], skip=False), count=1, path=path)
@@ -61,9 +58,7 @@ def _open_camera(index: int) -> Source:
         raise SourceError(f"{name} cannot be opened", _camera_hint(index))
 
     def stopped(frames: int) -> None:
-        raise SourceError(
-            f"{name} stopped after {frames} frames", "is it unplugged, or used by another program?"
-        )
+        raise SourceError(f"{name} stopped after {frames} frames", "is it unplugged, or used by another program?")
 
     fps = _plausible_fps(capture)
     return Source("camera", name, _read_capture(capture, name, None, stopped), live=True, fps=fps)
@@ -86,18 +81,14 @@ def _camera_hint(index: int) -> str:
 def _open_stream(url: str) -> Source:
     parts = urlsplit(url)
     if parts.scheme.lower() not in ("rtsp", "http", "https") or not parts.hostname:
-        raise SourceError(
-            f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host"
-        )
+        raise SourceError(f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host")
     # without user, password and query: it is shown, and written to files
     name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     milliseconds = int(_NETWORK_SECONDS * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
-        raise SourceError(
-            f"cannot open {name}", _network_hint(parts.hostname, _port(parts.port, parts.scheme))
-        )
+        raise SourceError(f"cannot open {name}", _network_hint(parts.hostname, _port(parts.port, parts.scheme)))
 
     def ended(frames: int) -> None:
         logger.warning("%s ended or stalled after %d frames", name, frames)
@@ -106,9 +97,7 @@ def _open_stream(url: str) -> Source:
     if count is None:
         return Source("stream", name, _read_capture(capture, name, None, ended), live=True, fps=fps)
     # a recording behind a URL has a length, and is not skipped through either
-    return Source(
-        "stream", name, _read_capture(capture, name, fps, _warn_if_short(name, count)), fps=fps, count=count
-    )
+    return Source("stream", name, _read_capture(capture, name, fps, _warn_if_short(name, count)), fps=fps, count=count)
 
 
 def _port(port: int | None, scheme: str) -> int:
@@ -126,9 +115,7 @@ def _network_hint(host: str, port: int) -> str:
 def _open_video(path: Path) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        hint = (
-            f"known images: {', '.join(IMAGE_SUFFIXES)}; videos: what FFmpeg reads, such as .mp4, .avi, .mkv"
-        )
+        hint = f"known images: {', '.join(IMAGE_SUFFIXES)}; videos: what FFmpeg reads, such as .mp4, .avi, .mkv"
         raise SourceError(f"{path} is no video that can be decoded", hint)
     fps, count = _plausible_fps(capture), _frame_count(capture)
     frames = _read_capture(capture, path.name, fps, _warn_if_short(str(path), count))
@@ -177,12 +164,8 @@ def _open_folder(folder: Path) -> Source:
     entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
     paths = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
     if not paths:
-        raise SourceError(
-            f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below"
-        )
-    return Source(
-        "folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder
-    )
+        raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
+    return Source("folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder)
 
 
 def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
@@ -224,5 +207,6 @@ def _silence_opencv() -> None:
     # Windows' camera layer otherwise spends half a minute looking for hardware transforms
     os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # 4, 5
+        # OpenCV 4, and 5
+        set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
         set_log_level(0)

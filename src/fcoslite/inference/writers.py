@@ -55,9 +55,7 @@ class VideoWriter:
             self._start_seconds = result.frame.seconds
             self._open(image_rgb)
         if shutil.disk_usage(self._path.parent).free < _SPARE_BYTES:  # OpenCV never reports a failed write
-            raise FcosliteError(
-                f"the disk that holds {self._path} is full", "free some space or save elsewhere"
-            )
+            raise FcosliteError(f"the disk that holds {self._path} is full", "free some space or save elsewhere")
         width, height = self._size
         if image_rgb.shape[:2] != (height, width):
             image_rgb = fit_image(image_rgb, width, height)
@@ -147,8 +145,6 @@ def to_record(result: FrameResult) -> dict[str, Any]:
                 "score": round(float(score), 5),
                 "class": detections.class_names[class_id - 1],
             }
-            for box, score, class_id in zip(
-                boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True
-            )
+            for box, score, class_id in zip(boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True)
         ],
     }

@@ -8,9 +8,7 @@ from fcoslite.errors import WeightsError
 from fcoslite.models.layers import activate, conv, norm
 
 
-def build_backbone(
-    name: str, images: keras.KerasTensor, weights: str | None = None
-) -> dict[int, keras.KerasTensor]:
+def build_backbone(name: str, images: keras.KerasTensor, weights: str | None = None) -> dict[int, keras.KerasTensor]:
     """Run a backbone by name.
 
     Args:

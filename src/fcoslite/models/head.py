@@ -23,9 +23,7 @@ class ScaledExp(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the scale."""
-        self.scale = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(self._start), name="scale"
-        )
+        self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._start), name="scale")
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """[B, H, W, 4] -> [B, H, W, 4], positive."""
@@ -52,7 +50,11 @@ def build_head(
     class_output = _output(classes, class_bias, "head_class_logits")
     distance_output = _output(4, architecture.distance_bias, "head_distances")
     centerness_output = _output(1, architecture.centerness_bias, "head_centerness_logits")
-    outputs: dict[str, list[keras.KerasTensor]] = {"class_logits": [], "distances": [], "centerness_logits": []}
+    outputs: dict[str, list[keras.KerasTensor]] = {
+        "class_logits": [],
+        "distances": [],
+        "centerness_logits": [],
+    }
     for stride, level in zip(architecture.strides, levels, strict=True):
         class_features, box_features = level, level
         for layer in class_tower:
@@ -68,9 +70,7 @@ def build_head(
         for key, value in results.items():
             flat = keras.layers.Reshape((-1, value.shape[-1]), dtype="float32", name=f"head_s{stride}_{key}_flat")
             outputs[key].append(flat(value))
-    return {
-        key: keras.layers.Concatenate(axis=1, dtype="float32", name=key)(values) for key, values in outputs.items()
-    }
+    return {key: keras.layers.Concatenate(axis=1, dtype="float32", name=key)(values) for key, values in outputs.items()}
 
 
 def _tower(name: str, architecture: Architecture) -> list[keras.layers.Layer]:

@@ -37,9 +37,7 @@ _CLASS, _BOX, _CENTERNESS, _SCALES, _BODY = "cls|class", "reg|box", "ctr|cent", 
 _Layer = dict[str, np.ndarray]
 
 
-def import_checkpoint(
-    checkpoint: Path, out: Path | None = None, settings: ModelSettings | None = None
-) -> Detector:
+def import_checkpoint(checkpoint: Path, out: Path | None = None, settings: ModelSettings | None = None) -> Detector:
     """Bring a TensorFlow checkpoint of the mission's model into a detector of ours.
 
     Args:
@@ -76,9 +74,7 @@ def import_checkpoint(
     group = _find_group(groups, _BODY, [layer.name for layer in body], checkpoint)
     layers |= zip(_name_body(body, group), group, strict=True)
 
-    arrays = {
-        f"{name}/{variable}": value for name, layer in layers.items() for variable, value in layer.items()
-    }
+    arrays = {f"{name}/{variable}": value for name, layer in layers.items() for variable, value in layer.items()}
     assign_weights(detector, arrays, origin=str(checkpoint))
     if out is not None:
         save_weights(detector, out, {"imported_from": checkpoint.name})
@@ -107,9 +103,7 @@ def _read_groups(checkpoint: Path) -> dict[str, list[_Layer]]:
     return {name: [layers[index] for index in sorted(layers)] for name, layers in groups.items()}
 
 
-def _find_group(
-    groups: dict[str, list[_Layer]], purpose: str, names: list[str], checkpoint: Path
-) -> list[_Layer]:
+def _find_group(groups: dict[str, list[_Layer]], purpose: str, names: list[str], checkpoint: Path) -> list[_Layer]:
     found = [
         group
         for group, layers in groups.items()
@@ -128,9 +122,7 @@ def _find_group(
 def _body_layers(detector: Detector) -> list[keras.layers.Layer]:
     """The layers with weights of backbone and neck, ordered as Keras orders a functional model of them."""
     network = detector.network
-    levels = [
-        network.get_layer(f"neck_s{stride}_smooth_lrelu").output for stride in detector.architecture.strides
-    ]
+    levels = [network.get_layer(f"neck_s{stride}_smooth_lrelu").output for stride in detector.architecture.strides]
     return [layer for layer in keras.Model(network.inputs, levels).layers if layer.weights]
 
 
@@ -146,9 +138,7 @@ def _name_body(body: list[keras.layers.Layer], stored: list[_Layer]) -> list[str
     theirs = [{name: value.shape for name, value in layer.items()} for layer in stored]
     names = [layer.name for layer in body]
     pairs = range(len(names) - 1)
-    crossed = {
-        i for i in pairs if ours[i] != theirs[i] and (ours[i], ours[i + 1]) == (theirs[i + 1], theirs[i])
-    }
+    crossed = {i for i in pairs if ours[i] != theirs[i] and (ours[i], ours[i + 1]) == (theirs[i + 1], theirs[i])}
     shortcuts = {i for i in pairs if names[i].endswith("_conv3") and names[i + 1].endswith("_shortcut")}
     if crossed & shortcuts:
         crossed |= shortcuts

@@ -1,18 +1,22 @@
 """The detectors we ship, as plain data, and the numbers that define one."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from fcoslite.config import ModelSettings
 from fcoslite.errors import ConfigError
 
 COCO_CLASSES = tuple(
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
-    "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,"
-    "suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
-    "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
-    "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
-    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,"
-    "toothbrush".split(",")
+    (  # noqa: SIM905
+        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,"
+        "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,"
+        "backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,"
+        "baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,"
+        "knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,"
+        "chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+        "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
+        "hair drier,toothbrush"
+    ).split(",")
 )
 
 
@@ -122,16 +126,18 @@ def architecture(settings: ModelSettings) -> Architecture:
 
 def _check(architecture: Architecture, image_size: int) -> None:
     strides = architecture.strides
-    doubling = all(b == 2 * a for a, b in zip(strides, strides[1:], strict=False))
+    doubling = all(b == 2 * a for a, b in pairwise(strides))
     if not strides or strides[0] not in (4, 8) or not doubling:
         raise ConfigError(
-            f"model.strides {list(strides)} do not make a pyramid", "start at 4 or 8, each twice the one before"
+            f"model.strides {list(strides)} do not make a pyramid",
+            "start at 4 or 8, each twice the one before",
         )
     if image_size % strides[-1]:
         lower = image_size // strides[-1] * strides[-1]
         near = " or ".join(str(size) for size in (lower, lower + strides[-1]) if size)
         raise ConfigError(
-            f"model.image_size {image_size} is no multiple of the largest stride {strides[-1]}", f"take {near}"
+            f"model.image_size {image_size} is no multiple of the largest stride {strides[-1]}",
+            f"take {near}",
         )
     if architecture.neck == "normalised" and architecture.neck_channels % 32:
         raise ConfigError("model.neck_channels must be a multiple of 32", "its norms have 32 groups")

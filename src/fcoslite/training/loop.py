@@ -93,7 +93,9 @@ class TrainingModel(keras.Model):
         return losses.total
 
 
-def build_training_model(detector: Detector, settings: Settings, schedule: ScheduleSettings, steps: int) -> TrainingModel:
+def build_training_model(
+    detector: Detector, settings: Settings, schedule: ScheduleSettings, steps: int
+) -> TrainingModel:
     """A compiled model; `steps` is the number of batches of the whole run.
 
     `detector` must have been built with the precision of the settings.

@@ -56,7 +56,6 @@ class TrainingPlan:
         chunk = self.facts.get("chunk")
         return self.settings.name + (f"-chunk{chunk}" if chunk else "")
 
-
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
         compute, schedule = self.settings.compute, self.schedule
@@ -136,13 +135,14 @@ def plan_resume(run: Run) -> TrainingPlan:
         DataError: Its data is gone.
     """
     facts, settings = run.facts(), run.settings()
-    try:
-        verb, chunk = facts["verb"], facts["chunk"]
-        data, records = facts.get("data"), facts.get("records")
-    except KeyError as error:
-        raise RunError(f"{run.path}/run.json lacks {error}", "start a new run") from None
-    opened = _from_folder(Path(data), settings, chunk) if data else _from_records(Path(records), settings, chunk)
-    return TrainingPlan(verb, settings, *opened, {key: facts.get(key) for key in ("chunk", "data", "records")})
+    if "verb" not in facts or not ("data" in facts or "records" in facts):
+        raise RunError(f"{run.path}/run.json does not name its data", "start a new run")
+    chunk = facts.get("chunk")
+    if "data" in facts:
+        sources = _from_folder(Path(facts["data"]), settings, chunk)
+    else:
+        sources = _from_records(Path(facts["records"]), settings, chunk)
+    return TrainingPlan(str(facts["verb"]), settings, *sources, facts)
 
 
 def _from_records(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
@@ -167,6 +167,6 @@ def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[S
     def open_range(positions: range) -> FolderSource:
         chosen = images[positions.start : positions.stop]
         size = settings.model.image_size
-        return FolderSource(dataset, chosen, size, settings.compute.workers, settings.compute.prefetch)
+        return FolderSource(dataset, chosen, size, settings.compute.workers)
 
     return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None

@@ -1,0 +1,92 @@
+"""Sessions: nox -s tests | lint | types | docs | demo | overfit | addons-parity."""
+
+import json
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
+LINT = nox.project.dependency_groups(PYPROJECT, "lint")
+DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
+DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The test suite; arguments after -- go to pytest."""
+    session.install(".", *TESTS)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    session.install(*LINT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type hints; imported packages without types are skipped, so few need to be installed."""
+    session.install(*LINT, "pydantic", "typer", "rich", "msgspec", "numpy", "nox")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, into site/; any warning is an error."""
+    session.install(*DOCS)
+    session.run("mkdocs", "build", "--strict")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The whole pipeline on the embedded photographs."""
+    session.install(".")
+    session.run("fcoslite", "demo", "--out", session.create_tmp())
+
+
+@nox.session
+def overfit(session: nox.Session) -> None:
+    """Train on eight photographs by the command line alone, and score AP50 >= 0.90 on the same eight."""
+    session.install(".")
+    folder = Path(session.create_tmp()).resolve()
+    session.chdir(folder)
+    for made in ("data", "records", "runs"):
+        session.run("python", "-c", f"import shutil; shutil.rmtree({made!r}, ignore_errors=True)", silent=True)
+    images = str(DEMO_DATA / "images")
+    annotations = str(DEMO_DATA / "annotations.json")
+    session.run("fcoslite", "extract", "--annotations", annotations, "--images", images, "--limit", "8")
+    session.run("fcoslite", "build-records", "--size", "160")
+    session.run("fcoslite", "train", "--config", "overfit")
+    scored = session.run(
+        "fcoslite", "eval", "--annotations", "data/person/annotations.json", "--images", "data/person/images",
+        "--json", "--quiet", silent=True, stderr=None,
+    )  # fmt: skip
+    ap50 = json.loads(str(scored))["metrics"]["ap50"]
+    session.log(f"AP50 on the eight training images: {ap50:.3f}")
+    if ap50 < 0.90:
+        session.error("AP50 is below 0.90: assignment, losses, decoding or evaluation is wrong")
+
+
+@nox.session(name="addons-parity", python="3.11")
+def addons_parity(session: nox.Session) -> None:
+    """Check that an imported checkpoint gives the outputs TensorFlow 2.15 and tensorflow-addons gave."""
+    # the reference needs an environment of its own: tensorflow-addons cannot be imported beside Keras 3
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "venv", "--clear", str(folder / "venv"))
+    python = str(folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    pins = ["tensorflow-cpu==2.15.1", "tensorflow-addons==0.23.0"]
+    session.run(python, "-m", "pip", "install", "--quiet", *pins, external=True)
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    session.run(python, "tests/parity/mission_model.py", str(folder), env=quiet, external=True)
+
+    groups = nox.project.load_toml("pyproject.toml")
+    session.install("-e", ".", *nox.project.dependency_groups(groups, "tests"))
+    session.run("pytest", "-s", "tests/parity", env={**quiet, "FCOSLITE_PARITY_REFERENCE": str(folder)})

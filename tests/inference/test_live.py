@@ -1,0 +1,178 @@
+import json
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.detections import Detections
+from fcoslite.inference import live
+from fcoslite.inference.frames import Frame, Source
+from fcoslite.inference.live import FpsMeter, run_live
+from fcoslite.inference.output import Output
+from fcoslite.inference.sources import open_source, read_image
+from fcoslite.progress import Advance
+
+Finder = Callable[..., live.Predicts]
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_video_end_to_end(video: Path, tmp_path: Path, centre_finder: Finder) -> None:
+    predictor = centre_finder()
+    advanced: list[int] = []
+
+    @contextmanager
+    def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        assert (total, unit) == (24, "frames")
+
+        def advance(amount: int = 1, note: str = "") -> None:
+            assert "FPS" in note
+            advanced.append(amount)
+
+        yield advance
+
+    save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    with open_source(str(video)) as source:
+        result = run_live(source, predictor, window=False, save=save, jsonl=jsonl, progress=progress)
+    assert predictor.seen == list(range(24))  # type: ignore[attr-defined]
+    assert (result.frames, result.detections, result.stopped_by) == (24, 24, "end")
+    assert result.mean_fps == pytest.approx(24 / result.seconds)
+    assert sum(advanced) == 24
+    assert json.loads(json.dumps(result.document(), default=str))["save"] == str(save)
+    records = lines(jsonl)
+    assert [record["frame"] for record in records] == list(range(24))
+    assert records[6] == {
+        "frame": 6,
+        "seconds": 0.5,
+        "name": "walk.avi",
+        "detections": [{"bbox": [80.0, 60.0, 160.0, 120.0], "score": 0.512, "class": "person"}],
+    }
+    with open_source(str(save)) as saved:
+        assert (saved.fps, saved.count) == (12.0, 24)
+        drawn = next(iter(saved)).image_rgb.astype(int)
+    side = drawn[70:170, 79:82].mean(axis=(0, 1))  # the box's left side is green
+    assert side[1] > side[0] + 40 and side[1] > side[2] + 40
+
+
+def test_the_number_of_frames_can_be_limited(video: Path, centre_finder: Finder) -> None:
+    with open_source(str(video)) as source:
+        result = run_live(source, centre_finder(), window=False, max_frames=5)
+    assert (result.frames, result.stopped_by, result.save, result.jsonl) == (5, "limit", None, None)
+
+
+def test_a_folder_of_images_is_drawn_without_a_frame_rate(folder: Path, tmp_path: Path, centre_finder: Finder) -> None:
+    with open_source(str(folder)) as source:
+        result = run_live(source, centre_finder(), window=False, save=tmp_path / "drawn", jsonl=tmp_path / "x.jsonl")
+    assert result.frames == 3
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "b.PNG", "c.jpeg"]
+    before, after = read_image(folder / "b.PNG"), read_image(tmp_path / "drawn" / "b.PNG")
+    assert (before != after).any()
+    np.testing.assert_array_equal(before[200:], after[200:])
+    assert [record["name"] for record in lines(tmp_path / "x.jsonl")] == ["a.jpg", "b.PNG", "c.jpeg"]
+
+
+def test_a_stream_ends_cleanly(mjpeg_stream: Callable[..., str], tmp_path: Path, centre_finder: Finder) -> None:
+    jsonl = tmp_path / "out.jsonl"
+    with open_source(mjpeg_stream(20, 0.01)) as source:
+        result = run_live(source, centre_finder(0.03), window=False, save=tmp_path / "out.avi", jsonl=jsonl)
+    assert result.stopped_by == "end"
+    records = lines(jsonl)
+    assert len(records) == result.frames
+    assert records[-1]["frame"] == 19
+    with open_source(str(tmp_path / "out.avi")) as saved:
+        assert list(saved)
+
+
+class _Stops:
+    def __init__(self, predictor: live.Predicts, after: int, error: BaseException) -> None:
+        self._predictor = predictor
+        self._left = after
+        self._error = error
+
+    def predict(self, image_rgb: np.ndarray) -> Detections:
+        if self._left == 0:
+            raise self._error
+        self._left -= 1
+        return self._predictor.predict(image_rgb)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("model")])
+def test_files_are_complete_when_a_run_breaks_off(
+    error: BaseException,
+    video: Path,
+    tmp_path: Path,
+    centre_finder: Finder,
+    messages: pytest.LogCaptureFixture,
+) -> None:
+    save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    with pytest.raises(type(error)), open_source(str(video)) as source:
+        run_live(source, _Stops(centre_finder(), 7, error), window=False, save=save, jsonl=jsonl)
+    assert len(lines(jsonl)) == 7
+    with open_source(str(save)) as saved:
+        assert len(list(saved)) == 7
+    assert ("after 7 frames" in messages.text) == isinstance(error, KeyboardInterrupt)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
+def test_a_full_disk_ends_the_run(video: Path, tmp_path: Path, centre_finder: Finder) -> None:
+    with pytest.raises(OSError, match="No space left"), open_source(str(video)) as source:
+        run_live(source, centre_finder(), window=False, save=tmp_path / "out.mp4", jsonl=Path("/dev/full"))
+
+
+def _growing() -> Generator[Frame, None, None]:
+    for index, size in enumerate(((96, 128), (192, 256), (100, 60))):
+        yield Frame(index, np.full((*size, 3), 50, np.uint8), "growing", index / 10)
+
+
+def test_a_source_that_changes_its_size(tmp_path: Path, centre_finder: Finder) -> None:
+    with Source("video", "growing", _growing(), fps=10.0) as source:
+        run_live(source, centre_finder(), window=False, save=tmp_path / "out.avi", jsonl=tmp_path / "out.jsonl")
+    with open_source(str(tmp_path / "out.avi")) as saved:
+        assert [frame.image_rgb.shape for frame in saved] == [(96, 128, 3)] * 3
+    boxes = [record["detections"][0]["bbox"] for record in lines(tmp_path / "out.jsonl")]  # type: ignore[index]
+    assert boxes[1] == [64.0, 48.0, 128.0, 96.0]  # in the pixels of its own frame
+
+
+class _Screen:
+    """A window whose user presses q at the third image."""
+
+    shown: list[tuple[int, ...]]
+    closed: bool
+
+    def __init__(self, title: str, fullscreen: bool, hold: bool) -> None:
+        type(self).shown = []
+        type(self).closed = False
+        assert (fullscreen, hold) == (True, False)
+
+    def show(self, image_rgb: np.ndarray) -> bool:
+        self.shown.append(image_rgb.shape)
+        return len(self.shown) < 3
+
+    def close(self) -> None:
+        type(self).closed = True
+
+
+def test_the_user_ends_it(video: Path, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "Window", _Screen)
+    monkeypatch.setattr(live, "plan_output", lambda source, *, window, save, jsonl: Output(window, save, jsonl))
+    with open_source(str(video)) as source:
+        result = run_live(source, centre_finder(), window=True, fullscreen=True, save=tmp_path / "out.avi")
+    assert (result.frames, result.stopped_by) == (3, "key")
+    assert _Screen.closed and _Screen.shown == [(240, 320, 3)] * 3
+    with open_source(str(tmp_path / "out.avi")) as saved:
+        assert saved.count == 3
+
+
+def test_the_frame_rate_is_that_of_the_last_ten_frames() -> None:
+    times = iter([0.0, 0.5, *(0.5 + 0.1 * n for n in range(1, 16))])
+    meter = FpsMeter(clock=lambda: next(times))
+    assert meter.tick() == pytest.approx(2.0)
+    assert meter.tick() == pytest.approx(2 / 0.6)
+    rates = [meter.tick() for _ in range(14)]
+    assert rates[7] == pytest.approx(10 / 1.4)  # the first, slow frame is still among the ten
+    assert rates[8:] == pytest.approx([10.0] * 6)

@@ -1,0 +1,133 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcoslite.detections import Detections
+from fcoslite.errors import FcosliteError
+from fcoslite.inference.frames import Frame
+from fcoslite.inference.recorder import FrameResult
+from fcoslite.inference.sources import open_source, read_image
+from fcoslite.inference.writers import ImageWriter, JsonlWriter, VideoWriter, to_record
+
+
+def result(
+    index: int = 0,
+    seconds: float = 0.0,
+    size: tuple[int, int] = (96, 128),
+    name: str = "walk.avi",
+    fps: float | None = 9.0,
+) -> FrameResult:
+    image = np.full((*size, 3), 100, np.uint8)
+    boxes = np.array([[10.126, 20.5, 60.25, 80.0]], np.float32)
+    found = Detections(boxes, np.array([0.512345], np.float32), np.array([2], np.int32), ("person", "café"))
+    return FrameResult(Frame(index, image, name, seconds), found, fps)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.AVI"])
+def test_a_video_has_every_frame_at_the_sources_rate(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / name
+    writer = VideoWriter(path, 12.5, live=False)
+    for index in range(7):
+        writer.write(result(index, seconds=0.0))
+    writer.close()
+    with open_source(str(path)) as source:
+        assert (source.fps, source.width, source.height) == (12.5, 128, 96)
+        frames = [frame.image_rgb for frame in source]
+    assert len(frames) == 7
+    difference = np.abs(frames[-1].astype(int) - result().draw())
+    assert difference.mean() < 10  # boxes are on it, in their colours
+
+
+def test_a_frame_of_another_size_is_fitted_into_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    writer = VideoWriter(path, None, live=False)
+    for size in ((96, 128), (200, 100), (48, 64), (97, 129)):
+        writer.write(result(size=size))
+    writer.close()
+    with open_source(str(path)) as source:
+        assert [frame.image_rgb.shape for frame in source] == [(96, 128, 3)] * 4
+
+
+def test_a_live_recording_keeps_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    writer = VideoWriter(path, 10.0, live=True)
+    for seconds in (8.0, 8.5, 8.51, 8.52, 10.0):  # slower, then faster than ten a second
+        writer.write(result(seconds=seconds))
+    writer.close()
+    with open_source(str(path)) as source:
+        assert len(list(source)) == 21
+
+
+def test_an_avi_plays_although_it_was_never_closed(tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    writer = VideoWriter(path, 10.0, live=False)
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    frame = replace(result(), frame=Frame(0, noise, "x", 0.0))
+    for _ in range(40):
+        writer.write(frame)
+    shutil.copy(path, tmp_path / "killed.avi")  # what a killed process leaves
+    writer.close()
+    with open_source(str(tmp_path / "killed.avi")) as source:
+        assert len(list(source)) > 35
+
+
+def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = VideoWriter(tmp_path / "out.mp4", 10.0, live=False)
+    writer.write(result())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(FcosliteError, match="full"):
+        writer.write(result())
+    writer.close()
+
+
+def test_a_video_that_opencv_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(FcosliteError, match="1x1"):
+        VideoWriter(tmp_path / "out.mp4", 10.0, live=False).write(result(size=(1, 1)))
+
+
+def test_images_keep_their_names_and_their_pixels(tmp_path: Path) -> None:
+    folder = ImageWriter(tmp_path / "drawn", folder=True)
+    folder.write(result(name="ä.png"))
+    folder.write(result(name="b.jpg"))
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["b.jpg", "ä.png"]
+    np.testing.assert_array_equal(read_image(tmp_path / "drawn" / "ä.png"), result().draw())
+    ImageWriter(tmp_path / "one.PNG", folder=False).write(result(name="x.jpg"))
+    assert cv2.imread(str(tmp_path / "one.PNG")).shape == (96, 128, 3)
+
+
+def test_a_json_line_a_frame_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.jsonl"
+    writer = JsonlWriter(path)
+    writer.write(result(3, seconds=0.25))
+    (line,) = path.read_text("utf-8").splitlines()  # before it is closed
+    assert json.loads(line) == {
+        "frame": 3,
+        "seconds": 0.25,
+        "name": "walk.avi",
+        "detections": [{"bbox": [10.13, 20.5, 50.12, 59.5], "score": 0.51235, "class": "café"}],
+    }
+    assert "café" in line
+    writer.write(result(4))
+    writer.close()
+    assert len(path.read_text("utf-8").splitlines()) == 2
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 5000, width=32)] * 4), max_size=5))
+def test_records_are_xywh_of_the_boxes(boxes: list[tuple[float, ...]]) -> None:
+    boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
+    kept = boxes_xyxy.copy()
+    count = len(boxes)
+    found = Detections(boxes_xyxy, np.full(count, 0.5, np.float32), np.ones(count, np.int32), ("person",))
+    record = json.loads(json.dumps(to_record(FrameResult(result().frame, found, None))))
+    np.testing.assert_array_equal(boxes_xyxy, kept)
+    for box, entry in zip(boxes_xyxy.astype(float), record["detections"], strict=True):
+        x, y, width, height = entry["bbox"]
+        assert [x, y, x + width, y + height] == pytest.approx(box.tolist(), abs=0.011)

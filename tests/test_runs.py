@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from fcoslite.config import Settings
+from fcoslite.errors import RunError, WeightsError
+from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs, open_run
+
+
+def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
+    run = create_run(folder, verb, name, Settings(), {"preset": "lite", **facts})
+    if weights:
+        run.best_weights.write_bytes(b"weights")
+    return run
+
+
+def test_runs_are_numbered_and_never_overwritten(tmp_path):
+    names = [_run(tmp_path).name, _run(tmp_path).name, _run(tmp_path, verb="finetune").name]
+    assert names == ["train-mission-001", "train-mission-002", "finetune-mission-001"]
+    assert [run.name for run in list_runs(tmp_path)] == names
+    assert _run(tmp_path).settings() == Settings()
+
+
+def test_metrics_survive_a_torn_line_and_are_cut_on_resume(tmp_path):
+    run = _run(tmp_path)
+    for step in (10, 20, 30):
+        run.append_metrics({"epoch": step // 10, "step": step, "loss": 1 / step})
+    with run.metrics_file.open("a") as file:
+        file.write('{"epoch": 4, "st')
+    assert [line["step"] for line in run.read_metrics()] == [10, 20, 30]
+    run.truncate_metrics(20)
+    run.append_metrics({"epoch": 3, "step": 30})
+    assert [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()] == [10, 20, 30]
+
+
+def test_weights_by_file_run_name_path_and_default(tmp_path):
+    folder = tmp_path / "runs"
+    old, new = _run(folder), _run(folder)
+    _run(folder, weights=False)
+    assert find_weights(None, folder) == new.best_weights
+    assert find_weights(old.name, folder) == old.best_weights
+    assert find_weights(old.path, folder) == old.best_weights
+    assert find_weights(old.best_weights, folder) == old.best_weights
+
+
+def test_missing_weights_and_runs_have_hints(tmp_path):
+    with pytest.raises(WeightsError, match="no trained weights"):
+        find_weights(None, tmp_path / "runs")
+    run = _run(tmp_path, weights=False)
+    with pytest.raises(WeightsError, match="holds no weights yet"):
+        find_weights(run.name, tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        find_weights("train-mission-01", tmp_path)
+    assert "train-mission-001" in caught.value.hint
+    with pytest.raises(RunError, match="no run named"):
+        open_run("nothing", tmp_path)
+
+
+def test_a_damaged_run_says_so(tmp_path):
+    run = _run(tmp_path)
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="is not a run"):
+        run.facts()
+
+
+def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
+    _run(tmp_path, name="a", chunk=1)
+    newest = _run(tmp_path, name="b", chunk=1)
+    _run(tmp_path, name="c", chunk=1, weights=False)
+    assert chunk_parent(tmp_path, 1, "lite") == newest
+    assert chunk_parent(tmp_path, 1, "r50") is None
+    assert chunk_parent(tmp_path, 2, "lite") is None
