@@ -112,13 +112,16 @@ class Terminal:
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", header: bool = True
     ) -> None:
         """Print a table to stdout."""
-        table = Table(title=title or None, title_justify="left", show_header=header, box=None, pad_edge=False)
+        # a pipe has no width of its own: do not fold a table that a program will read
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        if title:
+            console.print(Text(title, style="bold"), soft_wrap=True)
+        table = Table(show_header=header, box=None, pad_edge=False)
         for index, column in enumerate(columns):
             table.add_column(column, style="bold" if index == 0 else "", overflow="fold")
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
-        # a pipe has no width of its own: do not fold a table that a program will read
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
+        console.print(table)
 
 
 @contextmanager
@@ -144,6 +147,8 @@ def _ignore(amount: int = 1, note: str = "") -> None:
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):

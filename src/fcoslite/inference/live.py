@@ -114,6 +114,7 @@ def run_live(
             recorder = stack.enter_context(Recorder(_writers(output, source)))
             if screen is not None:
                 stack.callback(screen.close)
+                logger.info("ESC or q ends it%s", "; any other key shows the next image" if source.still else "")
             advance = stack.enter_context(progress("Detecting", total, "frames"))
             for frame in source:
                 detections = predictor.predict(frame.image_rgb)

@@ -13,6 +13,7 @@ from fcoslite.assignment import assign
 from fcoslite.boxes import Tensor, grid_points
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, normalise
+from fcoslite.data.pipeline import Batch
 from fcoslite.errors import RunError
 from fcoslite.evaluation.evaluator import Evaluator, check_source
 from fcoslite.losses import compute_losses
@@ -181,7 +182,7 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, res
         try:
             for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs):
                 model.fit(
-                    plan.training.training_batches(batch_size, settings.seed, position.step),
+                    _as_inputs(plan.training.training_batches(batch_size, settings.seed, position.step)),
                     initial_epoch=first,
                     epochs=last,
                     steps_per_epoch=epoch_steps,
@@ -199,6 +200,11 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, res
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best)
 
 
+def _as_inputs(batches: Iterable[Batch]) -> Any:
+    """Keras takes a generator's items for (inputs, targets) unless they are tuples of one; tf.data passes as it is."""
+    return ((batch,) for batch in batches) if isinstance(batches, Iterator) else batches
+
+
 def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterable[tuple[int, int, int]]:
     """(first epoch, end, batches an epoch) of the calls of fit: the rest of a broken epoch, then whole ones."""
     epoch, done = divmod(step, steps_per_epoch)
@@ -213,6 +219,8 @@ def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterable[tuple[int, i
 def _console_log(run: Run) -> Iterator[None]:
     handler = logging.FileHandler(run.path / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = _log.level
+    _log.setLevel(min(_log.getEffectiveLevel(), logging.INFO))
     _log.addHandler(handler)
     try:
         yield
@@ -221,6 +229,7 @@ def _console_log(run: Run) -> Iterator[None]:
         raise
     finally:
         _log.removeHandler(handler)
+        _log.setLevel(level)
         handler.close()
 
 

@@ -1,0 +1,123 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from fcoslite.config import ModelSettings
+from fcoslite.errors import ConfigError, WeightsError
+from fcoslite.models.detector import build_detector, count_macs, count_parameters
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return build_detector(ModelSettings(), seed=0)
+
+
+def test_lite_has_the_missions_parameters(lite):
+    counts = count_parameters(lite.network)
+    assert counts == {"parameters": 3_255_082, "backbone_parameters": 2_885_024}
+    towers = [layer for layer in lite.network.layers if layer.name.startswith("head_class_")]
+    assert sum(layer.count_params() for layer in towers) == 184_832 + 65
+
+
+def test_lite_has_the_missions_levels(lite):
+    locations = 128**2 + 64**2 + 32**2 + 16**2
+    outputs = lite.network.output
+    assert outputs["class_logits"].shape == (None, locations, 1)
+    assert outputs["distances"].shape == (None, locations, 4)
+    assert outputs["centerness_logits"].shape == (None, locations, 1)
+    assert {value.dtype for value in outputs.values()} == {"float32"}
+    assert lite.architecture.strides == (4, 8, 16, 32)
+    assert lite.class_names == ("person",)
+
+
+def test_macs_by_hand(lite):
+    # a 3x3 convolution of the class tower runs on all four levels: 64 -> 64 but for the first, 128 -> 64
+    locations = 128**2 + 64**2 + 32**2 + 16**2
+    head = locations * (2 * (9 * 128 * 64 + 3 * 9 * 64 * 64) + 64 * (1 + 4 + 1))
+    stem = 256**2 * 5 * 5 * 3 * 32
+    total = count_macs(lite.network)
+    head_layers = keras.Model(lite.network.inputs, lite.network.get_layer("neck_s4_smooth_lrelu").output)
+    assert count_macs(head_layers) > stem
+    assert head < total < 4 * head
+    assert round(total / 1e9, 3) == 16.022
+
+
+def test_starting_values(lite):
+    class_bias = lite.network.get_layer("head_class_logits").bias
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.sigmoid(class_bias)), 0.05, rtol=1e-5)
+    distance_bias = lite.network.get_layer("head_distances").bias
+    np.testing.assert_allclose(ops.convert_to_numpy(distance_bias), -np.log(100), rtol=1e-6)
+    assert ops.convert_to_numpy(lite.network.get_layer("head_s4_exp").scale) == pytest.approx(0.1)
+    norms = [layer for layer in lite.network.layers if isinstance(layer, keras.layers.GroupNormalization)]
+    assert {layer.epsilon for layer in norms} == {1e-3}
+
+
+def test_r50_is_standard_fcos():
+    detector = build_detector(ModelSettings(preset="r50", image_size=128))
+    assert len(detector.class_names) == 80
+    assert detector.architecture.strides == (8, 16, 32, 64, 128)
+    assert detector.architecture.assignment == "ranges"
+    assert detector.network.output["class_logits"].shape == (None, 16**2 + 8**2 + 4**2 + 2**2 + 1, 80)
+    # ResNet-50 without its top has 23,587,712 parameters (keras.applications)
+    body = count_parameters(detector.network)["backbone_parameters"]
+    laterals = sum(channels * 256 + 256 for channels in (512, 1024, 2048))
+    assert body == 23_587_712 + laterals + 5 * (9 * 256 * 256 + 256)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 96},
+        {"classes": ("person", "dog", "cat")},
+        {"strides": (8, 16, 32)},
+        {"strides": (4, 8, 16, 32, 64)},
+        {"head_channels": 32, "head_depth": 2, "neck_channels": 64},
+        {"assignment": "ranges"},
+        {"preset": "r50", "backbone": "bottleneck", "image_size": 128},
+        {"backbone": "resnet50", "strides": (8, 16, 32)},
+    ],
+)
+def test_every_part_is_a_setting(changes):
+    settings = ModelSettings.model_validate({"image_size": 64, **changes})
+    detector = build_detector(settings, seed=0)
+    size, strides = settings.image_size, detector.architecture.strides
+    outputs = detector.network(np.random.default_rng(0).random((1, size, size, 3), np.float32))
+    locations = sum((size // stride) ** 2 for stride in strides)
+    assert outputs["class_logits"].shape == (1, locations, len(detector.class_names))
+    assert len(detector.architecture.level_limits) == len(strides) - 1
+    assert all(np.isfinite(ops.convert_to_numpy(value)).all() for value in outputs.values())
+    assert (ops.convert_to_numpy(outputs["distances"]) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 100}, "no multiple of the largest stride 32"),
+        ({"preset": "r50", "image_size": 320}, "no multiple of the largest stride 128"),
+        ({"strides": (4, 16)}, "do not make a pyramid"),
+        ({"strides": (4, 8), "backbone": "resnet50"}, "no map of stride 4"),
+        ({"neck_channels": 48}, "multiple of 32"),
+        ({"head_channels": 40}, "multiple of 16"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        build_detector(ModelSettings.model_validate(changes))
+
+
+def test_half_precision_keeps_outputs_and_exp_in_float32():
+    detector = build_detector(ModelSettings(image_size=64), precision="mixed_float16", seed=0)
+    layer = detector.network.get_layer("backbone_c2a_conv1")
+    assert layer.compute_dtype == "float16"
+    assert {value.dtype for value in detector.network.output.values()} == {"float32"}
+    exp = detector.network.get_layer("head_s4_exp")
+    huge = ops.convert_to_numpy(exp(np.full((1, 1, 1, 4), 6e4, np.float16)))
+    assert np.isfinite(huge).all()
+
+
+def test_backbone_weights_that_are_not_there():
+    with pytest.raises(WeightsError, match="no backbone weights"):
+        build_detector(ModelSettings(backbone="resnet50", strides=(8, 16, 32), backbone_weights="nowhere.h5"))
+    with pytest.raises(WeightsError, match="no pretrained"):
+        build_detector(ModelSettings(backbone_weights="nowhere.h5"))

@@ -1,0 +1,48 @@
+"""A small workspace of embedded photographs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fcoslite.config import Settings, load_settings
+from fcoslite.data.extract import extract
+from fcoslite.data.records import build_records
+
+# a slim model and 64 pixels: every part is real, only narrower
+SLIM = [
+    "model.head_depth=1",
+    "model.neck_channels=32",
+    "model.head_channels=16",
+    "model.image_size=64",
+    "compute.batch_size=4",
+    "compute.accumulation=3",
+    "train.early_stopping_epochs=100",
+    "train.validate_every=1",
+    "train.warmup_steps=2",
+]
+
+
+@pytest.fixture(scope="session")
+def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    extract(demo_data / "annotations.json", demo_data / "images", folder / "data")
+    build_records(folder / "data", folder / "records", image_size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slim_settings() -> Callable[[Path], Settings]:
+    """Settings of the slim model, with everything it writes in a folder."""
+
+    def make(folder: Path) -> Settings:
+        places = [f"workspace.runs={folder / 'runs'}", f"workspace.mlflow_uri=sqlite:///{folder / 'mlflow.db'}"]
+        return load_settings("smoke", [*SLIM, *places])
+
+    return make
+
+
+@pytest.fixture
+def slim(tmp_path: Path, slim_settings: Callable[[Path], Settings]) -> Settings:
+    """The slim model in the test's own folder."""
+    return slim_settings(tmp_path)

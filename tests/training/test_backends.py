@@ -1,0 +1,40 @@
+"""JAX trains as TensorFlow does: the same command, weights and data give the same losses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fcoslite.models.detector import build_detector
+from fcoslite.models.weights import save_weights
+from fcoslite.runs import create_run
+
+FIXED = ["augment.flip_probability=0", "augment.brightness=0", "augment.noise=0", "train.steps_per_epoch=1"]
+
+
+def _losses(backend, workspace, folder, settings):
+    """The first five losses of `fcoslite train --chunk 2`, which starts from the run of chunk 1."""
+    flags = [f"--set={key}" for key in [*FIXED, "train.validate_every=5", "train.lr_max=1e-3"]]
+    command = [sys.executable, "-m", "fcoslite", "train", "--config", str(folder / "config.yaml"), "--epochs", "5"]
+    records = ["--records", str(workspace / "records"), "--chunk", "2", "--json", "--quiet"]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([*command, *records, *flags], env=environment, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    run = folder / json.loads(done.stdout)["run"]
+    assert json.loads((run / "environment.json").read_text())["backend"] == backend
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_first_five_losses_are_equal(workspace, slim, tmp_path):
+    pytest.importorskip("jax")
+    (tmp_path / "config.yaml").write_text(slim.to_yaml())
+    detector = build_detector(slim.model.model_copy(update={"classes": ("person",)}), seed=5)
+    parent = create_run(tmp_path / "runs", "train", "smoke-chunk1", slim, {"preset": "lite", "chunk": 1})
+    save_weights(detector, parent.best_weights)
+    tensorflow = _losses("tensorflow", workspace, tmp_path, slim)
+    jax = _losses("jax", workspace, tmp_path, slim)
+    assert len(tensorflow) == 5
+    assert jax == pytest.approx(tensorflow, abs=1e-3)
+    assert tensorflow[0] != pytest.approx(tensorflow[4], abs=1e-3)  # something was learned in between
