@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import logging
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -17,3 +18,12 @@ def demo_data() -> Path:
 def heard_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `caplog` hear our logger, which a command that ran before may have cut off from the root."""
     monkeypatch.setattr(logging.getLogger("fcoslite"), "propagate", True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_graphs() -> None:
+    """Leave TensorFlow's graph optimizers out: they take longer than the few steps that a test runs."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -35,7 +35,7 @@ class Progress:
 def save_state(model: keras.Model, progress: Progress, folder: Path) -> Path:
     """Write `state-<step>.npz` and drop all but the newest two."""
     path = folder / f"state-{progress.step:09d}.npz"
-    arrays = {f"{index:04d}:{variable.path}": np.asarray(variable) for index, variable in _variables(model)}
+    arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
     write_arrays(path, arrays, {"kind": "state", **asdict(progress)})
     for old in _states(folder)[:-_KEEP]:
         old.unlink()
@@ -55,8 +55,10 @@ def load_state(model: keras.Model, folder: Path) -> Progress:
         except WeightsError as error:
             damaged.append(str(error))
             continue
-        variables = {f"{index:04d}:{variable.path}": variable for index, variable in _variables(model)}
-        if variables.keys() != arrays.keys():
+        variables = _variables(model)
+        if {key: tuple(variable.shape) for key, variable in variables.items()} != {
+            key: array.shape for key, array in arrays.items()
+        }:
             raise RunError(f"{path} is of another model or optimizer", "resume with the settings of the run")
         for name, variable in variables.items():
             variable.assign(arrays[name])
@@ -65,8 +67,10 @@ def load_state(model: keras.Model, folder: Path) -> Progress:
     raise RunError(f"{folder} holds no whole training state{detail}", "start a new run from its weights, if any")
 
 
-def _variables(model: keras.Model) -> list[tuple[int, Any]]:
-    return list(enumerate([*model.variables, *model.optimizer.variables]))
+def _variables(model: keras.Model) -> dict[str, Any]:
+    # by position: Keras numbers the names of optimizers and seeds within a process
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{index:05d}": variable for index, variable in enumerate(variables)}
 
 
 def _states(folder: Path) -> list[Path]:
