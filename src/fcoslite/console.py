@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -60,14 +58,6 @@ class Terminal:
         handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
         logger.addHandler(handler)
 
-    def load_backend(self) -> None:
-        """Import Keras and its backend, whose start-up lines go past every setting of their log levels."""
-        with _silenced_stderr():
-            import keras
-
-            if keras.backend.backend() == "tensorflow":
-                import tensorflow  # noqa: F401
-
     @contextmanager
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Show a bar with rate and time left, on a terminal only."""
@@ -122,24 +112,6 @@ class Terminal:
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         console.print(table)
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Hold back what C++ writes to stderr; it is shown after all if an exception comes out."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
 
 
 def _ignore(amount: int = 1, note: str = "") -> None:

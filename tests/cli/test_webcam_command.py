@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from fcoslite.cli.app import run
-from fcoslite.config import DetectSettings, WebcamSettings
+from fcoslite.config import DetectSettings, Settings, WebcamSettings
 from fcoslite.detections import Detections
-from fcoslite.errors import WeightsError
 from fcoslite.inference import output
 from fcoslite.inference.sources import open_source
+from fcoslite.runs import create_run
+
+NEWEST = Path("runs/train-newest-001/checkpoints/best.npz")
 
 
 class StandIn:
@@ -30,8 +32,6 @@ class StandIn:
     @classmethod
     def load(cls, weights: str | Path | None, settings: DetectSettings, runs: Path) -> "StandIn":
         cls.loaded.append((weights, settings, runs))
-        if weights is not None and not Path(weights).exists():
-            raise WeightsError(f"no weights at {weights}", "train first")
         return cls()
 
     def warm_up(self) -> None:
@@ -53,6 +53,8 @@ def predictor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[
     monkeypatch.setitem(sys.modules, "fcoslite.inference.predictor", module)
     monkeypatch.setattr(output, "has_display", lambda: False)
     monkeypatch.chdir(tmp_path)
+    newest = create_run(Path("runs"), "train", "newest", Settings(), {})
+    newest.best_weights.write_bytes(b"weights")
     StandIn.loaded = []
     StandIn.interrupt_at = None
     yield StandIn
@@ -70,7 +72,7 @@ def test_images_end_to_end_as_json(images: Path, capsys: pytest.CaptureFixture[s
     assert document["frames"] == document["detections"] == 3
     assert (document["stopped_by"], document["save"], document["jsonl"]) == ("limit", "drawn", "found.jsonl")
     assert len(list(Path("drawn").iterdir())) == len(Path("found.jsonl").read_text().splitlines()) == 3
-    assert predictor.loaded == [(None, WebcamSettings(iou=0.4, score=0.1), Path("runs"))]
+    assert predictor.loaded == [(NEWEST, WebcamSettings(iou=0.4, score=0.1), Path("runs"))]
 
 
 def test_the_flags_defaults_are_those_of_the_settings(images: Path, predictor: type[StandIn]) -> None:
@@ -127,7 +129,7 @@ def test_errors_are_told_and_nothing_is_left_behind(
     assert printed.out == ""
     assert "error:" in printed.err and "hint:" in printed.err
     assert told in " ".join(printed.err.split())
-    assert [path.name for path in Path.cwd().iterdir()] == ["taken"]
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["runs", "taken"]
 
 
 def test_ctrl_c_ends_with_130_and_complete_files(

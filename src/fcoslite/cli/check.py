@@ -12,10 +12,11 @@ def command(
     """Show what this machine offers: versions, devices, the settings that fit, disk, camera, display, model sizes."""
     from pathlib import Path
 
+    from fcoslite.backend import load_backend
     from fcoslite.console import Terminal
 
     terminal = Terminal(as_json, quiet, verbose)
-    terminal.load_backend()
+    load_backend()
     from fcoslite.system import inspect_machine
 
     document = inspect_machine(Path.cwd())

@@ -18,16 +18,17 @@ def command(
 ) -> None:
     """Run the whole pipeline on embedded photographs: extract, records, train, fine-tune, evaluate, draw.
 
-    Takes a few minutes on two CPU cores and needs no network. A model trained on two dozen images for a minute
-    shows that everything works, not how well it can.
+    Takes a few minutes on two CPU cores and needs no network. A model that has learned two dozen photographs by heart
+    shows that everything works, not how good a detector can become.
     """
+    from fcoslite.backend import load_backend
     from fcoslite.console import Terminal
 
     terminal = Terminal(as_json, quiet, verbose)
     if dry_run:
-        terminal.result({"workspace": f"{out}/demo-NNN", "config": "smoke", "stages": 6})
+        terminal.result({"workspace": f"{out}/demo-NNN", "config": "demo", "stages": 6})
         return
-    terminal.load_backend()
+    load_backend()
     from fcoslite.demo import new_workspace, run_demo
 
     result = run_demo(new_workspace(out), terminal.progress)

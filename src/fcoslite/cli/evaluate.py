@@ -64,6 +64,7 @@ def command(
     With records, on their validation part (all of them where there is none); with --annotations and --images, on all
     those images.
     """
+    from fcoslite.backend import load_backend
     from fcoslite.config import load_settings
     from fcoslite.console import Terminal
     from fcoslite.errors import ConfigError, DataError
@@ -78,7 +79,7 @@ def command(
         if path is not None and not path.exists():
             raise DataError(f"{path} does not exist", "check the path")
 
-    terminal.load_backend()
+    load_backend()
     from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 
     plan = plan_evaluation(settings, weights, records, annotations, images, out)

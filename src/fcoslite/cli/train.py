@@ -155,6 +155,7 @@ def _run(
     quiet: bool,
     verbose: bool,
 ) -> None:
+    from fcoslite.backend import load_backend
     from fcoslite.config import WorkspaceSettings, load_settings
     from fcoslite.console import Terminal
     from fcoslite.errors import ConfigError
@@ -165,14 +166,14 @@ def _run(
         if overrides or records or data or chunk or start_from or config != "auto":
             raise ConfigError("--resume goes on with the run's own settings", "leave the other flags out")
         run = open_run(resume, Path(WorkspaceSettings().runs))
-        terminal.load_backend()
+        load_backend()
         from fcoslite.training.plan import plan_resume
 
         plan, settings = plan_resume(run), run.settings()
     else:
         if config != "auto":
             load_settings(config, overrides)  # a wrong key is told before TensorFlow is loaded
-        terminal.load_backend()
+        load_backend()
         from fcoslite.training.memory import machine_tier
         from fcoslite.training.plan import plan_run
 

@@ -68,10 +68,12 @@ def command(
     debug: DebugFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
+    from fcoslite.backend import load_backend
     from fcoslite.config import WebcamSettings, WorkspaceSettings
     from fcoslite.console import Terminal
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.inference.sources import open_source
+    from fcoslite.runs import find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)
@@ -90,9 +92,11 @@ def command(
             }
             terminal.result(plan)
             return
+        found = find_weights(weights, runs)
+        load_backend()
         from fcoslite.inference.predictor import Predictor
 
-        predictor = Predictor.load(weights, WebcamSettings(iou=iou, score=score), runs)
+        predictor = Predictor.load(found, WebcamSettings(iou=iou, score=score), runs)
         predictor.warm_up()
         with _killed_as_interrupted():
             result = run_live(

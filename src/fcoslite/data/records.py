@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from fcoslite import __version__
+from fcoslite.backend import load_tensorflow
 from fcoslite.data.build import (
     RecordBytes,
     Shard,
@@ -185,6 +186,7 @@ def build_records(
         check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out")
         if dry_run:
             return plan
+        load_tensorflow()  # before the threads that use it
         with staged_folder(out) as folder, closing(map_in_order(record, chosen, workers)) as records:
             with progress("Building records", len(chosen), "images") as advance:
                 shards = write_shards(
