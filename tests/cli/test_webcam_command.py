@@ -104,7 +104,7 @@ def test_dry_run_tells_the_plan_and_touches_nothing(
     assert "32 frames" in plan["source"]
     assert (plan["iou"], plan["score"], plan["save"], plan["window"]) == (0.3, 0.2, "drawn", False)
     assert predictor.loaded == []
-    assert not list(Path.cwd().iterdir())
+    assert [path.name for path in Path.cwd().iterdir()] == ["runs"]
 
 
 @pytest.mark.parametrize(
