@@ -50,9 +50,7 @@ def generate(path: Path, images: int, annotations: int, seed: int = 0) -> None:
             file.write("," if index else "")
             file.write(ANNOTATION % (polygon, box[2] * box[3], crowd, image_id, *box, category, index + 1))
         names = ["person", *(f"thing-{number}" for number in range(2, 81))]
-        categories = [
-            {"supercategory": "-", "id": 1 + index, "name": name} for index, name in enumerate(names)
-        ]
+        categories = [{"supercategory": "-", "id": 1 + index, "name": name} for index, name in enumerate(names)]
         file.write(f'],"categories": {json.dumps(categories)}}}')
 
 

@@ -29,8 +29,6 @@ from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-# pictures of runs, put there once the runs are made
-TO_COME = {"demo-sheet.jpg", "demo-curves.png", "webcam-vtest.jpg"}
 
 Block = tuple[str, str]  # language, text
 
@@ -274,8 +272,7 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
             continue
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
-        if path.name not in TO_COME:
-            assert path.is_file(), f"{page.name}: {target}"
+        assert path.is_file(), f"{page.name}: {target}"
         if anchor:
             assert anchor in anchors(path), f"{page.name}: {target}"
 

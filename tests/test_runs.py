@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from fcoslite.config import Settings
 from fcoslite.errors import RunError, WeightsError
-from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs, open_run
+from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs, open_run, run_of
 
 
 def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
@@ -41,6 +42,13 @@ def test_weights_by_file_run_name_path_and_default(tmp_path):
     assert find_weights(old.name, folder) == old.best_weights
     assert find_weights(old.path, folder) == old.best_weights
     assert find_weights(old.best_weights, folder) == old.best_weights
+
+
+def test_the_run_of_a_weights_file(tmp_path):
+    run = _run(tmp_path, records="/somewhere/records")
+    assert run_of(run.best_weights) == run
+    assert run.records == Path("/somewhere/records")
+    assert run_of(tmp_path / "weights.npz") is None
 
 
 def test_missing_weights_and_runs_have_hints(tmp_path):

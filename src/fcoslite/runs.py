@@ -76,6 +76,12 @@ class Run:
         assert isinstance(facts, dict)
         return facts
 
+    @property
+    def records(self) -> Path | None:
+        """The folder of records it was trained on; None if it was trained without records."""
+        folder = self.facts().get("records")
+        return Path(folder) if folder else None
+
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON file into the run, whole or not at all."""
         partial = self.path / f"{name}.partial"
@@ -183,6 +189,13 @@ def find_weights(text: str | Path | None, folder: Path) -> Path:
     if not run.best_weights.is_file():
         raise WeightsError(f"{run.path} holds no weights yet", "its first epoch was not finished; see train --resume")
     return run.best_weights
+
+
+def run_of(weights: Path) -> Run | None:
+    """The run whose checkpoints a weights file is among."""
+    run = Run(weights.parent.parent)
+    is_ours = weights.parent == run.checkpoints and (run.path / "run.json").is_file()
+    return run if is_ours else None
 
 
 def chunk_parent(folder: Path, chunk: int, preset: str) -> Run | None:

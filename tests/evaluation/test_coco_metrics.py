@@ -79,6 +79,17 @@ def test_results_carry_the_files_category_ids():
     assert results == [{"image_id": 7, "category_id": 18, "bbox": [10, 20, 20, 40], "score": 0.5}]
 
 
+def test_both_files_carry_the_files_category_ids():
+    images = [image(7, [[10, 20, 30, 60]]), image(8, [[0, 0, 9, 90]], classes=[2])]
+    truth = COCO()
+    truth.dataset = to_coco_json(images, ["person", "dog"], [7, 18])
+    truth.createIndex()
+    perfect = [found(one.boxes_xyxy, [0.9], classes=one.class_ids.tolist()) for one in images]
+    evaluation = COCOeval(truth, truth.loadRes(to_results(images, perfect, [7, 18])), "bbox")
+    evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("boxes", "scores", "expected"),
     [

@@ -65,12 +65,12 @@ def command(
     those images.
     """
     from fcoslite.backend import load_backend
-    from fcoslite.config import load_settings
+    from fcoslite.config import WorkspaceSettings, load_settings
     from fcoslite.console import Terminal
     from fcoslite.errors import ConfigError, DataError
+    from fcoslite.runs import find_weights, run_of
 
     terminal = Terminal(as_json, quiet, verbose)
-    settings = load_settings(None, overrides or [])
     if (annotations is None) != (images is None):
         raise ConfigError("--annotations and --images go together", "give both, or neither for records")
     if annotations is not None and records is not None:
@@ -79,10 +79,14 @@ def command(
         if path is not None and not path.exists():
             raise DataError(f"{path} does not exist", "check the path")
 
+    path = find_weights(weights, Path(WorkspaceSettings().runs))
+    run = run_of(path)
+    # the run's own settings: records are split as they were in training, so none that it trained on is scored
+    settings = load_settings(run.path / "config.yaml" if run is not None else None, overrides or [])
     load_backend()
     from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 
-    plan = plan_evaluation(settings, weights, records, annotations, images, out)
+    plan = plan_evaluation(settings, path, records, annotations, images, out)
     if dry_run:
         terminal.result(plan.describe())
         return

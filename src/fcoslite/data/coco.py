@@ -45,11 +45,13 @@ class CocoDataset:
     Attributes:
         images: All images of the file, those without a box too.
         class_names: Names by class id - 1.
+        category_ids: The file's own category ids by class id - 1.
         folder: Where the image files are.
     """
 
     images: tuple[LabelledImage, ...]
     class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
     folder: Path
 
 
@@ -86,7 +88,8 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
                 areas=areas[rows],
             )
         )
-    return CocoDataset(tuple(labelled), source.class_names, images)
+    category_ids = tuple(category.id for category in source.categories)
+    return CocoDataset(tuple(labelled), source.class_names, category_ids, images)
 
 
 def check_images_folder(folder: Path) -> None:
@@ -124,11 +127,19 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def to_coco_json(images: Iterable[LabelledImage], class_names: Sequence[str]) -> dict[str, Any]:
+def to_coco_json(
+    images: Iterable[LabelledImage], class_names: Sequence[str], category_ids: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Write labelled images as a COCO instances document, such as pycocotools takes for ground truth.
 
     Annotation ids count from 1; pycocotools takes id 0 for 'no match'.
+
+    Args:
+        images: What to write.
+        class_names: Names by class id - 1.
+        category_ids: Category ids by class id - 1; None: the class ids themselves.
     """
+    category_ids = range(1, len(class_names) + 1) if category_ids is None else category_ids
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image in images:
@@ -146,13 +157,13 @@ def to_coco_json(images: Iterable[LabelledImage], class_names: Sequence[str]) ->
                 {
                     "id": len(annotations) + 1,
                     "image_id": image.image_id,
-                    "category_id": class_id,
+                    "category_id": category_ids[class_id - 1],
                     "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                     "area": area,
                     "iscrowd": int(iscrowd),
                 }
             )
-    categories = [{"id": index, "name": name} for index, name in enumerate(class_names, start=1)]
+    categories = [{"id": index, "name": name} for index, name in zip(category_ids, class_names, strict=True)]
     return {
         "info": {},
         "licenses": [],

@@ -132,7 +132,7 @@ def check_source(detector: Detector, source: Source) -> None:
     if source.image_size != detector.image_size:
         raise DataError(
             f"the records are letterboxed to {source.image_size} pixels, the model takes {detector.image_size}",
-            f"build-records --size {detector.image_size}, or --set model.image_size={source.image_size}",
+            f"make records of that size: build-records --size {detector.image_size} --out OTHER",
         )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
-from fcoslite.data.coco_file import open_coco
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source
 from fcoslite.data.records import read_manifest
 from fcoslite.data.split import split
@@ -17,7 +16,7 @@ from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import find_weights
+from fcoslite.runs import run_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class EvaluationPlan:
 
 def plan_evaluation(
     settings: Settings,
-    weights: str | Path | None = None,
+    weights: Path,
     records: Path | None = None,
     annotations: Path | None = None,
     images: Path | None = None,
@@ -68,9 +67,9 @@ def plan_evaluation(
 
     Args:
         settings: Loss, thresholds, workspace.
-        weights: A file, a run, or None for the newest run.
-        records: Folder of records; the workspace's if nothing else is given. Their validation part is used, or
-            all of them where the set is too small to have one.
+        weights: A weights file, such as `runs.find_weights` finds.
+        records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
+            used, or all of them where the set is too small to have one.
         annotations: COCO instances file, with `images`; all its images are used.
         images: Folder of its images.
         out: None is `eval/` in the run, or beside the weights file.
@@ -79,22 +78,21 @@ def plan_evaluation(
         WeightsError: The weights cannot be used.
         DataError: The data cannot be used.
     """
-    path = find_weights(weights, Path(settings.workspace.runs))
-    detector, _ = load_detector(path)
+    detector, _ = load_detector(weights)
+    run = run_of(weights)
     source: Source
     if annotations is not None and images is not None:
         data = annotations
         dataset = read_coco(annotations, images, detector.class_names)
         source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
-        categories = open_coco(annotations, detector.class_names).categories
-        category_ids = tuple(category.id for category in categories)
+        category_ids = dataset.category_ids
     else:
-        data = records or Path(settings.workspace.records)
+        data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
         parts = split(read_manifest(data).count, settings.data)
         source = RecordSource.open(data, parts.validation or parts.training, settings.data, settings.compute)
         category_ids = tuple(range(1, len(detector.class_names) + 1))
-    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return EvaluationPlan(detector, path, source, data, category_ids, settings, out or folder / "eval")
+    folder = run.path if run is not None else weights.parent
+    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out or folder / "eval")
 
 
 def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:
@@ -111,7 +109,7 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     facts = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
     document = evaluation_document(evaluation, facts)
     results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
-    truth = to_coco_json(evaluation.images, plan.detector.class_names)
+    truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
         partial = plan.out / f"{name}.json.partial"

@@ -68,6 +68,9 @@ class TrainingModel(keras.Model):
         self.box_loss = keras.metrics.Mean(name="box_loss")
         self.centerness_loss = keras.metrics.Mean(name="centerness_loss")
 
+    def build(self, input_shape: Any = None) -> None:
+        """Nothing to do: the network is built."""
+
     def call(self, batch: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Batch of `data.pipeline` -> outputs, and the boxes they belong to."""
         images, boxes = normalise(batch["images"]), batch["boxes"]
@@ -129,7 +132,9 @@ def train(plan: TrainingPlan, runs: Path, progress: ProgressBar = no_progress) -
     facts = {**plan.facts, "preset": plan.settings.model.preset, "start_from": str(plan.start_from or "")}
     run = create_run(runs, plan.verb, plan.name, plan.settings, facts)
     run.write_json("environment.json", environment())
-    return _fit(plan, detector, run, progress, resume=False)
+    with _console_log(run):
+        _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.start_from or "random weights")
+        return _fit(plan, detector, run, progress, resume=False)
 
 
 def resume(plan: TrainingPlan, run: Run, progress: ProgressBar = no_progress) -> TrainingResult:
@@ -138,7 +143,8 @@ def resume(plan: TrainingPlan, run: Run, progress: ProgressBar = no_progress) ->
     Raises:
         RunError: The run holds no state to go on from, or is finished.
     """
-    return _fit(plan, _build(plan), run, progress, resume=True)
+    with _console_log(run):
+        return _fit(plan, _build(plan), run, progress, resume=True)
 
 
 def _build(plan: TrainingPlan) -> Detector:
@@ -178,7 +184,7 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, res
         bar=bar,
     )
     left = (schedule.epochs * steps - position.step) * batch_size
-    with _console_log(run), bar(f"{plan.verb} {run.name}", left, "images") as advance:
+    with bar(f"{plan.verb} {run.name}", left, "images") as advance:
         try:
             for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs):
                 model.fit(
@@ -224,6 +230,9 @@ def _console_log(run: Run) -> Iterator[None]:
     _log.addHandler(handler)
     try:
         yield
+    except KeyboardInterrupt:
+        _log.warning("stopped; `fcoslite train --resume %s` goes on from the last checkpoint", run.name)
+        raise
     except BaseException as error:
         handler.handle(_log.makeRecord(_log.name, logging.ERROR, "", 0, f"stopped: {error!r}", (), None))
         raise

@@ -123,7 +123,6 @@ def plan_run(
             _log.warning("no run has trained chunk %d: starting from random weights", chunk - 1)
         else:
             start_from = parent.best_weights
-            _log.info("starting from the best weights of %s", parent.path)
     return TrainingPlan(verb, settings, training, validation, facts, start_from)
 
 
