@@ -59,9 +59,12 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
             if points:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, label=key)
         axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
         if axes.lines:
+            axes.grid(alpha=0.3)
             axes.legend()
+        else:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "no validation", ha="center", va="center")
     _save(figure, path)
 
 
