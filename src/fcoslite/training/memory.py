@@ -119,7 +119,7 @@ def choose_precision(setting: str) -> str:
 def jit_compile(setting: str) -> bool:
     """Whether Keras compiles with XLA.
 
-    `auto`: on a GPU yes; on a CPU no, where XLA's convolutions are slower than oneDNN's. JAX always compiles.
+    `auto`: on a GPU yes; on a CPU no, where it takes longer to compile and gains nothing. JAX always compiles.
     """
     if setting == "auto":
         return keras.backend.backend() == "jax" or backend_sees_gpu()
