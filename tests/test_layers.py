@@ -8,20 +8,21 @@ import pytest
 import fcoslite
 
 ROOT = Path(fcoslite.__file__).parent
-BASE = {"errors", "progress", "backend"}
+BASE = {"errors", "progress", "backend", "files"}
 GEOMETRY = {"boxes", "letterbox", "detections", "config"} | BASE
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
-    "backend": set(),
+    "backend": {"errors"},
+    "files": set(),
     "detections": set(),
     "letterbox": set(),
     "boxes": set(),
     "config": {"errors"},
     "console": {"errors", "progress"},
-    "runs": {"config", "errors"},
+    "runs": {"config", "errors", "files"},
     "data": GEOMETRY,
-    "models": {"config", "errors", "boxes"},
+    "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
     "losses": {"assignment", "boxes", "config"},
     "postprocess": {"boxes", "config", "detections", "letterbox"},

@@ -9,7 +9,7 @@ from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs
 
 
 def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
-    run = create_run(folder, verb, name, Settings(), {"preset": "lite", **facts})
+    run = create_run(folder, verb, name, Settings(), facts)
     if weights:
         run.best_weights.write_bytes(b"weights")
     return run
@@ -72,9 +72,11 @@ def test_a_damaged_run_says_so(tmp_path):
 
 
 def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
-    _run(tmp_path, name="a", chunk=1)
-    newest = _run(tmp_path, name="b", chunk=1)
-    _run(tmp_path, name="c", chunk=1, weights=False)
-    assert chunk_parent(tmp_path, 1, "lite") == newest
-    assert chunk_parent(tmp_path, 1, "r50") is None
-    assert chunk_parent(tmp_path, 2, "lite") is None
+    model = Settings().model
+    _run(tmp_path, name="a", chunk=1, fingerprint="f")
+    newest = _run(tmp_path, name="b", chunk=1, fingerprint="f")
+    _run(tmp_path, name="c", chunk=1, fingerprint="f", weights=False)
+    _run(tmp_path, name="d", chunk=1, fingerprint="other data")
+    assert chunk_parent(tmp_path, 1, "f", model) == newest
+    assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
+    assert chunk_parent(tmp_path, 2, "f", model) is None

@@ -1,27 +1,76 @@
-"""Importing Keras and TensorFlow without their start-up lines, which no log level of theirs holds back."""
+"""Loading Keras and TensorFlow: in silence, with GPU memory taken as needed, and errors a user can mend."""
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from fcoslite.errors import ConfigError
 
-def load_tensorflow() -> None:
-    """Import TensorFlow in silence; later imports find it loaded."""
-    if "tensorflow" not in sys.modules:
-        with _silenced_stderr():
-            import tensorflow  # noqa: F401
+BACKENDS = ("tensorflow", "jax")
 
 
 def load_backend() -> None:
-    """Import Keras and its backend in silence."""
-    with _silenced_stderr():
-        import keras
+    """Import Keras and its backend. Nothing is computed yet.
 
-        backend = keras.backend.backend()
-    if backend == "tensorflow":
+    Raises:
+        ConfigError: KERAS_BACKEND names a backend that is not ours or not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if name not in BACKENDS:
+        raise ConfigError(f"KERAS_BACKEND is '{name}'", f"fcoslite runs on {' and '.join(BACKENDS)}")
+    try:
+        with _silenced_stderr():
+            import keras  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"the backend {name} cannot be loaded: {error}", f"pip install 'fcoslite[{name}]'") from None
+    if name == "tensorflow":
         load_tensorflow()
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the start-up lines that no log level of its own holds back.
+
+    GPU memory is taken as it is needed; beside JAX, which computes, TensorFlow only reads records and gets no GPU.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    with _silenced_stderr():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if os.environ.get("KERAS_BACKEND") == "jax":
+            tf.config.set_visible_devices([], "GPU")
+            return
+        with suppress(RuntimeError):  # already in use
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def sees_gpu() -> bool:
+    """Whether the Keras backend can compute on a GPU."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    import jax
+
+    return bool(jax.default_backend() == "gpu")
+
+
+def compile_with_xla(setting: str = "auto") -> bool:
+    """Whether Keras compiles with XLA.
+
+    `auto`: on a GPU yes; on a CPU no, where it takes longer to compile and gains nothing. JAX always compiles.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return True
+    return sees_gpu() if setting == "auto" else setting == "xla"
 
 
 @contextmanager

@@ -122,10 +122,13 @@ class WebcamSettings(DetectSettings):
     iou: float = Field(0.3, ge=0, le=1)
 
 
-class WorkspaceSettings(_Node):
-    """Where commands look when no flag says otherwise, relative to the current folder."""
+# where `extract` writes and `build-records` reads when no flag says otherwise
+DATA_FOLDER = "data/person"
 
-    data: str = "data/person"
+
+class WorkspaceSettings(_Node):
+    """Where training reads and writes when no flag says otherwise, relative to the current folder."""
+
     records: str = "records"
     runs: str = "runs"
     mlflow_uri: str = "sqlite:///mlflow.db"
@@ -159,12 +162,15 @@ def packaged_configs() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_settings(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(
+    config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Settings:
     """Read a config and lay overrides over it.
 
     Args:
         config: A file, the name of a packaged config, or None for the defaults.
         overrides: `section.key=value`, the value in YAML.
+        values: By `section.key`, taken as they are, and last.
 
     Raises:
         ConfigError: The file, a key or a value is not usable.
@@ -172,6 +178,8 @@ def load_settings(config: str | Path | None = None, overrides: Sequence[str] = (
     tree = _read_tree(str(config), seen=()) if config is not None else {}
     for override in overrides:
         tree = _merge(tree, _parse_override(override))
+    for key, value in (values or {}).items():
+        tree = _merge(tree, _nest(key, value))
     return make_settings(tree, origin=str(config or "settings"))
 
 
@@ -240,7 +248,11 @@ def _parse_override(override: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read the value of '{override}'", "values are written as in YAML") from None
     if isinstance(value, str):
         value = _number_or_text(value)
-    for part in reversed(key.strip().split(".")):
+    return _nest(key.strip(), value)
+
+
+def _nest(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
         value = {part: value}
     assert isinstance(value, dict)
     return value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from fcoslite.config import load_settings
 from fcoslite.data.coco import read_coco, read_image
@@ -65,7 +66,7 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
     source, data, records = demo_data(), workspace / "data" / "person", workspace / "records"
     runs, drawn = workspace / "runs", workspace / "drawn"
     database = f"sqlite:///{workspace / 'mlflow.db'}"
-    settings = load_settings("demo", [f"workspace.mlflow_uri={database}", f"workspace.runs={runs}"])
+    settings = load_settings("demo", values={"workspace.mlflow_uri": database, "workspace.runs": str(runs)})
     size = settings.model.image_size
 
     _log.info("1/6 extract the person class")
@@ -117,9 +118,15 @@ def _draw(predictor: Predictor, data: Path, folder: Path, progress: Progress) ->
         for image in dataset.images:
             pixels = read_image(dataset.folder / image.file_name)
             picture = draw_detections(pixels, predictor.predict(pixels))
-            cv2.imwrite(str(folder / image.file_name), picture[..., ::-1])
+            _save(picture, folder / image.file_name)
             pictures.append(picture)
             advance()
     sheet = folder / "sheet.png"
-    cv2.imwrite(str(sheet), contact_sheet(pictures, columns=6, cell_width=320)[..., ::-1])
+    _save(contact_sheet(pictures, columns=6, cell_width=320), sheet)
     return sheet
+
+
+def _save(image_rgb: np.ndarray, path: Path) -> None:
+    # not cv2.imwrite, which cannot open every path on Windows
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, image_rgb[..., ::-1])[1].tobytes())

@@ -12,11 +12,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from fcoslite.config import Settings, load_settings
+from fcoslite.config import ModelSettings, Settings, load_settings
 from fcoslite.errors import RunError, WeightsError, closest
+from fcoslite.files import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,12 @@ class Run:
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON file into the run, whole or not at all."""
-        partial = self.path / f"{name}.partial"
-        partial.write_text(json.dumps(document, indent=2, default=str) + "\n", "utf-8")
-        partial.replace(self.path / name)
+        replace_file(self.path / name, (json.dumps(document, indent=2, default=str) + "\n").encode())
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl and see it onto the disk."""
+        # JSON has no NaN and no infinity
+        line = {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in line.items()}
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -110,9 +112,7 @@ class Run:
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines after `step`: a resumed run writes them again. A torn line goes too."""
         kept = [line for line in self.read_metrics() if line["step"] <= step]
-        partial = self.metrics_file.with_name("metrics.jsonl.partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        partial.replace(self.metrics_file)
+        replace_file(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:
@@ -198,10 +198,18 @@ def run_of(weights: Path) -> Run | None:
     return run if is_ours else None
 
 
-def chunk_parent(folder: Path, chunk: int, preset: str) -> Run | None:
-    """The newest run that trained `chunk` with this preset and has weights."""
+def settings_of(weights: Path) -> Settings:
+    """The settings of the run that a weights file is of; the defaults for a file on its own."""
+    run = run_of(weights)
+    return run.settings() if run is not None else Settings()
+
+
+def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
+    """The newest run that trained `chunk` of the same data with the same model, and has weights."""
     for run in reversed(list_runs(folder)):
         facts = run.facts()
-        if facts.get("chunk") == chunk and facts.get("preset") == preset and run.best_weights.is_file():
+        if (facts.get("chunk"), facts.get("fingerprint")) != (chunk, fingerprint):
+            continue
+        if run.best_weights.is_file() and run.settings().model == model:
             return run
     return None

@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from fcoslite.backend import sees_gpu
 from fcoslite.config import ModelSettings
 from fcoslite.inference.cameras import list_cameras
 from fcoslite.inference.window import has_display
 from fcoslite.models.detector import build_detector, count_macs, count_parameters
 from fcoslite.models.presets import PRESETS
-from fcoslite.training.memory import backend_sees_gpu, environment, machine_tier, why_no_gpu
+from fcoslite.training.memory import environment, machine_tier, why_no_gpu
 
 
 def inspect_machine(folder: Path) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def inspect_machine(folder: Path) -> dict[str, Any]:
     document = environment()
     document["tier"] = tier.config
     document["tier_reason"] = tier.reason
-    document["gpu"] = "in use" if backend_sees_gpu() else why_no_gpu()
+    document["gpu"] = "in use" if sees_gpu() else why_no_gpu()
     document["free_disk_gb"] = round(shutil.disk_usage(folder).free / 1e9, 1)
     cameras = list_cameras()
     document["cameras"] = None if cameras is None else [f"{camera.index}: {camera.name}" for camera in cameras]

@@ -22,7 +22,7 @@ NEWEST = Path("runs/train-newest-001/checkpoints/best.npz")
 class StandIn:
     """What the command asks of the real predictor, without a network."""
 
-    loaded: list[tuple[object, DetectSettings, Path]]
+    loaded: list[tuple[Path, DetectSettings]]
     interrupt_at: int | None
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class StandIn:
         self.predicted = 0
 
     @classmethod
-    def load(cls, weights: str | Path | None, settings: DetectSettings, runs: Path) -> "StandIn":
-        cls.loaded.append((weights, settings, runs))
+    def load(cls, weights: Path, settings: DetectSettings) -> "StandIn":
+        cls.loaded.append((weights, settings))
         return cls()
 
     def warm_up(self) -> None:
@@ -72,7 +72,7 @@ def test_images_end_to_end_as_json(images: Path, capsys: pytest.CaptureFixture[s
     assert document["frames"] == document["detections"] == 3
     assert (document["stopped_by"], document["save"], document["jsonl"]) == ("limit", "drawn", "found.jsonl")
     assert len(list(Path("drawn").iterdir())) == len(Path("found.jsonl").read_text().splitlines()) == 3
-    assert predictor.loaded == [(NEWEST, WebcamSettings(iou=0.4, score=0.1), Path("runs"))]
+    assert predictor.loaded == [(NEWEST, WebcamSettings(iou=0.4, score=0.1))]
 
 
 def test_the_flags_defaults_are_those_of_the_settings(images: Path, predictor: type[StandIn]) -> None:
@@ -148,7 +148,7 @@ from fcoslite.cli.app import main
 from fcoslite.detections import Detections
 
 class Predictor:
-    load = classmethod(lambda cls, weights, settings, runs: cls())
+    load = classmethod(lambda cls, weights, settings: cls())
     warm_up = lambda self: None
     seen = 0
     def predict(self, image_rgb):

@@ -10,6 +10,7 @@ import pytest
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
 from fcoslite.runs import create_run
+from fcoslite.training.plan import plan_run
 
 FIXED = [
     "augment.flip_probability=0",
@@ -31,14 +32,17 @@ def _losses(backend, workspace, folder, settings):
     assert done.returncode == 0, done.stderr
     run = folder / json.loads(done.stdout)["run"]
     assert json.loads((run / "environment.json").read_text())["backend"] == backend
+    assert json.loads((run / "run.json").read_text())["start_from"].endswith("best.npz")
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_the_first_five_losses_are_equal(workspace, slim, tmp_path):
     pytest.importorskip("jax")
     (tmp_path / "config.yaml").write_text(slim.to_yaml())
-    detector = build_detector(slim.model.model_copy(update={"classes": ("person",)}), seed=5)
-    parent = create_run(tmp_path / "runs", "train", "smoke-chunk1", slim, {"preset": "lite", "chunk": 1})
+    all_train = slim.model_copy(update={"data": slim.data.model_copy(update={"validation_records": 0})})
+    plan = plan_run("train", all_train, workspace / "records", chunk=1)
+    detector = build_detector(plan.settings.model, seed=5)
+    parent = create_run(tmp_path / "runs", "train", "smoke-chunk1", plan.settings, plan.facts)
     save_weights(detector, parent.best_weights)
     tensorflow = _losses("tensorflow", workspace, tmp_path, slim)
     jax = _losses("jax", workspace, tmp_path, slim)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fcoslite.config import Settings
+from fcoslite.data.records import build_records
 from fcoslite.errors import DataError, RunError, WeightsError
 from fcoslite.models.weights import load_detector, read_arrays
 from fcoslite.runs import Run, find_weights
@@ -91,7 +92,7 @@ def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, 
 
     def killing(self, batch, logs=None):
         original(self, batch, logs)
-        if self.progress.step == killed_at:
+        if self.position.step == killed_at:
             raise Kill
 
     monkeypatch.setattr(loop.Journal, "on_train_batch_end", killing)
@@ -122,6 +123,20 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(undisturbed, tmp_pa
         state.write_bytes(b"")
     with pytest.raises(RunError, match="no whole training state"):
         loop.resume(plan_resume(copy), copy)
+
+
+def test_resuming_on_other_or_moved_data(undisturbed, workspace, tmp_path):
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(undisturbed.run.path, copy.path)
+    moved = tmp_path / "moved"
+    shutil.copytree(workspace / "records", moved)
+    copy.write_json("run.json", {**copy.facts(), "records": str(tmp_path / "gone")})
+    with pytest.raises(DataError, match="gone"):
+        plan_resume(copy)
+    assert len(plan_resume(copy, records=moved).training) == 21
+    build_records(workspace / "data", moved, image_size=64, limit=20, overwrite=True)
+    with pytest.raises(DataError, match="is not what"):
+        plan_resume(copy, records=moved)
 
 
 def test_early_stopping_keeps_the_best_not_the_last(workspace, slim, monkeypatch):

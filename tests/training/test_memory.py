@@ -40,7 +40,7 @@ def test_nvidia_smi_is_read(monkeypatch):
 
 
 def test_half_precision_only_where_it_pays(monkeypatch):
-    monkeypatch.setattr(memory, "backend_sees_gpu", lambda: True)
+    monkeypatch.setattr(memory, "sees_gpu", lambda: True)
     for capability, precision in ((8.6, "mixed_float16"), (6.1, "float32")):
         monkeypatch.setattr(memory, "driver_gpus", lambda capability=capability: [Gpu("card", 4096, capability)])
         assert memory.choose_precision("auto") == precision

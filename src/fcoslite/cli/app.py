@@ -65,14 +65,23 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(FcosliteError("interrupted"), 130, arguments)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors, whichever click it brings
-            usage = FcosliteError(error.format_message(), "try the command with --help")
-            return _fail(usage, 2, arguments)
+            message = error.format_message()
+            # without a command it has printed the help, and there is nothing to add
+            return _fail(FcosliteError(message, "try the command with --help"), 2, arguments) if message else 2
         if isinstance(error, OSError):
             return _fail(FcosliteError(str(error), "check the path, its permissions and the disk"), 1, arguments)
-        if "--debug" in arguments:
-            raise
-        bug = FcosliteError(f"{type(error).__name__}: {error}", "this is a bug; --debug shows where")
-        return _fail(bug, 1, arguments)
+        hint = _FAILURES.get(type(error).__name__, "this is a bug; --debug shows where")
+        text = str(error).strip().splitlines()
+        return _fail(FcosliteError(f"{type(error).__name__}: {text[0] if text else ''}", hint), 1, arguments)
+
+
+# what a machine does, by the name of the exception: importing TensorFlow for its classes would take seconds
+_FAILURES = {
+    "ResourceExhaustedError": "out of memory: take the config of a smaller GPU, or halve compute.batch_size",
+    "XlaRuntimeError": "if it is out of memory: take the config of a smaller GPU, or halve compute.batch_size",
+    "MemoryError": "out of memory: halve compute.batch_size or data.shuffle_buffer",
+    "DataLossError": "a record is damaged: build the records again with --overwrite",
+}
 
 
 def _fail(error: FcosliteError, code: int, arguments: Sequence[str]) -> int:

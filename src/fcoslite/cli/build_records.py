@@ -23,7 +23,7 @@ DataOption = Annotated[
         "-d",
         metavar="DIR",
         help="Folder with annotations.json and images/, as `fcoslite extract` writes it.",
-        show_default="workspace.data: data/person",
+        show_default="data/person",
     ),
 ]
 OutOption = Annotated[
@@ -83,15 +83,14 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.config import WorkspaceSettings
+    from fcoslite.config import DATA_FOLDER, WorkspaceSettings
     from fcoslite.console import Terminal
     from fcoslite.data.records import build_records
 
     terminal = Terminal(json, quiet, verbose)
-    workspace = WorkspaceSettings()
     result = build_records(
-        data or Path(workspace.data),
-        out or Path(workspace.records),
+        data or Path(DATA_FOLDER),
+        out or Path(WorkspaceSettings().records),
         limit=limit,
         image_size=size,
         encoding=encoding.value,

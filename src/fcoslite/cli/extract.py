@@ -26,7 +26,7 @@ ImagesOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.data: data/person"),
+    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", show_default="data/person"),
 ]
 ClassesOption = Annotated[
     list[str],
@@ -93,7 +93,7 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.config import WorkspaceSettings
+    from fcoslite.config import DATA_FOLDER
     from fcoslite.console import Terminal
     from fcoslite.data.extract import extract
 
@@ -101,7 +101,7 @@ def command(
     result = extract(
         annotations,
         images,
-        out or Path(WorkspaceSettings().data),
+        out or Path(DATA_FOLDER),
         classes=[name.strip() for item in classes for name in item.split(",") if name.strip()],
         limit=limit,
         negatives=negatives,

@@ -1,7 +1,7 @@
 """`fcoslite train` and `fcoslite finetune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,12 @@ from fcoslite.cli.options import (
     SetOption,
     VerboseFlag,
 )
+
+if TYPE_CHECKING:
+    from fcoslite.config import Settings
+    from fcoslite.console import Terminal
+    from fcoslite.runs import Run
+    from fcoslite.training.plan import TrainingPlan
 
 DataOption = Annotated[
     Path | None,
@@ -90,8 +96,14 @@ def train_command(
 
     Every epoch ends with a validation; the best weights are kept in the run's checkpoints/best.npz.
     """
-    extra = _overrides("train", overrides, epochs, seed, mlflow_uri, checkpoint_every)
-    _run("train", records, data, config, extra, chunk, None, resume, dry_run, as_json, quiet, verbose)
+    values = _values("train", epochs, seed, mlflow_uri, checkpoint_every)
+    terminal = _terminal(as_json, quiet, verbose)
+    if resume is not None:
+        plan, run = _resumed(resume, records, data, bool(overrides or values or chunk or config != "auto"))
+    else:
+        settings = _settings(terminal, config, overrides or [], values)
+        plan, run = _planned("train", settings, records, data, chunk, None), None
+    _run(terminal, plan, run, dry_run)
 
 
 def finetune_command(
@@ -120,104 +132,103 @@ def finetune_command(
     debug: DebugFlag = False,
 ) -> None:
     """Fine-tune trained weights on all training images, gently for the backbone."""
-    extra = _overrides("finetune", overrides, epochs, seed, mlflow_uri, checkpoint_every)
-    _run("finetune", records, data, config, extra, None, start_from, resume, dry_run, as_json, quiet, verbose)
+    values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
+    terminal = _terminal(as_json, quiet, verbose)
+    if resume is not None:
+        plan, run = _resumed(resume, records, data, bool(overrides or values or start_from or config != "auto"))
+    else:
+        from fcoslite.runs import find_weights
+
+        settings = _settings(terminal, config, overrides or [], values)
+        weights = find_weights(start_from, Path(settings.workspace.runs))
+        plan, run = _planned("finetune", settings, records, data, None, weights), None
+    _run(terminal, plan, run, dry_run)
 
 
-def _overrides(
+def _values(
     section: str,
-    overrides: list[str] | None,
     epochs: int | None,
     seed: int | None,
     mlflow_uri: str | None,
     checkpoint_every: float | None,
-) -> list[str]:
+) -> dict[str, Any]:
     flags = {
         f"{section}.epochs": epochs,
         "seed": seed,
         "workspace.mlflow_uri": mlflow_uri,
         "checkpoint_minutes": checkpoint_every,
     }
-    return [*(overrides or []), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    return {key: value for key, value in flags.items() if value is not None}
 
 
-def _run(
-    verb: str,
-    records: Path | None,
-    data: Path | None,
-    config: str,
-    overrides: list[str],
-    chunk: int | None,
-    start_from: str | None,
-    resume: str | None,
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    from fcoslite.backend import load_backend
-    from fcoslite.config import WorkspaceSettings, load_settings
+def _terminal(as_json: bool, quiet: bool, verbose: bool) -> "Terminal":
     from fcoslite.console import Terminal
+
+    return Terminal(as_json, quiet, verbose)
+
+
+def _settings(terminal: "Terminal", config: str, overrides: list[str], values: dict[str, Any]) -> "Settings":
+    from fcoslite.backend import load_backend
+    from fcoslite.config import load_settings
+
+    # a wrong key is told before TensorFlow is loaded
+    settings = load_settings(None if config == "auto" else config, overrides, values)
+    load_backend()
+    if config != "auto":
+        return settings
+    from fcoslite.training.memory import machine_tier
+
+    tier = machine_tier()
+    terminal.note(f"config {tier.config}: {tier.reason}")
+    return load_settings(tier.config, overrides, values)
+
+
+def _planned(
+    verb: str, settings: "Settings", records: Path | None, data: Path | None, chunk: int | None, weights: Path | None
+) -> "TrainingPlan":
     from fcoslite.errors import ConfigError
-    from fcoslite.runs import find_weights, open_run
+    from fcoslite.training.plan import plan_run
 
-    terminal = Terminal(as_json, quiet, verbose)
-    if resume is not None:
-        if overrides or records or data or chunk or start_from or config != "auto":
-            raise ConfigError("--resume goes on with the run's own settings", "leave the other flags out")
-        run = open_run(resume, Path(WorkspaceSettings().runs))
-        load_backend()
-        from fcoslite.training.plan import plan_resume
+    if records is not None and data is not None:
+        raise ConfigError("--records and --data exclude each other", "give one of them")
+    return plan_run(verb, settings, records or Path(settings.workspace.records), data, chunk, weights)
 
-        plan, settings = plan_resume(run), run.settings()
-    else:
-        if config != "auto":
-            load_settings(config, overrides)  # a wrong key is told before TensorFlow is loaded
-        load_backend()
-        from fcoslite.training.memory import machine_tier
-        from fcoslite.training.plan import plan_run
 
-        if config == "auto":
-            tier = machine_tier()
-            config = tier.config
-            terminal.note(f"config {tier.config}: {tier.reason}")
-        settings = load_settings(config, overrides)
-        runs = Path(settings.workspace.runs)
-        weights = find_weights(start_from, runs) if verb == "finetune" else None
-        folder = records or Path(settings.workspace.records)
-        plan = plan_run(verb, settings, folder, data, chunk, weights)
+def _resumed(name: str, records: Path | None, data: Path | None, other_flags: bool) -> tuple["TrainingPlan", "Run"]:
+    from fcoslite.backend import load_backend
+    from fcoslite.config import WorkspaceSettings
+    from fcoslite.errors import ConfigError
+    from fcoslite.runs import open_run
+
+    if other_flags:
+        raise ConfigError("--resume goes on with the run's own settings", "leave the other flags out")
+    run = open_run(name, Path(WorkspaceSettings().runs))
+    load_backend()
+    from fcoslite.training.plan import plan_resume
+
+    return plan_resume(run, records, data), run
+
+
+def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run: bool) -> None:
     if dry_run:
         terminal.result(plan.describe())
         return
-
     from fcoslite.training import loop
     from fcoslite.training.memory import limit_memory
 
-    limit_memory(settings.compute.memory_limit_mb)
-    if resume is not None:
+    limit_memory(plan.settings.compute.memory_limit_mb)
+    if run is not None:
         result = loop.resume(plan, run, terminal.progress)
     else:
-        result = loop.train(plan, runs, terminal.progress)
+        result = loop.train(plan, Path(plan.settings.workspace.runs), terminal.progress)
+    best = {key: value for key, value in result.best.items() if key not in ("epoch", "step")}
     document = {
         "run": str(result.run.path),
         "weights": str(result.run.best_weights),
         "epochs": result.epochs,
         "stopped_early": result.stopped_early,
         "best_epoch": result.best["epoch"],
-        **{key: value for key, value in result.best.items() if key not in ("epoch", "step")},
+        **best,
     }
-    shown = (
-        "run",
-        "weights",
-        "epochs",
-        "best_epoch",
-        "loss",
-        "val_loss",
-        "val_ap",
-        "val_ap50",
-        "images_per_second",
-    )
-    if as_json:
-        terminal.result(document)
-    else:
-        terminal.result({key: document[key] for key in shown if key in document})
+    shown = ("run", "weights", "epochs", "best_epoch", "loss", "val_loss", "val_ap", "val_ap50", "images_per_second")
+    terminal.result(document if terminal.as_json else {key: document[key] for key in shown if key in document})

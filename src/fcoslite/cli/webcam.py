@@ -20,18 +20,25 @@ def command(
         ),
     ] = "0",
     iou: Annotated[
-        float,
-        typer.Option("--iou", min=0, max=1, help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1)."),
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            "--iou",
+            min=0,
+            max=1,
+            help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1).",
+            show_default="webcam.iou of the run: 0.3",
+        ),
+    ] = None,
     score: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--score",
             min=0,
             max=1,
             help="Boxes below are dropped (class x centerness, 0 to 1). The number drawn is its cube root.",
+            show_default="webcam.score of the run: 0.2",
         ),
-    ] = 0.2,
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", metavar="W", help="Weights file or run folder.", show_default="newest run in ./runs"),
@@ -69,34 +76,36 @@ def command(
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
     from fcoslite.backend import load_backend
-    from fcoslite.config import WebcamSettings, WorkspaceSettings
+    from fcoslite.config import WorkspaceSettings
     from fcoslite.console import Terminal
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.inference.sources import open_source
-    from fcoslite.runs import find_weights
+    from fcoslite.runs import find_weights, settings_of
 
     terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)
     with open_source(source) as frames:
         output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
+        path = find_weights(weights, runs)
+        flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
+        settings = settings_of(path).webcam.model_copy(update=flags)
         if dry_run:
             plan = {
                 "source": frames.describe(),
                 "max_frames": max_frames,
-                "weights": weights or f"newest run in {runs}/",
-                "iou": iou,
-                "score": score,
+                "weights": path,
+                "iou": settings.iou,
+                "score": settings.score,
                 "window": output.window,
                 "save": output.save,
                 "jsonl": output.jsonl,
             }
             terminal.result(plan)
             return
-        found = find_weights(weights, runs)
         load_backend()
         from fcoslite.inference.predictor import Predictor
 
-        predictor = Predictor.load(found, WebcamSettings(iou=iou, score=score), runs)
+        predictor = Predictor.load(path, settings)
         predictor.warm_up()
         with _killed_as_interrupted():
             result = run_live(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from fcoslite.data.coco import LabelledImage, read_image
+from fcoslite.data.coco import LabelledImage, read_labelled
 from fcoslite.errors import DataError
 from fcoslite.letterbox import Letterbox
 
@@ -47,15 +47,8 @@ def encode_image(image: LabelledImage, folder: Path, image_size: int, encoding: 
     Raises:
         DataError: The file is missing, no image, or not of the size in the annotations.
     """
-    pixels = read_image(folder / image.file_name)
-    height, width = pixels.shape[:2]
-    if (height, width) != (image.height, image.width):
-        raise DataError(
-            f"{folder / image.file_name} is {width}x{height} pixels, "
-            f"its annotations are for {image.width}x{image.height}",
-            "was it resized or rotated after it was annotated?",
-        )
-    letterboxed = Letterbox(height, width, image_size).apply_image(pixels)
+    pixels = read_labelled(image, folder)
+    letterboxed = Letterbox(image.height, image.width, image_size).apply_image(pixels)
     parameters = PNG_PARAMETERS if encoding == "png" else JPEG_PARAMETERS
     _, encoded = cv2.imencode(f".{encoding}", cv2.cvtColor(letterboxed, cv2.COLOR_RGB2BGR), parameters)
     return encoded.tobytes()

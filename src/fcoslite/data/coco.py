@@ -127,6 +127,26 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def read_labelled(image: LabelledImage, folder: Path) -> np.ndarray:
+    """Decode the file of a labelled image.
+
+    Returns:
+        [height, width, 3] uint8, RGB.
+
+    Raises:
+        DataError: The file is missing, no image, or not of the size in the annotations.
+    """
+    pixels = read_image(folder / image.file_name)
+    height, width = pixels.shape[:2]
+    if (height, width) != (image.height, image.width):
+        raise DataError(
+            f"{folder / image.file_name} is {width}x{height} pixels, "
+            f"its annotations are for {image.width}x{image.height}",
+            "was it resized or rotated after it was annotated?",
+        )
+    return pixels
+
+
 def to_coco_json(
     images: Iterable[LabelledImage], class_names: Sequence[str], category_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:

@@ -8,19 +8,26 @@ A batch is a dict of
 M is the most boxes any image of the set has: no box is ever dropped.
 """
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, tee
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from fcoslite.backend import load_tensorflow
 from fcoslite.config import ComputeSettings, DataSettings
-from fcoslite.data.coco import CocoDataset, LabelledImage, read_image
+from fcoslite.data.coco import CocoDataset, LabelledImage, read_labelled
 from fcoslite.data.parallel import map_in_order
 from fcoslite.data.records import RecordsManifest, parse_record, read_manifest
-from fcoslite.letterbox import Letterbox
+from fcoslite.errors import DataError
+from fcoslite.letterbox import PAD_COLOUR, Letterbox
+
+_log = logging.getLogger("fcoslite")
 
 Batch = dict[str, Any]
 
@@ -38,6 +45,11 @@ class Source(Protocol):
     @property
     def image_size(self) -> int:
         """Side of the images, pixels."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole set that this is a part of: the same images in the same order have the same."""
         ...
 
     def __len__(self) -> int:
@@ -88,6 +100,7 @@ class RecordSource:
         Raises:
             DataError: The folder holds no complete set of records.
         """
+        load_tensorflow()
         manifest = read_manifest(folder)
         chosen = range(manifest.count) if records is None else records
         return cls(folder, manifest, chosen, data.shuffle_buffer, compute.workers, compute.prefetch)
@@ -101,6 +114,11 @@ class RecordSource:
     def image_size(self) -> int:
         """Side of the images, pixels."""
         return self.manifest.image_size
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Source`."""
+        return _digest(shard.sha256 for shard in self.manifest.shards)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -191,6 +209,10 @@ class RecordSource:
         )
 
 
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     group: list[Any] = []
     for item in items:
@@ -229,6 +251,15 @@ class FolderSource:
         """Names by class id - 1."""
         return self.dataset.class_names
 
+    @property
+    def fingerprint(self) -> str:
+        """See `Source`."""
+        return _digest(f"{image.image_id}:{len(image.boxes_xyxy)}" for image in self.dataset.images)
+
+    @cached_property
+    def _most_boxes(self) -> int:
+        return max(1, max(len(image.boxes_xyxy) for image in self.dataset.images))
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -246,34 +277,49 @@ class FolderSource:
                     yield [self.images[index] for index in order[start : start + batch_size]]
                 number, step = number + 1, 0
 
-        return (batch for batch, _ in self._load(endless()))
+        return (batch for batch, _ in self._load(endless(), self._read_or_skip))
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""
         starts = range(0, len(self), batch_size)
-        return self._load(list(self.images[start : start + batch_size]) for start in starts)
+        groups = (list(self.images[start : start + batch_size]) for start in starts)
+        return self._load(groups, self._read)
 
-    def _load(self, groups: Iterable[list[LabelledImage]]) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+    def _load(
+        self, groups: Iterable[list[LabelledImage]], read: Callable[[LabelledImage], np.ndarray | None]
+    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """Decode groups of images, a few images ahead of the group that is asked for."""
         ahead, now = tee(groups)
-        pixels = map_in_order(self._read, chain.from_iterable(ahead), self.workers)
+        pixels = map_in_order(read, chain.from_iterable(ahead), self.workers)
         for group in now:
             yield self._collect(group, [next(pixels) for _ in group]), group
 
     def _read(self, image: LabelledImage) -> np.ndarray:
-        pixels = read_image(self.dataset.folder / image.file_name)
-        return Letterbox(pixels.shape[0], pixels.shape[1], self.image_size).apply_image(pixels)
+        pixels = read_labelled(image, self.dataset.folder)
+        return Letterbox(image.height, image.width, self.image_size).apply_image(pixels)
 
-    def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray]) -> Batch:
-        most = max(1, max(len(image.boxes_xyxy) for image in self.dataset.images))
+    def _read_or_skip(self, image: LabelledImage) -> np.ndarray | None:
+        # an exception would come out of Keras as something else, in a thread of TensorFlow's
+        try:
+            return self._read(image)
+        except DataError as error:
+            _log.warning("left out of this batch: %s", error.message)
+            return None
+
+    def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray | None]) -> Batch:
+        most, size = self._most_boxes, self.image_size
+        images = np.full((len(group), size, size, 3), PAD_COLOUR, np.uint8)
         boxes = np.zeros((len(group), most, 5), np.float32)
         crowd = np.zeros((len(group), most), bool)
         mask = np.zeros((len(group), most), bool)
-        for row, image in enumerate(group):
+        for row, (image, decoded) in enumerate(zip(group, pixels, strict=True)):
+            if decoded is None:
+                continue  # stays an empty grey square
+            images[row] = decoded
             count = len(image.boxes_xyxy)
-            letterbox = Letterbox(image.height, image.width, self.image_size)
+            letterbox = Letterbox(image.height, image.width, size)
             boxes[row, :count, 0] = image.class_ids
             boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
             crowd[row, :count] = image.iscrowd
             mask[row, :count] = True
-        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "mask": mask}
+        return {"images": images, "boxes": boxes, "crowd": crowd, "mask": mask}

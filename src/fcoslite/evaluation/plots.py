@@ -1,14 +1,14 @@
 """Charts as PNG: precision-recall, AP by size, training curves."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure  # not pyplot: no window, no global state
 
-matplotlib.use("agg")  # no display, no window
-from matplotlib.figure import Figure
+from fcoslite.files import replace_file
 
 
 def plot_precision_recall(precision: np.ndarray, path: Path) -> None:
@@ -36,7 +36,7 @@ def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
         known = [metrics[f"{kind}_{size}"] >= 0 for size in sizes]
         axes.bar_label(bars, [f"{v:.3f}" if k else "no boxes" for v, k in zip(values, known, strict=True)])
     axes.set_xticks(range(3), sizes)
-    axes.set(ylim=(0, 1.05), title="By size of the person")
+    axes.set(ylim=(0, 1.05), title="By size of the object")
     axes.legend()
     _save(figure, path)
 
@@ -55,7 +55,7 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     ]
     for axes, (title, keys) in zip(panels, charts, strict=True):
         for key in keys:
-            points = [(line["epoch"], line[key]) for line in lines if key in line]
+            points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, label=key)
         axes.set(title=title, xlabel="epoch")
@@ -69,6 +69,6 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    replace_file(path, buffer.getvalue())

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcoslite.backend import compile_with_xla
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source
 from fcoslite.data.records import read_manifest
 from fcoslite.data.split import split
+from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import to_results
 from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
 from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
+from fcoslite.files import replace_file
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.progress import Progress, no_progress
@@ -87,6 +90,8 @@ def plan_evaluation(
         source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
         category_ids = dataset.category_ids
     else:
+        if records is None and run is not None and run.records is None:
+            raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
         parts = split(read_manifest(data).count, settings.data)
         source = RecordSource.open(data, parts.validation or parts.training, settings.data, settings.compute)
@@ -104,7 +109,8 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     Returns:
         The document of metrics.json.
     """
-    evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate)
+    xla = compile_with_xla(plan.settings.compute.compile)
+    evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate, xla)
     evaluation = evaluator.run(plan.source, batch_size, progress)
     facts = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
     document = evaluation_document(evaluation, facts)
@@ -112,9 +118,7 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
-        partial = plan.out / f"{name}.json.partial"
-        partial.write_text(json.dumps(content), "utf-8")
-        partial.replace(plan.out / f"{name}.json")
+        replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     return document

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from fcoslite.backend import compile_with_xla
 from fcoslite.boxes import Tensor
 from fcoslite.config import DetectSettings
 from fcoslite.data.augment import normalise
@@ -13,7 +14,6 @@ from fcoslite.letterbox import Letterbox
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.postprocess import detect, to_detections
-from fcoslite.runs import find_weights
 
 
 class _Forward(keras.Model):
@@ -43,16 +43,16 @@ class Predictor:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
         self._model = _Forward(detector, settings)
-        self._model.compile(jit_compile=False)
+        self._model.compile(jit_compile=compile_with_xla())
 
     @classmethod
-    def load(cls, weights: str | Path | None, settings: DetectSettings, runs: Path) -> "Predictor":
-        """From a weights file, a run, or (None) the newest run in `runs`.
+    def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
+        """From a weights file, such as `runs.find_weights` finds.
 
         Raises:
-            WeightsError: There are no such weights, or they cannot be used.
+            WeightsError: It cannot be used.
         """
-        detector, _ = load_detector(find_weights(weights, runs))
+        detector, _ = load_detector(weights)
         return cls(detector, settings)
 
     def warm_up(self) -> None:

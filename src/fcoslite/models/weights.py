@@ -3,8 +3,8 @@
 A zip of plain arrays: every member has a checksum, nothing in it can execute, and any Numpy opens it.
 """
 
+import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from fcoslite.config import ModelSettings, make_settings
 from fcoslite.errors import ConfigError, WeightsError
+from fcoslite.files import replace_file
 from fcoslite.models.detector import Detector, build_detector
 
 _HEADER = "fcoslite"
@@ -23,17 +24,10 @@ _FORMAT = 1
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write arrays and a header so that `path` is at all times either the old file or the whole new one."""
     text = json.dumps({"format": _FORMAT, **header})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            # the stub of np.savez takes a mapping of arrays for a mapping of flags
-            np.savez(file, **{_HEADER: np.array(text)}, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    # the stub of np.savez takes a mapping of arrays for a mapping of flags
+    np.savez(buffer, **{_HEADER: np.array(text)}, **arrays)  # type: ignore[arg-type]
+    replace_file(path, buffer.getvalue())
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

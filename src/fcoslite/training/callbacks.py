@@ -2,6 +2,7 @@
 
 import logging
 import time
+from math import isfinite
 from typing import Any
 
 import keras
@@ -11,10 +12,9 @@ from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.evaluation.plots import plot_curves
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import save_weights
-from fcoslite.progress import Advance
-from fcoslite.progress import Progress as ProgressBar
+from fcoslite.progress import Advance, Progress
 from fcoslite.runs import Run
-from fcoslite.training.checkpoint import Progress, save_state
+from fcoslite.training.checkpoint import Position, save_state
 from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
@@ -29,7 +29,7 @@ class Journal(keras.callbacks.Callback):
     Args:
         run: Where everything goes.
         detector: Shares its network with the model that is trained.
-        progress: Step, best score and patience; of the resumed state, or fresh.
+        position: Step, best score and patience; of the resumed state, or fresh.
         steps_per_epoch: Batches.
         epochs: Of the whole run.
         evaluator: Used on `validation`.
@@ -46,7 +46,7 @@ class Journal(keras.callbacks.Callback):
         self,
         run: Run,
         detector: Detector,
-        progress: Progress,
+        position: Position,
         steps_per_epoch: int,
         epochs: int,
         evaluator: Evaluator,
@@ -56,12 +56,12 @@ class Journal(keras.callbacks.Callback):
         patience: int,
         checkpoint_seconds: float,
         tracker: MlflowTracker,
-        bar: ProgressBar,
+        bar: Progress,
     ) -> None:
         super().__init__()
         self.run = run
         self.detector = detector
-        self.progress = progress
+        self.position = position
         self.steps_per_epoch = steps_per_epoch
         self.epochs = epochs
         self.evaluator = evaluator
@@ -74,25 +74,25 @@ class Journal(keras.callbacks.Callback):
         self.bar = bar
         self.stopped_early = False
         self._saved_at = self._epoch_began = time.monotonic()
-        self._epoch_first_step = progress.step
+        self._epoch_first_step = position.step
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note the time, for images/s."""
         self._epoch_began = time.monotonic()
-        self._epoch_first_step = self.progress.step
+        self._epoch_first_step = self.position.step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the step; checkpoint when the last one is old. The end of an epoch checkpoints by itself."""
-        self.progress.step += 1
-        epoch_ends = self.progress.step % self.steps_per_epoch == 0
+        self.position.step += 1
+        epoch_ends = self.position.step % self.steps_per_epoch == 0
         if not epoch_ends and time.monotonic() - self._saved_at > self.checkpoint_seconds:
             self._checkpoint()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Validate, judge, record, checkpoint."""
         seconds = time.monotonic() - self._epoch_began
-        images = (self.progress.step - self._epoch_first_step) * self.batch_size
-        line: dict[str, Any] = {"epoch": epoch + 1, "step": self.progress.step}
+        images = (self.position.step - self._epoch_first_step) * self.batch_size
+        line: dict[str, Any] = {"epoch": epoch + 1, "step": self.position.step}
         line |= {key: float(value) for key, value in (logs or {}).items()}
         line["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         line["images_per_second"] = images / seconds
@@ -108,18 +108,23 @@ class Journal(keras.callbacks.Callback):
         self.run.append_metrics(line)
         self._checkpoint()
         self.tracker.log(line)
-        plot_curves(self.run.read_metrics(), self.run.curves_file)
+        try:
+            plot_curves(self.run.read_metrics(), self.run.curves_file)
+        except OSError as error:  # on Windows, while somebody looks at it
+            _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
         _log.info(_summary(line, self.epochs))
 
     def _judge(self, line: dict[str, Any], facts: dict[str, Any]) -> None:
         score = line["val_loss"]
-        if self.progress.best_score is None or score < self.progress.best_score:
-            self.progress.best_score, self.progress.stale = score, 0
+        if not isfinite(score):
+            _log.warning("the validation loss is %s: is the learning rate too high?", score)
+        if isfinite(score) and (self.position.best_score is None or score < self.position.best_score):
+            self.position.best_score, self.position.stale = score, 0
             metrics = {key: value for key, value in line.items() if key.startswith("val_")}
             save_weights(self.detector, self.run.best_weights, {**facts, "metrics": metrics})
         else:
-            self.progress.stale += 1
-        if self.progress.stale >= self.patience:
+            self.position.stale += 1
+        if self.position.stale >= self.patience:
             self.stopped_early = True
             self.model.stop_training = True
             _log.info("validation loss has not improved %d times: stopping early", self.patience)
@@ -127,7 +132,7 @@ class Journal(keras.callbacks.Callback):
     def _checkpoint(self) -> None:
         if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch
             self.model.jax_state_sync()
-        save_state(self.model, self.progress, self.run.checkpoints)
+        save_state(self.model, self.position, self.run.checkpoints)
         self._saved_at = time.monotonic()
 
 
@@ -147,8 +152,9 @@ class ShowProgress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Move on by one batch."""
-        loss = f"loss {float(logs['loss']):.3f}" if logs else ""
-        self.advance(self.batch_size, note=f"epoch {self._epoch}/{self.epochs} {loss}")
+        # reading the loss waits for the accelerator: now and then is enough
+        loss = f"epoch {self._epoch}/{self.epochs} loss {float(logs['loss']):.3f}" if logs and batch % 10 == 0 else ""
+        self.advance(self.batch_size, note=loss)
 
 
 def _summary(line: dict[str, Any], epochs: int) -> str:

@@ -18,7 +18,7 @@ _KEEP = 2  # the newest may be damaged; the one before is not
 
 
 @dataclass(slots=True)
-class Progress:
+class Position:
     """Where a run stands.
 
     Attributes:
@@ -32,17 +32,17 @@ class Progress:
     stale: int = 0
 
 
-def save_state(model: keras.Model, progress: Progress, folder: Path) -> Path:
+def save_state(model: keras.Model, position: Position, folder: Path) -> Path:
     """Write `state-<step>.npz` and drop all but the newest two."""
-    path = folder / f"state-{progress.step:09d}.npz"
+    path = folder / f"state-{position.step:09d}.npz"
     arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
-    write_arrays(path, arrays, {"kind": "state", **asdict(progress)})
+    write_arrays(path, arrays, {"kind": "state", **asdict(position)})
     for old in _states(folder)[:-_KEEP]:
         old.unlink()
     return path
 
 
-def load_state(model: keras.Model, folder: Path) -> Progress:
+def load_state(model: keras.Model, folder: Path) -> Position:
     """Load the newest state that is whole into a compiled and built model.
 
     Raises:
@@ -62,9 +62,14 @@ def load_state(model: keras.Model, folder: Path) -> Progress:
             raise RunError(f"{path} is of another model or optimizer", "resume with the settings of the run")
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        return Progress(header["step"], header["best_score"], header["stale"])
+        return Position(header["step"], header["best_score"], header["stale"])
     detail = f" ({damaged[0]})" if damaged else ""
     raise RunError(f"{folder} holds no whole training state{detail}", "start a new run from its weights, if any")
+
+
+def has_state(folder: Path) -> bool:
+    """Whether there is anything to resume from."""
+    return bool(_states(folder))
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from fcoslite.assignment import assign
+from fcoslite.backend import compile_with_xla
 from fcoslite.boxes import Tensor, grid_points
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, normalise
@@ -19,12 +20,11 @@ from fcoslite.evaluation.evaluator import Evaluator, check_source
 from fcoslite.losses import compute_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_weights
-from fcoslite.progress import Progress as ProgressBar
-from fcoslite.progress import no_progress
+from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, create_run
 from fcoslite.training.callbacks import Journal, ShowProgress
-from fcoslite.training.checkpoint import Progress, load_state
-from fcoslite.training.memory import choose_precision, environment, jit_compile
+from fcoslite.training.checkpoint import Position, has_state, load_state
+from fcoslite.training.memory import choose_precision, environment
 from fcoslite.training.optimizer import build_optimizer
 from fcoslite.training.plan import TrainingPlan
 from fcoslite.training.trackers import MlflowTracker
@@ -109,13 +109,13 @@ def build_training_model(
     optimizer = build_optimizer(schedule, compute.accumulation, steps)
     if choose_precision(compute.precision) == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer=optimizer, jit_compile=jit_compile(compute.compile))
+    model.compile(optimizer=optimizer, jit_compile=compile_with_xla(compute.compile))
     # now, not at the first step: a state can be loaded before training starts
     optimizer.build(model.trainable_variables)
     return model
 
 
-def train(plan: TrainingPlan, runs: Path, progress: ProgressBar = no_progress) -> TrainingResult:
+def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> TrainingResult:
     """Start a run and train it to its end.
 
     Args:
@@ -129,7 +129,7 @@ def train(plan: TrainingPlan, runs: Path, progress: ProgressBar = no_progress) -
     detector = _build(plan)
     if plan.start_from is not None:
         load_weights(detector, plan.start_from)
-    facts = {**plan.facts, "preset": plan.settings.model.preset, "start_from": str(plan.start_from or "")}
+    facts = {**plan.facts, "start_from": str(plan.start_from or "")}
     run = create_run(runs, plan.verb, plan.name, plan.settings, facts)
     run.write_json("environment.json", environment())
     with _console_log(run):
@@ -137,7 +137,7 @@ def train(plan: TrainingPlan, runs: Path, progress: ProgressBar = no_progress) -
         return _fit(plan, detector, run, progress, resume=False)
 
 
-def resume(plan: TrainingPlan, run: Run, progress: ProgressBar = no_progress) -> TrainingResult:
+def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> TrainingResult:
     """Go on with a run from its newest checkpoint, in the middle of an epoch if need be.
 
     Raises:
@@ -156,11 +156,11 @@ def _build(plan: TrainingPlan) -> Detector:
     return detector
 
 
-def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, resume: bool) -> TrainingResult:
+def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume: bool) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
-    position = load_state(model, run.checkpoints) if resume else Progress()
+    position = load_state(model, run.checkpoints) if resume else Position()
     if position.step >= schedule.epochs * steps or position.stale >= schedule.early_stopping_epochs:
         raise RunError(f"{run.path} is finished", "start a new run, or finetune from this one")
     if resume:
@@ -171,10 +171,10 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, res
     journal = Journal(
         run=run,
         detector=detector,
-        progress=position,
+        position=position,
         steps_per_epoch=steps,
         epochs=schedule.epochs,
-        evaluator=Evaluator(detector, settings.loss, settings.evaluate, jit_compile(settings.compute.compile)),
+        evaluator=Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile)),
         validation=plan.validation,
         validate_every=schedule.validate_every,
         batch_size=batch_size,
@@ -198,10 +198,12 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: ProgressBar, res
                 )
                 if journal.stopped_early:
                     break
-        finally:
-            tracker.close()
+        except BaseException:
+            tracker.close(failed=True)
+            raise
+    tracker.close()
     lines = run.read_metrics()
-    scored = [line for line in lines if "val_loss" in line]
+    scored = [line for line in lines if line.get("val_loss") is not None]
     best = min(scored, key=lambda line: line["val_loss"]) if scored else lines[-1]
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best)
 
@@ -231,7 +233,10 @@ def _console_log(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _log.warning("stopped; `fcoslite train --resume %s` goes on from the last checkpoint", run.name)
+        if has_state(run.checkpoints):
+            _log.warning("stopped; `fcoslite train --resume %s` goes on from the last checkpoint", run.name)
+        else:
+            _log.warning("stopped before the first checkpoint; nothing was kept but the log")
         raise
     except BaseException as error:
         handler.handle(_log.makeRecord(_log.name, logging.ERROR, "", 0, f"stopped: {error!r}", (), None))

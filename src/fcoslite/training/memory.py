@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import keras
 
+from fcoslite.backend import sees_gpu
+
 # GB of GPU memory, largest first; the settings are in configs/vram-<GB>gb.yaml
 TIERS = (80, 24, 12, 8, 6, 4, 2)
 # drivers keep some of the nominal memory: a "4 GB" card reports 3.6 to 4.0 GiB
@@ -48,23 +50,12 @@ def driver_gpus() -> list[Gpu]:
         return []
     gpus = []
     for line in output.splitlines():
-        name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
         try:
+            name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
             gpus.append(Gpu(name, int(memory), float(capability)))
         except ValueError:  # "[N/A]" where a driver does not tell
             continue
     return gpus
-
-
-def backend_sees_gpu() -> bool:
-    """Whether the Keras backend can compute on a GPU."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    import jax
-
-    return jax.default_backend() == "gpu"
 
 
 def why_no_gpu() -> str:
@@ -103,44 +94,31 @@ def choose_tier(gpus: list[Gpu], usable: bool) -> Tier:
 
 def machine_tier() -> Tier:
     """The config for this machine."""
-    return choose_tier(driver_gpus(), backend_sees_gpu())
+    return choose_tier(driver_gpus(), sees_gpu())
 
 
 def choose_precision(setting: str) -> str:
-    """A Keras dtype policy: `auto` is mixed_float16 on GPUs with tensor cores, float32 elsewhere."""
+    """A Keras dtype policy: `auto` is mixed_float16 on GPUs of compute capability 7.0 and up, float32 elsewhere."""
     if setting != "auto":
         return setting
     gpus = driver_gpus()
-    if gpus and gpus[0].compute_capability >= 7.0 and backend_sees_gpu():
+    if gpus and gpus[0].compute_capability >= 7.0 and sees_gpu():
         return "mixed_float16"
     return "float32"
 
 
-def jit_compile(setting: str) -> bool:
-    """Whether Keras compiles with XLA.
-
-    `auto`: on a GPU yes; on a CPU no, where it takes longer to compile and gains nothing. JAX always compiles.
-    """
-    if setting == "auto":
-        return keras.backend.backend() == "jax" or backend_sees_gpu()
-    return setting == "xla" or keras.backend.backend() == "jax"
-
-
 def limit_memory(limit_mb: int | None) -> None:
-    """Take GPU memory as it is needed, up to a limit; call before anything is computed.
+    """Take no more GPU memory than this; call before anything is computed.
 
     TensorFlow only: JAX takes its limit from XLA_PYTHON_CLIENT_MEM_FRACTION before it starts.
     """
-    if keras.backend.backend() != "tensorflow":
+    if limit_mb is None or keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
-        if limit_mb is None:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        else:
-            limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
-            tf.config.set_logical_device_configuration(gpu, [limit])
+        tf.config.experimental.set_memory_growth(gpu, False)  # the two exclude each other
+        tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)])
 
 
 def device_names() -> list[str]:

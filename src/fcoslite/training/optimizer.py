@@ -46,7 +46,7 @@ class AdamW(keras.optimizers.Adam):
 
 
 def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a phase. Under mixed_float16, Keras wraps it in a LossScaleOptimizer by itself.
+    """The optimizer of a phase.
 
     Clipping acts on the global norm of the averaged gradients of `accumulation` batches.
     """

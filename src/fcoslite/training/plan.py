@@ -11,7 +11,7 @@ from fcoslite.data.coco import read_coco, seeded_order
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
 from fcoslite.data.records import read_manifest
 from fcoslite.data.split import Split, split
-from fcoslite.errors import DataError, RunError
+from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
 from fcoslite.runs import Run, chunk_parent
@@ -115,10 +115,17 @@ def plan_run(
         )
     update = {"image_size": training.image_size, "classes": settings.model.classes or training.class_names}
     settings = settings.model_copy(update={"model": settings.model.model_copy(update=update)})
-    architecture(settings.model)  # refuses what does not fit together, before anything is built
-    facts: dict[str, Any] = {"chunk": chunk, **location}
+    try:
+        architecture(settings.model)  # refuses what does not fit together, before anything is built
+    except ConfigError as error:
+        raise ConfigError(error.message, f"{error.hint}: build-records --size, if the records decide it") from None
+    for source in (training, validation):
+        if source is not None and source.class_names != settings.model.classes:
+            known, given = ", ".join(settings.model.classes or ()), ", ".join(source.class_names)
+            raise DataError(f"the data holds {given}; the model knows {known}", "extract the classes of the model")
+    facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
     if chunk is not None and chunk > 1 and start_from is None:
-        parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, settings.model.preset)
+        parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, training.fingerprint, settings.model)
         if parent is None:
             _log.warning("no run has trained chunk %d: starting from random weights", chunk - 1)
         else:
@@ -126,22 +133,32 @@ def plan_run(
     return TrainingPlan(verb, settings, training, validation, facts, start_from)
 
 
-def plan_resume(run: Run) -> TrainingPlan:
+def plan_resume(run: Run, records: Path | None = None, data: Path | None = None) -> TrainingPlan:
     """The plan a run was started with, to go on with it.
+
+    Args:
+        run: The run.
+        records: Where its records are now, if they were moved.
+        data: Where its COCO folder is now, if it was moved.
 
     Raises:
         RunError: The run's files are incomplete.
-        DataError: Its data is gone.
+        DataError: Its data is gone, or is other data than it was started on.
     """
     facts, settings = run.facts(), run.settings()
     if "verb" not in facts or not ("data" in facts or "records" in facts):
         raise RunError(f"{run.path}/run.json does not name its data", "start a new run")
     chunk = facts.get("chunk")
     if "data" in facts:
-        sources = _from_folder(Path(facts["data"]), settings, chunk)
+        training, validation = _from_folder(data or Path(facts["data"]), settings, chunk)
     else:
-        sources = _from_records(Path(facts["records"]), settings, chunk)
-    return TrainingPlan(str(facts["verb"]), settings, *sources, facts)
+        training, validation = _from_records(records or Path(facts["records"]), settings, chunk)
+    if training.fingerprint != facts.get("fingerprint"):
+        raise DataError(
+            f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",
+            "validation images may be among what is trained on now: start a new run, or name the old data",
+        )
+    return TrainingPlan(str(facts["verb"]), settings, training, validation, facts)
 
 
 def _from_records(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:

@@ -29,7 +29,3 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         decay = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         cosine = end + 0.5 * (high - end) * (1.0 + ops.cos(math.pi * ops.clip(decay, 0.0, 1.0)))
         return ops.where(step < self.warmup_steps, warm, cosine)
-
-    def get_config(self) -> dict[str, Any]:
-        """Keras' serialised form."""
-        return {"settings": self.settings.model_dump(), "total_steps": self.total_steps}

@@ -26,6 +26,7 @@ class MlflowTracker:
         self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(maxsize=1000)
         self._thread = threading.Thread(target=self._work, args=(uri, run_name, dict(parameters)), daemon=True)
         self._warned = False
+        self._status = "FINISHED"
         self._thread.start()
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -35,8 +36,9 @@ class MlflowTracker:
         except queue.Full:
             self._warn("it is too slow")
 
-    def close(self) -> None:
-        """Wait a little for what is still queued."""
+    def close(self, failed: bool = False) -> None:
+        """Wait a little for what is still queued, and say how the run ended."""
+        self._status = "FAILED" if failed else "FINISHED"
         try:
             self._queue.put(None, timeout=1.0)
         except queue.Full:
@@ -66,7 +68,7 @@ class MlflowTracker:
                 for key, value in line.items():
                     if isinstance(value, (int, float)) and key != "step":
                         client.log_metric(run_id, key, float(value), step=int(line["step"]))
-            client.set_terminated(run_id)
+            client.set_terminated(run_id, status=self._status)
         except Exception as error:
             self._warn(f"{type(error).__name__}: {error}")
 
