@@ -9,7 +9,7 @@ import numpy as np
 
 from fcoslite.assignment import assign
 from fcoslite.boxes import Tensor, grid_points
-from fcoslite.config import DetectSettings, LossSettings
+from fcoslite.config import DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.augment import normalise
 from fcoslite.data.coco import LabelledImage
 from fcoslite.data.pipeline import Source
@@ -94,7 +94,7 @@ class Evaluator:
         Raises:
             DataError: The source is empty, or of other classes or another size than the detector.
         """
-        check_source(self.detector, source)
+        check_source(self.detector.settings, source)
         if not len(source):
             raise DataError("there is no image to evaluate on", "name other data, or records with a validation part")
         names, size = self.detector.class_names, self.detector.image_size
@@ -120,19 +120,19 @@ class Evaluator:
         return Evaluation(metrics, precision, images, detections)
 
 
-def check_source(detector: Detector, source: Source) -> None:
-    """Refuse a source whose classes or image size are not the detector's.
+def check_source(model: ModelSettings, source: Source) -> None:
+    """Refuse a source whose classes or image size are not the model's.
 
     Raises:
         DataError: They differ.
     """
-    if source.class_names != detector.class_names:
-        known, given = ", ".join(detector.class_names), ", ".join(source.class_names)
+    if source.class_names != model.classes:
+        known, given = ", ".join(model.classes or ()), ", ".join(source.class_names)
         raise DataError(f"the data holds {given}; the model knows {known}", "extract the classes of the model")
-    if source.image_size != detector.image_size:
+    if source.image_size != model.image_size:
         raise DataError(
-            f"the records are letterboxed to {source.image_size} pixels, the model takes {detector.image_size}",
-            f"make records of that size: build-records --size {detector.image_size} --out OTHER",
+            f"the records are letterboxed to {source.image_size} pixels, the model takes {model.image_size}",
+            f"make records of that size: build-records --size {model.image_size} --out OTHER",
         )
 
 

@@ -16,7 +16,7 @@ from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, normalise
 from fcoslite.data.pipeline import Batch
 from fcoslite.errors import RunError
-from fcoslite.evaluation.evaluator import Evaluator, check_source
+from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.losses import compute_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_weights
@@ -149,11 +149,7 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
 
 def _build(plan: TrainingPlan) -> Detector:
     settings = plan.settings
-    detector = build_detector(settings.model, choose_precision(settings.compute.precision), seed=settings.seed)
-    for source in (plan.training, plan.validation):
-        if source is not None:
-            check_source(detector, source)
-    return detector
+    return build_detector(settings.model, choose_precision(settings.compute.precision), seed=settings.seed)
 
 
 def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume: bool) -> TrainingResult:

@@ -12,6 +12,7 @@ from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per
 from fcoslite.data.records import read_manifest
 from fcoslite.data.split import Split, split
 from fcoslite.errors import ConfigError, DataError, RunError
+from fcoslite.evaluation.evaluator import check_source
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
 from fcoslite.runs import Run, chunk_parent
@@ -120,9 +121,8 @@ def plan_run(
     except ConfigError as error:
         raise ConfigError(error.message, f"{error.hint}: build-records --size, if the records decide it") from None
     for source in (training, validation):
-        if source is not None and source.class_names != settings.model.classes:
-            known, given = ", ".join(settings.model.classes or ()), ", ".join(source.class_names)
-            raise DataError(f"the data holds {given}; the model knows {known}", "extract the classes of the model")
+        if source is not None:
+            check_source(settings.model, source)
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
     if chunk is not None and chunk > 1 and start_from is None:
         parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, training.fingerprint, settings.model)
