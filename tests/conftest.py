@@ -2,7 +2,6 @@
 
 import logging
 import os
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ import pytest
 @pytest.fixture(scope="session")
 def demo_data() -> Path:
     """The embedded photographs: images/ and annotations.json."""
-    return Path(str(resources.files("fcoslite") / "demo_data"))
+    from fcoslite.demo import demo_data
+
+    return demo_data()
 
 
 @pytest.fixture(autouse=True)

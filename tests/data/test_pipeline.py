@@ -28,9 +28,8 @@ def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def _records(workspace: Path, records: range | None = None, buffer: int = 512) -> RecordSource:
-    return RecordSource.open(
-        workspace / "records", records, DataSettings(shuffle_buffer=buffer), ComputeSettings(workers=2)
-    )
+    whole = RecordSource.open(workspace / "records", DataSettings(shuffle_buffer=buffer), ComputeSettings(workers=2))
+    return whole if records is None else whole.part(records)
 
 
 def _folder(workspace: Path) -> FolderSource:

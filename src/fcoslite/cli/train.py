@@ -191,7 +191,7 @@ def _planned(
 
     if records is not None and data is not None:
         raise ConfigError("--records and --data exclude each other", "give one of them")
-    return plan_run(verb, settings, records or Path(settings.workspace.records), data, chunk, weights)
+    return plan_run(verb, settings, records, data, chunk, weights)
 
 
 def _resumed(name: str, records: Path | None, data: Path | None, other_flags: bool) -> tuple["TrainingPlan", "Run"]:

@@ -11,7 +11,7 @@ M is the most boxes any image of the set has: no box is ever dropped.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, tee
 from pathlib import Path
@@ -94,16 +94,20 @@ class RecordSource:
     prefetch: int
 
     @classmethod
-    def open(cls, folder: Path, records: range | None, data: DataSettings, compute: ComputeSettings) -> "RecordSource":
-        """Read the manifest; `records` None takes all.
+    def open(cls, folder: Path, data: DataSettings, compute: ComputeSettings) -> "RecordSource":
+        """All records of a folder.
 
         Raises:
             DataError: The folder holds no complete set of records.
         """
         load_tensorflow()
         manifest = read_manifest(folder)
-        chosen = range(manifest.count) if records is None else records
-        return cls(folder, manifest, chosen, data.shuffle_buffer, compute.workers, compute.prefetch)
+        everything = range(manifest.count)
+        return cls(folder, manifest, everything, data.shuffle_buffer, compute.workers, compute.prefetch)
+
+    def part(self, records: range) -> "RecordSource":
+        """The same source, of these records only."""
+        return replace(self, records=records)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from fcoslite.backend import compile_with_xla
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source
-from fcoslite.data.records import read_manifest
 from fcoslite.data.split import split
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import to_results
@@ -93,8 +92,9 @@ def plan_evaluation(
         if records is None and run is not None and run.records is None:
             raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
-        parts = split(read_manifest(data).count, settings.data)
-        source = RecordSource.open(data, parts.validation or parts.training, settings.data, settings.compute)
+        whole = RecordSource.open(data, settings.data, settings.compute)
+        parts = split(len(whole), settings.data)
+        source = whole.part(parts.validation or parts.training)
         category_ids = tuple(range(1, len(detector.class_names) + 1))
     folder = run.path if run is not None else weights.parent
     return EvaluationPlan(detector, weights, source, data, category_ids, settings, out or folder / "eval")

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from fcoslite.models.layers import norm_layer
 from fcoslite.models.presets import Architecture
 
 # exp(8) strides is 3,000 strides: beyond any image, and far from float32's overflow
@@ -79,9 +80,7 @@ def _tower(name: str, architecture: Architecture) -> list[keras.layers.Layer]:
         conv = keras.layers.Conv2D(
             architecture.head_channels, 3, padding="same", use_bias=False, name=f"{name}_conv{index}"
         )
-        norm = keras.layers.GroupNormalization(
-            groups=architecture.head_groups, epsilon=1e-3, name=f"{name}_norm{index}"
-        )
+        norm = norm_layer(architecture.head_groups, f"{name}_norm{index}")
         activation = keras.layers.Activation(architecture.head_activation, name=f"{name}_act{index}")
         layers += [conv, norm, activation]
     return layers

@@ -1,4 +1,4 @@
-"""The two layers everything is made of, so that names and epsilon are decided once."""
+"""The layers everything is made of, so that names and epsilon are decided once."""
 
 import keras
 
@@ -11,9 +11,14 @@ def conv(
     return layer(x)
 
 
+def norm_layer(groups: int, name: str) -> keras.layers.Layer:
+    """GroupNormalization (arXiv 1803.08494) with tensorflow-addons' epsilon, 1e-3; a layer to share."""
+    return keras.layers.GroupNormalization(groups=groups, epsilon=1e-3, name=name)
+
+
 def norm(x: keras.KerasTensor, groups: int, name: str) -> keras.KerasTensor:
-    """GroupNormalization (arXiv 1803.08494) with tensorflow-addons' epsilon, 1e-3."""
-    return keras.layers.GroupNormalization(groups=groups, epsilon=1e-3, name=name)(x)
+    """A `norm_layer` of its own: [B, H, W, C] -> [B, H, W, C]."""
+    return norm_layer(groups, name)(x)
 
 
 def activate(x: keras.KerasTensor, function: str, name: str) -> keras.KerasTensor:

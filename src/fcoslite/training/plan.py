@@ -9,7 +9,6 @@ from typing import Any
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.coco import read_coco, seeded_order
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
-from fcoslite.data.records import read_manifest
 from fcoslite.data.split import Split, split
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source
@@ -91,7 +90,7 @@ def plan_run(
     Args:
         verb: `train` or `finetune`.
         settings: As configured; classes and image size are filled in from the data.
-        records: Folder of records; used unless `data` is given.
+        records: Folder of records, None for the workspace's; used unless `data` is given.
         data: Folder of an extracted COCO data set, read without records.
         chunk: Train on this chunk only, counted from 1, starting from the chunk before it where that was trained.
         start_from: Weights file to start from; its model takes the place of `settings.model`.
@@ -102,11 +101,13 @@ def plan_run(
     if start_from is not None:
         model = model_settings(start_from).model_copy(update={"image_size": settings.model.image_size})
         settings = settings.model_copy(update={"model": model})
-    location = {"data": str(data.resolve())} if data else {"records": str((records or Path("records")).resolve())}
     if data is not None:
+        location = {"data": str(data.resolve())}
         training, validation = _from_folder(data, settings, chunk)
     else:
-        training, validation = _from_records(records or Path("records"), settings, chunk)
+        records = records or Path(settings.workspace.records)
+        location = {"records": str(records.resolve())}
+        training, validation = _from_records(records, settings, chunk)
     if settings.model.image_size != training.image_size:
         _log.warning(
             "the records are letterboxed to %d pixels: training at that size, not at %d (build-records --size %d)",
@@ -162,12 +163,9 @@ def plan_resume(run: Run, records: Path | None = None, data: Path | None = None)
 
 
 def _from_records(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
-    parts = split(read_manifest(folder).count, settings.data)
-
-    def open_range(records: range) -> RecordSource:
-        return RecordSource.open(folder, records, settings.data, settings.compute)
-
-    return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None
+    whole = RecordSource.open(folder, settings.data, settings.compute)
+    parts = split(len(whole), settings.data)
+    return whole.part(parts.chunk(chunk)), whole.part(parts.validation) if parts.validation else None
 
 
 def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
