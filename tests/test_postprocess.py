@@ -17,7 +17,7 @@ def _outputs(batch: int, classes: int) -> dict[str, np.ndarray]:
     return {
         "class_logits": np.full((batch, locations, classes), -12, np.float32),
         "distances": np.ones((batch, locations, 4), np.float32),
-        "centerness_logits": np.full((batch, locations, 1), 12, np.float32),
+        "quality_logits": np.full((batch, locations, 1), 12, np.float32),
     }
 
 
@@ -79,7 +79,7 @@ def test_scores_below_the_threshold_and_centerness_count():
     outputs["class_logits"][0, 3, 0] = 0.0
     assert _detect(outputs, score=0.49)[1].tolist() == [1]
     assert _detect(outputs, score=0.51)[1].tolist() == [0]
-    outputs["centerness_logits"][0, 3] = 0.0
+    outputs["quality_logits"][0, 3] = 0.0
     assert _detect(outputs, score=0.26)[1].tolist() == [0]
     assert _detect(outputs, score=0.24)[1].tolist() == [1]
 

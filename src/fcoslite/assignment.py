@@ -1,6 +1,6 @@
 """Ground truth to per-location targets, for a whole batch at once.
 
-Two rules decide which box a location answers for (`Architecture.assignment`):
+Four rules decide which box a location answers for (`Architecture.assignment`):
 
 `area` (the mission's): a box belongs to one level by its area; its locations are those strictly inside it with
 |grid - centre / stride| <= max(1, side / stride) on each axis.
@@ -8,19 +8,33 @@ Two rules decide which box a location answers for (`Architecture.assignment`):
 `ranges` (FCOS, arXiv 1904.01355, section 3.2): a location belongs to a box if it is strictly inside it, less than
 `centre_radius` strides from its centre on each axis, and its largest distance to a side is in the level's range.
 
-Under both, the box of the smallest area wins a contested location, the first one on a tie.
+`atss` (arXiv 1912.02424): of each level, the 9 locations nearest to the box's centre are candidates; those belong to
+it that are inside it and whose anchor, a square of 8 strides, overlaps it by at least the mean plus the standard
+deviation of the candidates' IoUs.
+
+`task_aligned` (TOOD, arXiv 2108.07755, section 3.2): the 13 locations inside a box that score best by
+score · IoU⁶ of what the network predicts there belong to it.
+
+A contested location goes to the box of the smallest area (`area`, `ranges`), the greatest IoU of its anchor (`atss`) or
+of what it predicts (`task_aligned`); to the first one on a tie.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
 
-from fcoslite.boxes import EPSILON, Tensor, area, grid_points, xyxy_to_ltrb
+from fcoslite.boxes import EPSILON, Tensor, area, grid_points, iou, ltrb_to_xyxy, xyxy_to_ltrb
 from fcoslite.models.presets import Architecture
 
 # Boxes compared with all locations at a time. Memory grows with this, not with the boxes of an image.
 _BLOCK = 16
+
+_ATSS_CANDIDATES = 9  # a level, arXiv 1912.02424, section 4.4.2
+_ATSS_ANCHOR = 8.0  # side of an anchor, strides
+_TAL_CANDIDATES = 13  # a box, TOOD, section 4.1
+_TAL_IOU_EXPONENT = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,13 @@ class Targets:
 
 
 def assign(
-    boxes: Tensor, crowd: Tensor, mask: Tensor, architecture: Architecture, image_size: int, classes: int
+    boxes: Tensor,
+    crowd: Tensor,
+    mask: Tensor,
+    architecture: Architecture,
+    image_size: int,
+    classes: int,
+    outputs: dict[str, Tensor],
 ) -> Targets:
     """Assign boxes to locations.
 
@@ -54,13 +74,15 @@ def assign(
         architecture: Strides, rule, limits and radius.
         image_size: Side of the letterboxed image, pixels.
         classes: Number of classes, C.
+        outputs: What the network says, see `Detector.network`; read by `task_aligned` alone.
 
     Returns:
         Targets without gradients.
     """
     points, strides = grid_points(image_size, architecture.strides)
     real = ops.logical_and(mask, boxes[..., 0] > 0.5)
-    best = _best_boxes(boxes[..., 1:], ops.logical_and(real, ops.logical_not(crowd)), architecture, points, strides)
+    rule = _rule(architecture, points, strides, outputs)
+    best = _best_boxes(boxes, ops.logical_and(real, ops.logical_not(crowd)), rule, len(points))
     in_crowd = _inside_any(boxes[..., 1:], ops.logical_and(real, crowd), points)
 
     index, positive = best  # [B, N] each
@@ -85,38 +107,84 @@ def centerness(distances_ltrb: Tensor) -> Tensor:
     return ops.sqrt(ops.maximum(horizontal * vertical, 0.0))[..., None]
 
 
-def _best_boxes(
-    boxes_xyxy: Tensor,
-    candidates: Tensor,
-    architecture: Architecture,
-    points: np.ndarray,
-    strides: np.ndarray,
-) -> tuple[Tensor, Tensor]:
+def _best_boxes(boxes: Tensor, candidates: Tensor, rule: "_Rule", locations: int) -> tuple[Tensor, Tensor]:
     """The index [B, N] of the box each location answers for, and whether it answers for one at all, [B, N]."""
-    blocks, candidates = _blocks(boxes_xyxy), _blocks(candidates[..., None])[..., 0]
-    count, batch = blocks.shape[0], ops.shape(boxes_xyxy)[0]
+    blocks, candidates = _blocks(boxes), _blocks(candidates[..., None])[..., 0]
+    count, batch = blocks.shape[0], ops.shape(boxes)[0]
 
     def compare(block: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        best_area, best_index = state
-        block_xyxy = ops.take(blocks, block, axis=0)  # (B, K, 4)
-        eligible = _eligible(block_xyxy, architecture, points, strides)  # (B, N, K)
+        best_cost, best_index = state
+        eligible, costs = rule(ops.take(blocks, block, axis=0))  # (B, N, K) each
         eligible = ops.logical_and(eligible, ops.take(candidates, block, axis=0)[:, None, :])
-        areas = ops.where(eligible, area(block_xyxy)[:, None, :], np.inf)
-        smallest = ops.min(areas, axis=-1)
-        better = smallest < best_area  # strict: the earlier box keeps a tie
-        found = ops.cast(ops.argmin(areas, axis=-1), "int32") + ops.cast(block, "int32") * _BLOCK
-        return ops.where(better, smallest, best_area), ops.where(better, found, best_index)
+        costs = ops.where(eligible, costs, np.inf)
+        smallest = ops.min(costs, axis=-1)
+        better = smallest < best_cost  # strict: the earlier box keeps a tie
+        found = ops.cast(ops.argmin(costs, axis=-1), "int32") + ops.cast(block, "int32") * _BLOCK
+        return ops.where(better, smallest, best_cost), ops.where(better, found, best_index)
 
     start = (
-        ops.full((batch, len(points)), np.inf, dtype="float32"),
-        ops.zeros((batch, len(points)), dtype="int32"),
+        ops.full((batch, locations), np.inf, dtype="float32"),
+        ops.zeros((batch, locations), dtype="int32"),
     )
-    best_area, best_index = ops.fori_loop(0, count, compare, start)
-    return best_index, best_area < np.inf
+    best_cost, best_index = ops.fori_loop(0, count, compare, start)
+    return best_index, best_cost < np.inf
 
 
-def _eligible(boxes_xyxy: Tensor, architecture: Architecture, points: np.ndarray, strides: np.ndarray) -> Tensor:
-    """Whether the rule lets a location [N] answer for a box [B, K]: [B, N, K] bool."""
+# Boxes [B, K, 5] to whether a location may answer for a box, [B, N, K] bool, and what that costs, [B, N, K] or less
+_Rule = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def _rule(architecture: Architecture, points: np.ndarray, strides: np.ndarray, outputs: dict[str, Tensor]) -> _Rule:
+    if architecture.assignment == "atss":
+        return lambda boxes: _atss(boxes[..., 1:], points, strides)
+    if architecture.assignment == "task_aligned":
+        scores = ops.stop_gradient(ops.sigmoid(outputs["class_logits"]))
+        predicted = ops.stop_gradient(ltrb_to_xyxy(points, outputs["distances"] * strides[:, None]))
+        return lambda boxes: _task_aligned(boxes, points, scores, predicted)
+    return lambda boxes: _by_geometry(boxes[..., 1:], architecture, points, strides)
+
+
+def _atss(boxes_xyxy: Tensor, points: np.ndarray, strides: np.ndarray) -> tuple[Tensor, Tensor]:
+    boxes = boxes_xyxy[:, None, :, :]  # (B, 1, K, 4)
+    half = strides[:, None] * (_ATSS_ANCHOR / 2)
+    anchors = np.concatenate([points - half, points + half], axis=-1)[:, None, :]  # (N, 1, 4)
+    overlap = iou(anchors, boxes)  # (B, N, K)
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    squared = ops.sum(ops.square(points[:, None, :] - centres), axis=-1)  # (B, N, K)
+    near = []
+    start = 0
+    for stride in np.unique(strides):
+        count = int(np.sum(strides == stride))
+        level = squared[:, start : start + count]
+        nearest, _ = ops.top_k(-ops.transpose(level, (0, 2, 1)), min(_ATSS_CANDIDATES, count))  # (B, K, 9)
+        # all that are as near as the ninth: a tie has no order that a mirrored image would share
+        near.append(level <= -nearest[..., -1][:, None, :])
+        start += count
+    candidate = ops.cast(ops.concatenate(near, axis=1), "float32")
+    number = ops.sum(candidate, axis=1, keepdims=True)
+    mean = ops.sum(overlap * candidate, axis=1, keepdims=True) / number
+    variance = ops.sum(ops.square(overlap - mean) * candidate, axis=1, keepdims=True) / ops.maximum(number - 1, 1)
+    inside = ops.min(xyxy_to_ltrb(points[:, None, :], boxes), axis=-1) > 0
+    good = ops.logical_and(candidate > 0, overlap >= mean + ops.sqrt(variance))
+    return ops.logical_and(good, inside), 1.0 - overlap
+
+
+def _task_aligned(boxes: Tensor, points: np.ndarray, scores: Tensor, predicted_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    boxes_xyxy = boxes[:, None, :, 1:]  # (B, 1, K, 4)
+    overlap = iou(predicted_xyxy[:, :, None, :], boxes_xyxy)  # (B, N, K)
+    wanted = ops.one_hot(ops.cast(boxes[..., 0], "int32") - 1, scores.shape[-1], dtype="float32")  # (B, K, C)
+    score = ops.einsum("bnc,bkc->bnk", scores, wanted)
+    inside = ops.min(xyxy_to_ltrb(points[:, None, :], boxes_xyxy), axis=-1) > 0
+    alignment = ops.where(inside, score * ops.power(overlap, _TAL_IOU_EXPONENT), 0.0)
+    best, _ = ops.top_k(ops.transpose(alignment, (0, 2, 1)), min(_TAL_CANDIDATES, len(points)))  # (B, K, 13)
+    chosen = ops.logical_and(alignment >= best[..., -1][:, None, :], alignment > 0)
+    return chosen, 1.0 - overlap
+
+
+def _by_geometry(
+    boxes_xyxy: Tensor, architecture: Architecture, points: np.ndarray, strides: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """`area` and `ranges`."""
     boxes = boxes_xyxy[:, None, :, :]  # (B, 1, K, 4)
     distances = xyxy_to_ltrb(points[:, None, :], boxes)  # (B, N, K, 4)
     inside = ops.min(distances, axis=-1) > 0
@@ -137,7 +205,7 @@ def _eligible(boxes_xyxy: Tensor, architecture: Architecture, points: np.ndarray
         largest = ops.max(distances, axis=-1)
         on_level = ops.logical_and(largest > low[:, None], largest <= high[:, None])
         near = ops.all(ops.abs(points[:, None, :] - centres) < architecture.centre_radius * step, axis=-1)
-    return ops.logical_and(ops.logical_and(inside, on_level), near)
+    return ops.logical_and(ops.logical_and(inside, on_level), near), area(boxes)
 
 
 def _inside_any(boxes_xyxy: Tensor, wanted: Tensor, points: np.ndarray) -> Tensor:

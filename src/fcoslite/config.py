@@ -23,25 +23,35 @@ class _Node(BaseModel):
 class ModelSettings(_Node):
     """Which detector. Everything left at null is the preset's own."""
 
-    preset: Literal["lite", "r50"] = "lite"
+    preset: Literal["lite", "lite0", "r50"] = "lite"
     classes: tuple[str, ...] | None = Field(None, description="class names; null: those of the data")
     image_size: int = Field(512, ge=32, le=4096, description="pixels; a multiple of the largest stride")
-    backbone: Literal["bottleneck", "resnet50"] | None = None
+    backbone: Literal["bottleneck", "efficientnet_lite0", "resnet50"] | None = None
     backbone_weights: str | None = Field(None, description="a local file for the backbone; never downloaded")
+    backbone_norms: Literal["running", "frozen"] | None = Field(
+        None, description="batch normalisation of efficientnet_lite0: statistics gathered in training, or kept"
+    )
     strides: tuple[int, ...] | None = Field(None, description="pixels, one a level, each twice the one before")
     neck_channels: int | None = Field(None, ge=8)
     head_channels: int | None = Field(None, ge=8)
     head_depth: int | None = Field(None, ge=0, le=8, description="convolutions a tower")
-    assignment: Literal["area", "ranges"] | None = None
+    assignment: Literal["area", "ranges", "atss", "task_aligned"] | None = None
+    quality: Literal["centerness", "iou", "none"] | None = Field(
+        None, description="what the second score of a location learns; none: there is no second score"
+    )
 
 
 class LossSettings(_Node):
-    """Focal loss, box loss and centerness loss."""
+    """Class loss, box loss and quality loss."""
 
+    classes: Literal["focal", "quality_focal"] = Field(
+        "focal", description="quality_focal: a positive location learns its box's IoU as class score"
+    )
     focal_alpha: float = Field(0.25, ge=0, le=1)
     focal_gamma: float = Field(2.0, ge=0)
     box: Literal["giou", "iou"] = "giou"
-    centerness_weight: float = Field(1.0, ge=0)
+    box_weight: float = Field(1.0, ge=0)
+    quality_weight: float = Field(1.0, ge=0)
 
 
 class AugmentSettings(_Node):
@@ -50,6 +60,13 @@ class AugmentSettings(_Node):
     flip_probability: float = Field(0.5, ge=0, le=1)
     brightness: float = Field(0.1, ge=0, le=1, description="largest shift; pixel values are in [0, 1]")
     brightness_probability: float = Field(0.5, ge=0, le=1)
+    scale: tuple[float, float] = Field(
+        (1.0, 1.0), description="range of a random zoom; the part that does not fit is cut off at random"
+    )
+    mosaic: float = Field(0.0, ge=0, le=1, description="share of a batch that is put together from four images")
+    mosaic_off_epochs: int = Field(0, ge=0, description="last epochs, without mosaic")
+    contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change")
+    saturation: float = Field(0.0, ge=0, le=1, description="largest relative change")
     noise: float = Field(0.01, ge=0, le=1, description="standard deviation; pixel values are in [0, 1]")
     noise_probability: float = Field(0.5, ge=0, le=1)
 
@@ -87,9 +104,11 @@ class ScheduleSettings(_Node):
     lr_max: float = Field(5e-5, gt=0)
     lr_min: float = Field(2.5e-7, ge=0)
     warmup_steps: int = Field(5000, ge=0, description="batches; at most a tenth of all")
-    backbone_lr_factor: float = Field(1.0, ge=0, description="learning rate of backbone and neck / of the heads")
+    backbone_lr_factor: float = Field(1.0, ge=0, description="learning rate of the backbone / of the heads")
+    neck_lr_factor: float = Field(1.0, ge=0, description="learning rate of the neck / of the heads")
     weight_decay: float = Field(5e-3, ge=0)
     clip_norm: float = Field(10.0, gt=0, description="global norm of the averaged gradients")
+    ema: float = Field(0.0, ge=0, lt=1, description="momentum of the averaged weights that are kept; 0: no average")
     early_stopping_epochs: int = Field(7, ge=1, description="validations without a better loss")
     validate_every: int = Field(1, ge=1, description="epochs")
 
@@ -103,6 +122,7 @@ class FinetuneSettings(ScheduleSettings):
     lr_min: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(0, ge=0)
     backbone_lr_factor: float = Field(0.1, ge=0)
+    neck_lr_factor: float = Field(0.1, ge=0)
 
 
 class DetectSettings(_Node):

@@ -1,4 +1,4 @@
-"""Focal, box and centerness loss (FCOS, arXiv 1904.01355, equation 2), all in float32."""
+"""Class, box and quality loss (FCOS, arXiv 1904.01355, equation 2), all in float32."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from fcoslite.config import LossSettings
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalars: `total` = classes + boxes + centerness_weight · centerness."""
+    """Scalars: `total` = classes + box_weight · boxes + quality_weight · quality."""
 
     total: Tensor
     classes: Tensor
     boxes: Tensor
-    centerness: Tensor
+    quality: Tensor
 
 
 def compute_losses(
@@ -26,34 +26,43 @@ def compute_losses(
     points: np.ndarray,
     strides: np.ndarray,
     settings: LossSettings,
+    quality: str,
 ) -> Losses:
     """The losses of a batch. A batch without boxes gives finite losses and gradients.
 
     Args:
-        outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `centerness_logits` [B, N, 1].
+        outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] unless
+            `quality` is `none`.
         targets: Of the same locations.
         points: [N, 2], pixels, of `boxes.grid_points`.
         strides: [N], pixels.
-        settings: Focal parameters, box loss and centerness weight.
+        settings: Kinds, focal parameters and weights.
+        quality: What the quality logits learn: `centerness`, `iou` or `none`.
     """
     positives = ops.maximum(ops.sum(targets.positive), 1.0)
-
-    focal = focal_loss(
-        outputs["class_logits"], targets.classes, settings.focal_alpha, settings.focal_gamma
-    )  # (B, N, C)
-    class_loss = ops.sum(focal * targets.class_weight[..., None]) / positives
-
     step = strides[:, None]
     predicted = ltrb_to_xyxy(points, outputs["distances"] * step)
     wanted = ltrb_to_xyxy(points, targets.distances * step)
+    overlap = ops.stop_gradient(iou(predicted, wanted)) * targets.positive  # (B, N)
+
+    logits = outputs["class_logits"]
+    if settings.classes == "focal":
+        each = focal_loss(logits, targets.classes, settings.focal_alpha, settings.focal_gamma)  # (B, N, C)
+    else:
+        each = quality_focal_loss(logits, targets.classes * overlap[..., None], settings.focal_gamma)
+    class_loss = ops.sum(each * targets.class_weight[..., None]) / positives
+
     box_loss = ops.sum(box_loss_each(predicted, wanted, settings.box) * targets.positive) / positives
 
-    bce = binary_cross_entropy(outputs["centerness_logits"], targets.centerness)[..., 0]
-    normalizer = ops.maximum(ops.sum(targets.centerness) + EPSILON, 1.0)
-    centerness_loss = ops.sum(bce * targets.positive) / normalizer
+    quality_loss = ops.zeros(())
+    if quality != "none":
+        aim = targets.centerness if quality == "centerness" else overlap[..., None]
+        bce = binary_cross_entropy(outputs["quality_logits"], aim)[..., 0]
+        normalizer = ops.maximum(ops.sum(aim) + EPSILON, 1.0) if quality == "centerness" else positives
+        quality_loss = ops.sum(bce * targets.positive) / normalizer
 
-    total = class_loss + box_loss + settings.centerness_weight * centerness_loss
-    return Losses(total, class_loss, box_loss, centerness_loss)
+    total = class_loss + settings.box_weight * box_loss + settings.quality_weight * quality_loss
+    return Losses(total, class_loss, box_loss, quality_loss)
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -67,6 +76,12 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> T
     wrong = targets * (1.0 - probability) + (1.0 - targets) * probability  # 1 - p_t
     balance = targets * alpha + (1.0 - targets) * (1.0 - alpha)
     return balance * ops.power(wrong, gamma) * binary_cross_entropy(logits, targets)
+
+
+def quality_focal_loss(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Elementwise focal loss of targets anywhere in [0, 1] (arXiv 2006.04388, equation 2)."""
+    distance = ops.abs(targets - ops.sigmoid(logits))
+    return ops.power(distance, gamma) * binary_cross_entropy(logits, targets)
 
 
 def box_loss_each(predicted_xyxy: Tensor, target_xyxy: Tensor, kind: str) -> Tensor:

@@ -1,8 +1,10 @@
 """Network outputs to boxes: decode, score, per-class non-maximum suppression, in one compiled graph."""
 
+import keras
 import numpy as np
 from keras import ops
 
+from fcoslite.backend import sees_gpu
 from fcoslite.boxes import Tensor, grid_points, iou, ltrb_to_xyxy
 from fcoslite.config import DetectSettings
 from fcoslite.detections import Detections
@@ -15,7 +17,8 @@ def detect(
     """Find the boxes of a batch.
 
     Args:
-        outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `centerness_logits` [B, N, 1].
+        outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] if
+            there is a quality.
         image_size: Side of the letterboxed image, pixels.
         strides: Of the levels, pixels.
         settings: Thresholds and limits.
@@ -26,7 +29,9 @@ def detect(
     """
     points, step = grid_points(image_size, strides)
     classes = outputs["class_logits"].shape[-1]
-    scores = ops.sigmoid(outputs["class_logits"]) * ops.sigmoid(outputs["centerness_logits"])  # (B, N, C)
+    scores = ops.sigmoid(outputs["class_logits"])  # (B, N, C)
+    if "quality_logits" in outputs:
+        scores = scores * ops.sigmoid(outputs["quality_logits"])
     scores = ops.where(scores > settings.pre_filter, scores, 0.0)
 
     best_scores, best_index = [], []
@@ -47,7 +52,12 @@ def detect(
     )
 
     chosen, count = non_max_suppression(
-        boxes_xyxy, candidate_scores, channel, settings.iou, settings.score, settings.max_detections
+        boxes_xyxy,
+        candidate_scores,
+        channel if classes > 1 else None,
+        settings.iou,
+        settings.score,
+        settings.max_detections,
     )
     safe = ops.maximum(chosen, 0)[..., None]  # (B, D, 1)
     found = ops.concatenate(
@@ -64,7 +74,7 @@ def detect(
 def non_max_suppression(
     boxes_xyxy: Tensor,
     scores: Tensor,
-    classes: Tensor,
+    classes: Tensor | None,
     iou_threshold: float,
     score_threshold: float,
     limit: int,
@@ -74,7 +84,7 @@ def non_max_suppression(
     Args:
         boxes_xyxy: [B, K, 4].
         scores: [B, K].
-        classes: [B, K] int.
+        classes: [B, K] int; None where there is but one.
         iou_threshold: Overlap above which the lesser box goes.
         score_threshold: Boxes must score more.
         limit: Most boxes an image, D.
@@ -83,6 +93,8 @@ def non_max_suppression(
         Indices [B, D] int32, best first, -1 after the last; and their number [B] int32.
     """
     boxes_xyxy, scores = ops.convert_to_tensor(boxes_xyxy), ops.convert_to_tensor(scores)
+    if classes is None and keras.backend.backend() == "tensorflow" and not sees_gpu():
+        return _native_nms(boxes_xyxy, scores, iou_threshold, score_threshold, limit)
     batch = ops.shape(scores)[0]
     slots = np.arange(limit, dtype=np.int32)
 
@@ -93,8 +105,9 @@ def non_max_suppression(
         best = ops.cast(ops.argmax(left, axis=1), "int32")[:, None]  # (B, 1)
         alive = ops.take_along_axis(left, best, axis=1) > score_threshold
         box = ops.take_along_axis(boxes_xyxy, best[..., None], axis=1)  # (B, 1, 4)
-        same = classes == ops.take_along_axis(classes, best, axis=1)
-        beaten = ops.logical_and(iou(box, boxes_xyxy) > iou_threshold, same)
+        beaten = iou(box, boxes_xyxy) > iou_threshold
+        if classes is not None:
+            beaten = ops.logical_and(beaten, classes == ops.take_along_axis(classes, best, axis=1))
         itself = ops.arange(ops.shape(left)[1], dtype="int32")[None] == best
         gone = ops.logical_and(ops.logical_or(beaten, itself), alive)
         chosen = ops.where(ops.logical_and(slots[None] == step, alive), best, chosen)
@@ -107,6 +120,21 @@ def non_max_suppression(
     )
     _, _, chosen = ops.while_loop(unfinished, choose, start)
     return chosen, ops.sum(ops.cast(chosen >= 0, "int32"), axis=1)
+
+
+def _native_nms(
+    boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float, limit: int
+) -> tuple[Tensor, Tensor]:
+    """The same by TensorFlow's own operation, which is many times faster on a CPU; it knows no classes, nor XLA it."""
+    import tensorflow as tf
+
+    def one(image: tuple[Tensor, Tensor]) -> Tensor:
+        boxes, score = image
+        chosen = tf.image.non_max_suppression(boxes, score, limit, iou_threshold, score_threshold)
+        return tf.pad(chosen, [[0, limit - tf.shape(chosen)[0]]], constant_values=-1)
+
+    chosen = tf.map_fn(one, (boxes_xyxy, scores), fn_output_signature=tf.TensorSpec((limit,), tf.int32))
+    return chosen, tf.reduce_sum(tf.cast(chosen >= 0, tf.int32), axis=1)
 
 
 def to_detections(detections: np.ndarray, count: int, letterbox: Letterbox, class_names: tuple[str, ...]) -> Detections:

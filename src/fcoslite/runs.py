@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 from fcoslite.config import ModelSettings, Settings, load_settings
 from fcoslite.errors import RunError, WeightsError, closest
 from fcoslite.files import replace_file
+
+DEFAULT_WEIGHTS = "lite0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,30 +168,58 @@ def open_run(text: str | Path, folder: Path) -> Run:
     raise RunError(f"no run named '{text}'", hint)
 
 
+def packaged_weights() -> dict[str, Path]:
+    """Trained detectors installed with the package, by name. Beside each lies the config it was trained with."""
+    return {name: path for name, path in _installed().items() if path.with_suffix(".yaml").is_file()}
+
+
 def find_weights(text: str | Path | None, folder: Path) -> Path:
     """The weights file that a user means.
 
     Args:
-        text: A .npz file, a run's path or name, or None for the newest run that has weights.
+        text: A .npz file, a run's path or name, the name of packaged weights, or None for the newest run that has
+            weights, else the packaged `lite0`.
         folder: Where runs are.
 
     Raises:
         WeightsError: There are none.
     """
+    packaged = packaged_weights()
     if text is None:
-        for run in reversed(list_runs(folder)):
-            if run.best_weights.is_file():
-                return run.best_weights
-        raise WeightsError(f"no trained weights in {folder}/", "train first, or name a file or run")
+        trained = (run.best_weights for run in reversed(list_runs(folder)) if run.best_weights.is_file())
+        return next(trained, packaged[DEFAULT_WEIGHTS])
     if Path(text).is_file():
         return Path(text)
+    if str(text) in packaged:
+        return packaged[str(text)]
     try:
         run = open_run(text, folder)
     except RunError as error:
-        raise WeightsError(f"no weights file or run named '{text}'", error.hint) from None
+        hint = closest(str(text), list(packaged)) or f"{error.hint}; packaged: {', '.join(packaged)}"
+        raise WeightsError(f"no weights file, run or packaged weights named '{text}'", hint) from None
     if not run.best_weights.is_file():
         raise WeightsError(f"{run.path} holds no weights yet", "its first epoch was not finished; see train --resume")
     return run.best_weights
+
+
+def find_backbone(text: str) -> Path:
+    """The file to start a backbone from: a path, or the name of an installed backbone or detector.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    if Path(text).is_file():
+        return Path(text)
+    installed = _installed()
+    if text in installed:
+        return installed[text]
+    hint = closest(text, list(installed)) or f"a .npz file, or one of {', '.join(installed)}"
+    raise WeightsError(f"no backbone weights named '{text}'", hint)
+
+
+def _installed() -> dict[str, Path]:
+    folder = Path(str(resources.files("fcoslite"))) / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
 
 
 def run_of(weights: Path) -> Run | None:
@@ -198,10 +229,11 @@ def run_of(weights: Path) -> Run | None:
     return run if is_ours else None
 
 
-def settings_of(weights: Path) -> Settings:
-    """The settings of the run that a weights file is of; the defaults for a file on its own."""
+def config_of(weights: Path) -> Path | None:
+    """The config that a weights file was trained with: its run's, or one of its name beside it."""
     run = run_of(weights)
-    return run.settings() if run is not None else Settings()
+    config = run.path / "config.yaml" if run is not None else weights.with_suffix(".yaml")
+    return config if run is not None or config.is_file() else None
 
 
 def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:

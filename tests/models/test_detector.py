@@ -6,6 +6,7 @@ from keras import ops
 from fcoslite.config import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import build_detector, count_macs, count_parameters
+from fcoslite.models.layers import NormedConv
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_lite_has_the_missions_levels(lite):
     outputs = lite.network.output
     assert outputs["class_logits"].shape == (None, locations, 1)
     assert outputs["distances"].shape == (None, locations, 4)
-    assert outputs["centerness_logits"].shape == (None, locations, 1)
+    assert outputs["quality_logits"].shape == (None, locations, 1)
     assert {value.dtype for value in outputs.values()} == {"float32"}
     assert lite.architecture.strides == (4, 8, 16, 32)
     assert lite.class_names == ("person",)
@@ -76,6 +77,11 @@ def test_r50_is_standard_fcos():
         {"assignment": "ranges"},
         {"preset": "r50", "backbone": "bottleneck", "image_size": 128},
         {"backbone": "resnet50", "strides": (8, 16, 32)},
+        {"preset": "lite0"},
+        {"preset": "lite0", "strides": (8, 16, 32), "head_channels": 32, "head_depth": 2, "neck_channels": 40},
+        {"preset": "lite0", "backbone": "bottleneck", "strides": (4, 8, 16, 32), "classes": ("person", "dog")},
+        {"backbone": "efficientnet_lite0", "strides": (8, 16, 32), "backbone_norms": "running"},
+        {"preset": "lite0", "assignment": "task_aligned", "quality": "centerness"},
     ],
 )
 def test_every_part_is_a_setting(changes):
@@ -85,9 +91,21 @@ def test_every_part_is_a_setting(changes):
     outputs = detector.network(np.random.default_rng(0).random((1, size, size, 3), np.float32))
     locations = sum((size // stride) ** 2 for stride in strides)
     assert outputs["class_logits"].shape == (1, locations, len(detector.class_names))
-    assert len(detector.architecture.level_limits) == len(strides) - 1
+    if detector.architecture.assignment in ("area", "ranges"):
+        assert len(detector.architecture.level_limits) == len(strides) - 1
     assert all(np.isfinite(ops.convert_to_numpy(value)).all() for value in outputs.values())
     assert (ops.convert_to_numpy(outputs["distances"]) > 0).all()
+
+
+@pytest.mark.parametrize("preset", ["lite", "lite0"])
+def test_without_a_quality_there_is_no_quality_output(preset):
+    small = {"preset": preset, "image_size": 64, "head_depth": 1}
+    with_quality = build_detector(ModelSettings.model_validate(small)).network
+    without = build_detector(ModelSettings.model_validate({**small, "quality": "none"})).network
+    assert set(without.output) == {"class_logits", "distances"}
+    assert set(with_quality.output) == {"class_logits", "distances", "quality_logits"}
+    channels = with_quality.get_layer("head_quality_logits").kernel.shape[2]
+    assert with_quality.count_params() - without.count_params() == channels + 1
 
 
 @pytest.mark.parametrize(
@@ -97,6 +115,8 @@ def test_every_part_is_a_setting(changes):
         ({"preset": "r50", "image_size": 320}, "no multiple of the largest stride 128"),
         ({"strides": (4, 16)}, "do not make a pyramid"),
         ({"strides": (4, 8), "backbone": "resnet50"}, "no map of stride 4"),
+        ({"preset": "lite0", "strides": (4, 8)}, "no map of stride 4"),
+        ({"preset": "lite0", "image_size": 96}, "no multiple of the largest stride 64"),
         ({"neck_channels": 48}, "multiple of 32"),
         ({"head_channels": 40}, "multiple of 16"),
     ],
@@ -104,6 +124,28 @@ def test_every_part_is_a_setting(changes):
 def test_settings_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         build_detector(ModelSettings.model_validate(changes))
+
+
+def test_macs_of_every_kind_of_convolution():
+    images = keras.Input((8, 8, 4))
+    x = NormedConv(6, 3, name="dense")(images)  # 64 places · 9 · 4 · 6
+    x = NormedConv(None, 5, stride=2, name="depthwise")(x)  # 16 places · 25 · 6
+    separable = NormedConv(10, 3, separable=True, levels=2, name="separable")
+    small = keras.layers.MaxPooling2D(2)(x)
+    outputs = [separable(x, level=0), separable(small, level=1)]  # (16 + 4) places · (9 · 6 + 6 · 10)
+    assert count_macs(keras.Model(images, outputs)) == 64 * 9 * 4 * 6 + 16 * 25 * 6 + 20 * (9 * 6 + 6 * 10)
+
+
+@pytest.mark.parametrize("norms", ["frozen", "running"])
+def test_half_precision_of_a_training_step(norms):
+    settings = ModelSettings(preset="lite0", image_size=64, backbone_norms=norms)
+    half = build_detector(settings, precision="mixed_float16", seed=0)
+    images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    assert half.network.get_layer("backbone_stem").compute_dtype == "float16"
+    for training in (True, False):
+        for name, value in half.network(images, training=training).items():
+            assert keras.backend.standardize_dtype(value.dtype) == "float32"
+            assert np.isfinite(ops.convert_to_numpy(value)).all(), name
 
 
 def test_half_precision_keeps_outputs_and_exp_in_float32():
@@ -119,5 +161,3 @@ def test_half_precision_keeps_outputs_and_exp_in_float32():
 def test_backbone_weights_that_are_not_there():
     with pytest.raises(WeightsError, match="no backbone weights"):
         build_detector(ModelSettings(backbone="resnet50", strides=(8, 16, 32), backbone_weights="nowhere.h5"))
-    with pytest.raises(WeightsError, match="no pretrained"):
-        build_detector(ModelSettings(backbone_weights="nowhere.h5"))

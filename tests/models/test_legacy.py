@@ -78,7 +78,7 @@ def _old_model(arrays: Arrays, body: list[str] = BODY) -> dict[str, Any]:
         "reg_tower": numbered([f"head_box_{name}" for name in tower]),
         "cls_head": layer("head_class_logits"),
         "reg_head": layer("head_distances"),
-        "ctr_head": layer("head_centerness_logits"),
+        "ctr_head": layer("head_quality_logits"),
         "scale": {str(i): arrays[f"head_s{stride}_exp/scale"] for i, stride in enumerate((4, 8, 16, 32))},
     }
 

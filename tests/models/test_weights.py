@@ -4,7 +4,7 @@ import pytest
 from fcoslite.config import ModelSettings
 from fcoslite.errors import WeightsError
 from fcoslite.models.detector import build_detector
-from fcoslite.models.weights import load_detector, load_weights, read_arrays, save_weights, write_arrays
+from fcoslite.models.weights import load_backbone, load_detector, load_weights, read_arrays, save_weights, write_arrays
 
 SMALL = {"image_size": 64, "head_depth": 1}
 
@@ -86,3 +86,53 @@ def test_a_failed_write_leaves_the_old_file(saved):
 def test_missing_file(tmp_path):
     with pytest.raises(WeightsError, match="no weights at"):
         load_detector(tmp_path / "none.npz")
+
+
+def _split(network):
+    """Arrays of the backbone, and of everything else."""
+    arrays = {weight.path: np.asarray(weight) for weight in network.weights}
+    backbone = {path: array for path, array in arrays.items() if path.startswith("backbone_")}
+    return backbone, {path: array for path, array in arrays.items() if path not in backbone}
+
+
+def _assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for path, array in one.items():
+        np.testing.assert_array_equal(array, other[path], err_msg=path)
+
+
+def test_a_backbone_is_loaded_and_nothing_else(small, saved, tmp_path):
+    backbone, _ = _split(small.network)
+    write_arrays(tmp_path / "backbone.npz", backbone, {"kind": "backbone"})
+    # of other classes and widths: the backbone is the same
+    other = ModelSettings(image_size=64, head_depth=2, head_channels=32, classes=("dog", "cat"))
+    for path in (saved, tmp_path / "backbone.npz"):
+        detector = build_detector(other, seed=9)
+        _, rest = _split(detector.network)
+        load_backbone(detector, path)
+        loaded, after = _split(detector.network)
+        _assert_equal(loaded, backbone)
+        _assert_equal(after, rest)
+
+
+def test_another_backbone_is_refused_and_nothing_assigned(small, saved, tmp_path):
+    lite0 = build_detector(ModelSettings(preset="lite0", image_size=64), seed=0)
+    before, _ = _split(lite0.network)
+    with pytest.raises(WeightsError, match="does not fit the efficientnet_lite0 backbone"):
+        load_backbone(lite0, saved)
+    backbone, _ = _split(small.network)
+    short = dict(list(backbone.items())[1:])
+    reshaped = {path: array[..., :-1] if path.endswith("kernel") else array for path, array in before.items()}
+    for arrays in (short, reshaped, {}):
+        write_arrays(tmp_path / "part.npz", arrays, {"kind": "backbone"})
+        with pytest.raises(WeightsError, match="does not fit"):
+            load_backbone(lite0, tmp_path / "part.npz")
+    _assert_equal(_split(lite0.network)[0], before)
+    with pytest.raises(WeightsError, match="no weights at"):
+        load_backbone(lite0, tmp_path / "none.npz")
+
+
+def test_a_backbone_file_is_no_detector(small, tmp_path):
+    write_arrays(tmp_path / "backbone.npz", _split(small.network)[0], {"kind": "backbone"})
+    with pytest.raises(WeightsError):
+        load_detector(tmp_path / "backbone.npz")

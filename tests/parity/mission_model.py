@@ -6,7 +6,7 @@ two images with them:
 
     checkpoint/model.*   tf.train.Checkpoint(model=..., optimizer=...)
     weights/model.*      model.save_weights in TensorFlow's format
-    reference.npz        images, class_logits, distances, centerness_logits
+    reference.npz        images, class_logits, distances, quality_logits
 """
 
 import sys
@@ -130,7 +130,7 @@ def main(folder):
         np.concatenate([level.numpy().reshape(len(images), -1, level.shape[-1]) for level in kind], axis=1)
         for kind in model(images)
     ]
-    names = ["class_logits", "distances", "centerness_logits"]
+    names = ["class_logits", "distances", "quality_logits"]
     np.savez(folder / "reference.npz", images=images, **dict(zip(names, outputs, strict=True)))
     for name, value in zip(names, outputs, strict=True):
         print(f"{name}: {value.shape}, {value.min():.3f} to {value.max():.3f}, deviation {value.std():.3f}")

@@ -30,5 +30,5 @@ def test_an_imported_checkpoint_gives_the_outputs_of_tensorflow_addons(layout: s
                 for name, value in outputs.items()
             }
             print(f"{layout}: largest absolute differences {worst}")
-            assert set(worst) == {"class_logits", "distances", "centerness_logits"}
+            assert set(worst) == {"class_logits", "distances", "quality_logits"}
             assert max(worst.values()) <= 1e-4, worst

@@ -58,7 +58,7 @@ def test_a_run_leaves_everything_it_promises(undisturbed):
     lines = run.read_metrics()
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["step"] for line in lines] == [5, 10, 15]  # 21 images in batches of 4
-    for key in ("loss", "class_loss", "box_loss", "centerness_loss", "learning_rate", "images_per_second"):
+    for key in ("loss", "class_loss", "box_loss", "quality_loss", "learning_rate", "images_per_second"):
         assert all(np.isfinite(line[key]) for line in lines), key
     for key in ("val_loss", "val_ap", "val_ap50", "val_ap75", "val_ap75_per_image"):
         assert all(key in line for line in lines), key

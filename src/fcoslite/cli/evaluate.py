@@ -22,9 +22,9 @@ def command(
         typer.Option(
             "--weights",
             "-w",
-            metavar="FILE|RUN",
-            help="A .npz file, or a run by path or name.",
-            show_default="the newest run in ./runs",
+            metavar="lite0|lite|FILE|RUN",
+            help="Packaged weights, a .npz file, or a run by path or name.",
+            show_default="the newest run in ./runs, else lite0",
         ),
     ] = None,
     records: RecordsOption = None,
@@ -48,7 +48,7 @@ def command(
             "-o",
             metavar="DIR",
             help="Folder for detections.json, ground_truth.json, metrics.json and the charts.",
-            show_default="eval/ beside the run's checkpoints",
+            show_default="eval/ in the run or beside the file; eval-lite0/ here",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
@@ -68,7 +68,7 @@ def command(
     from fcoslite.config import WorkspaceSettings, load_settings
     from fcoslite.console import Terminal
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.runs import find_weights, run_of
+    from fcoslite.runs import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     if (annotations is None) != (images is None):
@@ -80,9 +80,8 @@ def command(
             raise DataError(f"{path} does not exist", "check the path")
 
     path = find_weights(weights, Path(WorkspaceSettings().runs))
-    run = run_of(path)
-    # the run's own settings: records are split as they were in training, so none that it trained on is scored
-    settings = load_settings(run.path / "config.yaml" if run is not None else None, overrides or [])
+    # their own settings: a run's records are split as they were in training, so none that it trained on is scored
+    settings = load_settings(config_of(path), overrides or [])
     load_backend()
     from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 

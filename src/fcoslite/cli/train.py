@@ -80,6 +80,16 @@ def train_command(
             show_default="all",
         ),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="NAME|FILE",
+            help="Start the backbone from these weights: a .npz file, packaged weights, or "
+            "efficientnet-lite0-imagenet.",
+            show_default="model.backbone_weights of the config",
+        ),
+    ] = None,
     epochs: EpochsOption = None,
     resume: ResumeOption = None,
     overrides: SetOption = None,
@@ -92,11 +102,13 @@ def train_command(
     verbose: VerboseFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Train a detector from scratch, or from the chunk before.
+    """Train a detector from scratch, from a pretrained backbone, or from the chunk before.
 
     Every epoch ends with a validation; the best weights are kept in the run's checkpoints/best.npz.
     """
     values = _values("train", epochs, seed, mlflow_uri, checkpoint_every)
+    if init is not None:
+        values["model.backbone_weights"] = init
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
         plan, run = _resumed(resume, records, data, bool(overrides or values or chunk or config != "auto"))
@@ -114,9 +126,9 @@ def finetune_command(
         str | None,
         typer.Option(
             "--from",
-            metavar="RUN|WEIGHTS",
-            help="What to fine-tune: a run (path or name) or a .npz file.",
-            show_default="the newest run",
+            metavar="lite0|lite|FILE|RUN",
+            help="What to fine-tune: packaged weights, a .npz file, or a run by path or name.",
+            show_default="the newest run in ./runs, else lite0",
         ),
     ] = None,
     epochs: EpochsOption = None,

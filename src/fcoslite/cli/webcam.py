@@ -26,7 +26,7 @@ def command(
             min=0,
             max=1,
             help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1).",
-            show_default="webcam.iou of the run: 0.3",
+            show_default="webcam.iou of the weights",
         ),
     ] = None,
     score: Annotated[
@@ -35,13 +35,19 @@ def command(
             "--score",
             min=0,
             max=1,
-            help="Boxes below are dropped (class x centerness, 0 to 1). The number drawn is its cube root.",
-            show_default="webcam.score of the run: 0.2",
+            help="Boxes below are dropped (0 to 1). The number drawn is its cube root.",
+            show_default="webcam.score of the weights",
         ),
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="W", help="Weights file or run folder.", show_default="newest run in ./runs"),
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar="lite0|lite|FILE|RUN",
+            help="Packaged weights, a .npz file, or a run by path or name.",
+            show_default="the newest run in ./runs, else lite0",
+        ),
     ] = None,
     no_window: Annotated[bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")] = False,
     save: Annotated[
@@ -76,11 +82,11 @@ def command(
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
     from fcoslite.backend import load_backend
-    from fcoslite.config import WorkspaceSettings
+    from fcoslite.config import WorkspaceSettings, load_settings
     from fcoslite.console import Terminal
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.inference.sources import open_source
-    from fcoslite.runs import find_weights, settings_of
+    from fcoslite.runs import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)
@@ -88,7 +94,7 @@ def command(
         output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
         path = find_weights(weights, runs)
         flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
-        settings = settings_of(path).webcam.model_copy(update=flags)
+        settings = load_settings(config_of(path)).webcam.model_copy(update=flags)
         if dry_run:
             plan = {
                 "source": frames.describe(),

@@ -10,7 +10,7 @@ import numpy as np
 from fcoslite.assignment import assign
 from fcoslite.boxes import Tensor, grid_points
 from fcoslite.config import DetectSettings, LossSettings, ModelSettings
-from fcoslite.data.augment import normalise
+from fcoslite.data.augment import normalise, resize
 from fcoslite.data.coco import LabelledImage
 from fcoslite.data.pipeline import Source
 from fcoslite.detections import Detections
@@ -28,7 +28,7 @@ class Evaluation:
     """What a detector does on a source.
 
     Attributes:
-        metrics: Losses (`loss`, `class_loss`, `box_loss`, `centerness_loss`), COCO's figures (`ap`, `ap50`, ...)
+        metrics: Losses (`loss`, `class_loss`, `box_loss`, `quality_loss`), COCO's figures (`ap`, `ap50`, ...)
             and `ap75_per_image`.
         precision: [10, 101], precision by IoU threshold and recall.
         images: Ground truth, in original pixels.
@@ -53,16 +53,18 @@ class _LossesAndDetections(keras.Model):
 
     def call(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         shape, size = self.detector.architecture, self.detector.image_size
-        outputs = self.network(normalise(batch["images"]), training=False)
+        images, boxes = resize(normalise(batch["images"]), batch["boxes"], size)
+        outputs = self.network(images, training=False)
         classes = len(self.detector.class_names)
-        targets = assign(batch["boxes"], batch["crowd"], batch["mask"], shape, size, classes)
-        losses = compute_losses(outputs, targets, *grid_points(size, shape.strides), self.loss_settings)
+        targets = assign(boxes, batch["crowd"], batch["mask"], shape, size, classes, outputs)
+        points = grid_points(size, shape.strides)
+        losses = compute_losses(outputs, targets, *points, self.loss_settings, shape.quality)
         found = detect(outputs, size, shape.strides, self.detect_settings)
         return {
             "loss": losses.total,
             "class_loss": losses.classes,
             "box_loss": losses.boxes,
-            "centerness_loss": losses.centerness,
+            "quality_loss": losses.quality,
             **found,
         }
 
@@ -129,7 +131,7 @@ def check_source(model: ModelSettings, source: Source) -> None:
     if source.class_names != model.classes:
         known, given = ", ".join(model.classes or ()), ", ".join(source.class_names)
         raise DataError(f"the data holds {given}; the model knows {known}", "extract the classes of the model")
-    if source.image_size != model.image_size:
+    if source.image_size < model.image_size:
         raise DataError(
             f"the records are letterboxed to {source.image_size} pixels, the model takes {model.image_size}",
             f"make records of that size: build-records --size {model.image_size} --out OTHER",

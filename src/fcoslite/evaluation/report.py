@@ -18,7 +18,7 @@ from fcoslite.files import replace_file
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import run_of
+from fcoslite.runs import packaged_weights, run_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan_evaluation(
             used, or all of them where the set is too small to have one.
         annotations: COCO instances file, with `images`; all its images are used.
         images: Folder of its images.
-        out: None is `eval/` in the run, or beside the weights file.
+        out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -96,8 +96,10 @@ def plan_evaluation(
         parts = split(len(whole), settings.data)
         source = whole.part(parts.validation or parts.training)
         category_ids = tuple(range(1, len(detector.class_names) + 1))
-    folder = run.path if run is not None else weights.parent
-    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out or folder / "eval")
+    if out is None:
+        folder = run.path if run is not None else weights.parent
+        out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
+    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out)
 
 
 def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:

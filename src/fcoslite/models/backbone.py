@@ -5,16 +5,20 @@ from pathlib import Path
 import keras
 
 from fcoslite.errors import WeightsError
+from fcoslite.models.efficientnet import efficientnet_lite0
 from fcoslite.models.layers import activate, conv, norm
 
 
-def build_backbone(name: str, images: keras.KerasTensor, weights: str | None = None) -> dict[int, keras.KerasTensor]:
+def build_backbone(
+    name: str, images: keras.KerasTensor, norms: str, weights: str | None = None
+) -> dict[int, keras.KerasTensor]:
     """Run a backbone by name.
 
     Args:
-        name: `bottleneck` or `resnet50`.
+        name: `bottleneck`, `efficientnet_lite0` or `resnet50`.
         images: [B, S, S, 3], values in [0, 1].
-        weights: A local file of pretrained weights, or None for random ones.
+        norms: `running` or `frozen`, for `efficientnet_lite0`.
+        weights: A file of Keras' own for `resnet50`, or None for random weights.
 
     Returns:
         Feature maps by stride in pixels.
@@ -23,9 +27,9 @@ def build_backbone(name: str, images: keras.KerasTensor, weights: str | None = N
         WeightsError: The weights file is missing or does not fit.
     """
     if name == "bottleneck":
-        if weights is not None:
-            raise WeightsError("the bottleneck backbone has no pretrained weights", "unset model.backbone_weights")
         return bottleneck(images)
+    if name == "efficientnet_lite0":
+        return efficientnet_lite0(images, norms)
     return resnet50(images, weights)
 
 

@@ -1,5 +1,6 @@
 """A detector: backbone, neck and head in one functional model, and what is known about it."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Detector:
 
     Attributes:
         network: Keras model: [B, S, S, 3] in [0, 1] -> `class_logits` [B, N, C], `distances` [B, N, 4] in strides,
-            `centerness_logits` [B, N, 1], all float32.
+            `quality_logits` [B, N, 1] where the architecture has a quality, all float32.
         settings: As asked for, with `classes` filled in.
         architecture: As built.
     """
@@ -58,7 +59,7 @@ def build_detector(settings: ModelSettings, precision: str = "float32", seed: in
         keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):
         images = keras.Input((settings.image_size, settings.image_size, 3), name="images", dtype="float32")
-        features = build_backbone(shape.backbone, images, settings.backbone_weights)
+        features = build_backbone(shape.backbone, images, shape.norms, settings.backbone_weights)
         levels = build_neck(features, shape.strides, shape.neck_channels, shape.neck)
         outputs = build_head(levels, shape, len(settings.classes or ()))
         network = keras.Model(images, outputs, name=settings.preset)
@@ -89,12 +90,9 @@ def count_macs(network: keras.Model) -> int:
     """Multiply-accumulates of the convolutions for one image; a layer counts once for every level it runs on."""
     total = 0
     for layer in network.layers:
-        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
-            continue
-        for node in layer._inbound_nodes:
-            _, height, width, channels = node.output_tensors[0].shape
-            kernel_height, kernel_width, fan_in, _ = layer.kernel.shape
-            # a depthwise kernel [h, w, in, multiplier] touches one input channel an output
-            each = kernel_height * kernel_width * (1 if isinstance(layer, keras.layers.DepthwiseConv2D) else fan_in)
-            total += height * width * channels * each
+        # every kernel entry is used once a location: dense [h, w, in, out], depthwise [h, w, in, 1]
+        kernels = [weight for weight in layer.weights if weight.path.endswith("kernel")]
+        for node in layer._inbound_nodes if kernels else ():
+            _, height, width, _ = node.output_tensors[0].shape
+            total += height * width * sum(math.prod(kernel.shape) for kernel in kernels)
     return total

@@ -1,11 +1,12 @@
-"""The detection head, shared by all levels: class logits, distances and centerness (FCOS, arXiv 1904.01355)."""
+"""The detection head, shared by all levels: class logits, distances and quality (FCOS, arXiv 1904.01355)."""
 
 import math
+from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from fcoslite.models.layers import norm_layer
+from fcoslite.models.layers import NormedConv, norm_layer
 from fcoslite.models.presets import Architecture
 
 # exp(8) strides is 3,000 strides: beyond any image, and far from float32's overflow
@@ -43,47 +44,73 @@ def build_head(
 
     Returns:
         float32 `class_logits` [B, N, C], `distances` [B, N, 4] (left, top, right, bottom, in strides),
-        `centerness_logits` [B, N, 1]; N = sum of H · W over the levels.
+        `quality_logits` [B, N, 1] (unless the architecture has no quality); N = sum of H · W over the levels.
     """
-    class_tower = _tower("head_class", architecture)
-    box_tower = _tower("head_box", architecture)
+    tower = _separable_tower if architecture.head_separable else _tower
+    class_tower, box_tower = tower("head_class", architecture), tower("head_box", architecture)
     class_bias = -math.log((1 - architecture.prior) / architecture.prior)
     class_output = _output(classes, class_bias, "head_class_logits")
     distance_output = _output(4, architecture.distance_bias, "head_distances")
-    centerness_output = _output(1, architecture.centerness_bias, "head_centerness_logits")
-    outputs: dict[str, list[keras.KerasTensor]] = {
-        "class_logits": [],
-        "distances": [],
-        "centerness_logits": [],
-    }
-    for stride, level in zip(architecture.strides, levels, strict=True):
-        class_features, box_features = level, level
-        for layer in class_tower:
-            class_features = layer(class_features)
-        for layer in box_tower:
-            box_features = layer(box_features)
+    quality_output = _output(1, architecture.quality_bias, "head_quality_logits")
+    outputs: dict[str, list[keras.KerasTensor]] = {}
+    for index, (stride, level) in enumerate(zip(architecture.strides, levels, strict=True)):
+        class_features, box_features = class_tower(level, index), box_tower(level, index)
         scaled_exp = ScaledExp(architecture.distance_scale, name=f"head_s{stride}_exp")
         results = {
             "class_logits": class_output(class_features),
             "distances": scaled_exp(distance_output(box_features)),
-            "centerness_logits": centerness_output(box_features),
         }
+        if architecture.quality != "none":
+            results["quality_logits"] = quality_output(box_features)
         for key, value in results.items():
             flat = keras.layers.Reshape((-1, value.shape[-1]), dtype="float32", name=f"head_s{stride}_{key}_flat")
-            outputs[key].append(flat(value))
+            outputs.setdefault(key, []).append(flat(value))
     return {key: keras.layers.Concatenate(axis=1, dtype="float32", name=key)(values) for key, values in outputs.items()}
 
 
-def _tower(name: str, architecture: Architecture) -> list[keras.layers.Layer]:
+# feature map and index of its level to the features that outputs are read from
+_Tower = Callable[[keras.KerasTensor, int], keras.KerasTensor]
+
+
+def _tower(name: str, architecture: Architecture) -> _Tower:
+    """Dense convolutions and GroupNormalization, all shared by all levels."""
     layers: list[keras.layers.Layer] = []
     for index in range(architecture.head_depth):
-        conv = keras.layers.Conv2D(
-            architecture.head_channels, 3, padding="same", use_bias=False, name=f"{name}_conv{index}"
+        channels, groups = architecture.head_channels, architecture.head_groups
+        layers += [
+            keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv{index}"),
+            norm_layer(groups, f"{name}_norm{index}"),
+            keras.layers.Activation(architecture.head_activation, name=f"{name}_act{index}"),
+        ]
+
+    def run(x: keras.KerasTensor, level: int) -> keras.KerasTensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return run
+
+
+def _separable_tower(name: str, architecture: Architecture) -> _Tower:
+    """Separable convolutions shared by all levels; batch normalisation, of which each level has its own."""
+    layers = [
+        NormedConv(
+            architecture.head_channels,
+            3,
+            separable=True,
+            activation=architecture.head_activation,
+            levels=len(architecture.strides),
+            name=f"{name}_conv{index}",
         )
-        norm = norm_layer(architecture.head_groups, f"{name}_norm{index}")
-        activation = keras.layers.Activation(architecture.head_activation, name=f"{name}_act{index}")
-        layers += [conv, norm, activation]
-    return layers
+        for index in range(architecture.head_depth)
+    ]
+
+    def run(x: keras.KerasTensor, level: int) -> keras.KerasTensor:
+        for layer in layers:
+            x = layer(x, level=level)
+        return x
+
+    return run
 
 
 def _output(channels: int, bias: float, name: str) -> keras.layers.Layer:

@@ -1,6 +1,8 @@
 """The layers everything is made of, so that names and epsilon are decided once."""
 
 import keras
+import numpy as np
+from keras import ops
 
 
 def conv(
@@ -26,3 +28,95 @@ def activate(x: keras.KerasTensor, function: str, name: str) -> keras.KerasTenso
     if function == "leaky_relu":
         return keras.layers.LeakyReLU(negative_slope=0.01, name=name)(x)
     return keras.layers.Activation(function, name=name)(x)
+
+
+class NormedConv(keras.layers.Layer):
+    """A SAME convolution without bias, batch normalisation (arXiv 1502.03167), and perhaps an activation.
+
+    Except while running statistics are gathered, normalisation is a scale and a shift of each channel. Both go into
+    the kernel and a bias before the convolution: that is the same function at the cost of a bare convolution, in
+    training too, where a normalisation of its own would read and write every feature map twice more.
+
+    Args:
+        filters: Output channels; None makes the convolution depthwise.
+        size: Side of the kernel.
+        stride: Of the convolution.
+        separable: Whether a depthwise convolution of that size and stride comes first and this is 1x1.
+        activation: A Keras name, or None.
+        norms: `running` normalises a training batch by its own statistics and averages them for inference;
+            `frozen` uses the averages as they are, which suits small batches and a pretrained backbone.
+        levels: Feature maps of different scale that share the kernel; each has a normalisation of its own.
+        name: Of the layer.
+    """
+
+    _EPSILON = 1e-3
+    _MOMENTUM = 0.99
+
+    def __init__(
+        self,
+        filters: int | None,
+        size: int,
+        stride: int = 1,
+        separable: bool = False,
+        activation: str | None = None,
+        norms: str = "running",
+        levels: int = 1,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self._filters = filters
+        self._size = size
+        self._stride = stride
+        self._separable = separable
+        self._activation = keras.activations.get(activation)
+        self._running = norms == "running"
+        self._levels = levels
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create kernels, scales, shifts and statistics."""
+        incoming = input_shape[-1]
+        assert incoming is not None
+        channels = self._filters or incoming
+        size = self._size
+        if self._separable:
+            self.depthwise = self._add_kernel((size, size, incoming, 1), "depthwise_kernel")
+            size = 1
+        self.kernel = self._add_kernel((size, size, incoming, self._filters or 1), "kernel")
+        shape = (self._levels, channels)
+        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
+        self.variance = self.add_weight(shape=shape, initializer="ones", trainable=False, name="variance")
+
+    def _add_kernel(self, shape: tuple[int, ...], name: str) -> keras.Variable:
+        # a depthwise kernel [h, w, in, 1] has a fan-in of h · w
+        fan_in = shape[0] * shape[1] * (shape[2] if shape[3] > 1 else 1)
+        start = keras.initializers.RandomNormal(stddev=(2.0 / fan_in) ** 0.5)
+        return self.add_weight(shape=shape, initializer=start, name=name)
+
+    def call(self, x: keras.KerasTensor, training: bool = False, level: int = 0) -> keras.KerasTensor:
+        """[B, H, W, C] -> [B, H / stride, W / stride, filters]."""
+        stride = self._stride
+        if self._separable:
+            kernel = ops.cast(self.depthwise, x.dtype)
+            x, stride = ops.depthwise_conv(x, kernel, strides=stride, padding="same"), 1
+        gamma, beta = self.gamma[level], self.beta[level]
+        if training and self._running:
+            y = self._convolve(x, self.kernel, stride)
+            mean, variance = ops.moments(ops.cast(y, "float32"), axes=(0, 1, 2))
+            self._average(self.mean, mean, level)
+            self._average(self.variance, variance, level)
+            scale = gamma * ops.rsqrt(variance + self._EPSILON)
+            return self._activation(y * ops.cast(scale, y.dtype) + ops.cast(beta - mean * scale, y.dtype))
+        scale = gamma * ops.rsqrt(self.variance[level] + self._EPSILON)
+        by_output = scale[:, None] if self._filters is None else scale
+        bias = ops.cast(beta - self.mean[level] * scale, x.dtype)
+        return self._activation(self._convolve(x, self.kernel * by_output, stride) + bias)
+
+    def _average(self, running: keras.Variable, value: keras.KerasTensor, level: int) -> None:
+        here = np.eye(self._levels, dtype=np.float32)[level][:, None] * (1 - self._MOMENTUM)
+        running.assign(running * (1 - here) + ops.stop_gradient(value) * here)
+
+    def _convolve(self, x: keras.KerasTensor, kernel: keras.KerasTensor, stride: int) -> keras.KerasTensor:
+        convolve = ops.depthwise_conv if self._filters is None else ops.conv
+        return convolve(x, ops.cast(kernel, x.dtype), strides=stride, padding="same")

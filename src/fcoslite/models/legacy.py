@@ -63,7 +63,7 @@ def import_checkpoint(checkpoint: Path, out: Path | None = None, settings: Model
         (_BOX, [f"head_box_{kind}" for kind in kinds]),
         (_CLASS, ["head_class_logits"]),
         (_BOX, ["head_distances"]),
-        (_CENTERNESS, ["head_centerness_logits"]),
+        (_CENTERNESS, ["head_quality_logits"]),
         (_SCALES, [f"head_s{stride}_exp" for stride in shape.strides]),
     ]
     layers: dict[str, _Layer] = {}

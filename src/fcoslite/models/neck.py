@@ -3,7 +3,7 @@
 import keras
 
 from fcoslite.errors import ConfigError
-from fcoslite.models.layers import activate, conv, norm
+from fcoslite.models.layers import NormedConv, activate, conv, norm
 
 
 def build_neck(
@@ -15,7 +15,8 @@ def build_neck(
         features: Feature maps by stride.
         strides: The levels wanted. Levels coarser than any feature are made by strided convolutions.
         channels: Channels of every level.
-        style: `normalised` (the mission's: norm and LeakyReLU after every step) or `plain` (the paper's).
+        style: `normalised` (the mission's: norm and LeakyReLU after every step), `plain` (the paper's) or
+            `separable` (3x3 convolutions depthwise-separable, batch normalisation).
 
     Returns:
         One [B, S / stride, S / stride, channels] a level, finest first.
@@ -28,7 +29,9 @@ def build_neck(
         raise ConfigError(
             f"model.strides: the backbone has no map of stride {missing[0]}", f"it has {sorted(features)}"
         )
-    finish = _normalised if style == "normalised" else _plain
+    if style == "separable":
+        return _separable(features, strides, channels)
+    finish = _plain if style == "plain" else _normalised
     merged: dict[int, keras.KerasTensor] = {}
     above = None
     for stride in sorted(set(strides) & set(features), reverse=True):
@@ -48,6 +51,24 @@ def build_neck(
                 below = keras.layers.ReLU(name=f"neck_s{stride}_relu")(below)
             x = conv(below, channels, 3, f"neck_s{stride}_extra", stride=2, bias=style == "plain")
         levels[stride] = finish(x, f"neck_s{stride}_smooth")
+    return [levels[stride] for stride in sorted(strides)]
+
+
+def _separable(
+    features: dict[int, keras.KerasTensor], strides: tuple[int, ...], channels: int
+) -> list[keras.KerasTensor]:
+    levels: dict[int, keras.KerasTensor] = {}
+    above = None
+    for stride in sorted(set(strides) & set(features), reverse=True):
+        x = NormedConv(channels, 1, activation="relu", name=f"neck_s{stride}_lateral")(features[stride])
+        if above is not None:
+            up = keras.layers.UpSampling2D(2, interpolation="nearest", name=f"neck_s{stride}_up")(above)
+            x = keras.layers.Add(name=f"neck_s{stride}_add")([x, up])
+        above = x
+        levels[stride] = NormedConv(channels, 3, separable=True, activation="relu", name=f"neck_s{stride}_smooth")(x)
+    for stride in sorted(set(strides) - set(features)):
+        extra = NormedConv(channels, 3, 2, separable=True, activation="relu", name=f"neck_s{stride}_extra")
+        levels[stride] = extra(levels[stride // 2])
     return [levels[stride] for stride in sorted(strides)]
 
 

@@ -27,35 +27,42 @@ class Architecture:
     Attributes:
         backbone: Name of a function in `models.backbone`.
         strides: Pixels between neighbouring locations, one a level, each twice the one before.
-        neck: `normalised` (norm and activation after every step) or `plain` (convolutions with bias).
+        norms: `running` or `frozen`, see `models.layers.NormedConv`; used by `efficientnet_lite0`.
+        neck: `normalised` (norm and activation after every step), `plain` (convolutions with bias)
+            or `separable` (depthwise-separable, batch normalisation).
         neck_channels: Channels of every pyramid level.
         head_channels: Channels of the head's towers.
+        head_separable: Whether the towers' convolutions are depthwise-separable.
         head_depth: 3x3 convolutions a tower.
-        head_groups: Groups of the towers' GroupNormalization.
+        head_groups: Groups of the towers' GroupNormalization; separable towers have batch normalisation.
         head_activation: Activation of the towers.
         prior: Class probability everywhere at the start.
         distance_bias: Start of the regression bias.
         distance_scale: Start of the learned factor a level, before exp.
-        centerness_bias: Start of the centerness bias.
-        assignment: `area` or `ranges`, see `fcoslite.assignment`.
+        quality: What the second score of a location learns: `centerness`, `iou`, or `none` where there is none.
+        quality_bias: Start of its bias.
+        assignment: `area`, `ranges`, `atss` or `task_aligned`, see `fcoslite.assignment`.
         level_limits: One less than levels. `area`: largest box area of a level, square pixels. `ranges`:
-            largest distance to a side of the box, pixels.
+            largest distance to a side of the box, pixels. The others use none.
         centre_radius: Centre sampling radius in strides; used by `ranges`.
         classes: Class names where no data names them.
     """
 
     backbone: str
+    norms: str
     strides: tuple[int, ...]
     neck: str
     neck_channels: int
     head_channels: int
+    head_separable: bool
     head_depth: int
     head_groups: int
     head_activation: str
     prior: float
     distance_bias: float
     distance_scale: float
-    centerness_bias: float
+    quality: str
+    quality_bias: float
     assignment: str
     level_limits: tuple[float, ...]
     centre_radius: float
@@ -66,36 +73,64 @@ PRESETS = {
     # the mission's detector: design, section 3, Models
     "lite": Architecture(
         backbone="bottleneck",
+        norms="running",
         strides=(4, 8, 16, 32),
         neck="normalised",
         neck_channels=128,
         head_channels=64,
+        head_separable=False,
         head_depth=4,
         head_groups=16,
         head_activation="swish",
         prior=0.05,
         distance_bias=-4.605170185988092,  # -log 100
         distance_scale=0.1,
-        centerness_bias=-2.0,
+        quality="centerness",
+        quality_bias=-2.0,
         assignment="area",
         level_limits=(4096.0, 16384.0, 65536.0),
+        centre_radius=1.5,
+        classes=("person",),
+    ),
+    # for small data and a laptop without GPU: a pretrained EfficientNet-Lite0, everything after it slim
+    "lite0": Architecture(
+        backbone="efficientnet_lite0",
+        norms="frozen",
+        strides=(8, 16, 32, 64),
+        neck="separable",
+        neck_channels=128,
+        head_channels=128,
+        head_separable=True,
+        head_depth=3,
+        head_groups=16,
+        head_activation="relu",
+        prior=0.01,
+        distance_bias=1.0,  # e strides: a box of about five strides, which is what a level's boxes start from
+        distance_scale=1.0,
+        quality="iou",
+        quality_bias=0.0,
+        assignment="atss",
+        level_limits=(),
         centre_radius=1.5,
         classes=("person",),
     ),
     # FCOS, arXiv 1904.01355: ResNet-50, P3-P7, ranges of section 3.2, prior of section 4
     "r50": Architecture(
         backbone="resnet50",
+        norms="frozen",
         strides=(8, 16, 32, 64, 128),
         neck="plain",
         neck_channels=256,
         head_channels=256,
+        head_separable=False,
         head_depth=4,
         head_groups=32,
         head_activation="relu",
         prior=0.01,
         distance_bias=0.0,
         distance_scale=1.0,
-        centerness_bias=0.0,
+        quality="centerness",
+        quality_bias=0.0,
         assignment="ranges",
         level_limits=(64.0, 128.0, 256.0, 512.0),
         centre_radius=1.5,
@@ -111,8 +146,10 @@ def architecture(settings: ModelSettings) -> Architecture:
         ConfigError: The strides, the limits or the image size do not fit together.
     """
     preset = PRESETS[settings.preset]
-    names = ("backbone", "neck_channels", "head_channels", "head_depth", "strides", "assignment")
+    names = ("backbone", "neck_channels", "head_channels", "head_depth", "strides", "assignment", "quality")
     chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    if settings.backbone_norms is not None:
+        chosen["norms"] = settings.backbone_norms
     if {"strides", "assignment"} & chosen.keys():
         strides = chosen.get("strides", preset.strides)
         rule = chosen.get("assignment", preset.assignment)

@@ -105,16 +105,36 @@ def assign_weights(detector: Detector, arrays: Mapping[str, np.ndarray], origin:
         WeightsError: A variable is missing, left over, or of another shape.
     """
     weights = {weight.path: weight for weight in detector.network.weights}
+    _assign(weights, arrays, f"{origin} does not fit the {detector.settings.preset} model")
+
+
+def _of_backbone(name: str) -> bool:
+    return not name.startswith(("neck_", "head_"))
+
+
+def _assign(weights: Mapping[str, Any], arrays: Mapping[str, np.ndarray], complaint: str) -> None:
     wrong = sorted(weights.keys() ^ arrays.keys())
     if not wrong:
         wrong = [name for name, weight in weights.items() if tuple(weight.shape) != arrays[name].shape]
     if wrong:
         raise WeightsError(
-            f"{origin} does not fit the {detector.settings.preset} model: {wrong[0]} and {len(wrong) - 1} more differ",
+            f"{complaint}: {wrong[0]} and {len(wrong) - 1} more differ",
             "use the preset, classes and widths that it was trained with",
         )
     for name, weight in weights.items():
         weight.assign(arrays[name].astype("float32"))
+
+
+def load_backbone(detector: Detector, path: Path) -> None:
+    """Load the backbone of a weights file, of a backbone alone or of a whole detector, into a detector.
+
+    Raises:
+        WeightsError: The file holds another backbone.
+    """
+    arrays, _ = read_arrays(path)
+    weights = {weight.path: weight for weight in detector.network.weights if _of_backbone(weight.path)}
+    arrays = {name: array for name, array in arrays.items() if _of_backbone(name)}
+    _assign(weights, arrays, f"{path} does not fit the {detector.architecture.backbone} backbone")
 
 
 def model_settings(path: Path) -> ModelSettings:

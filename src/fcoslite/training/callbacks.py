@@ -15,6 +15,7 @@ from fcoslite.models.weights import save_weights
 from fcoslite.progress import Advance, Progress
 from fcoslite.runs import Run
 from fcoslite.training.checkpoint import Position, save_state
+from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
@@ -98,13 +99,14 @@ class Journal(keras.callbacks.Callback):
         line["images_per_second"] = images / seconds
         last = epoch + 1 == self.epochs
         facts = {"run": self.run.name, "epoch": epoch + 1}
-        if self.validation is not None and ((epoch + 1) % self.validate_every == 0 or last):
-            result = self.evaluator.run(self.validation, self.batch_size, self.bar)
-            line |= {f"val_{key}": value for key, value in result.metrics.items()}
-            self._judge(line, facts)
-        elif self.validation is None:
-            save_weights(self.detector, self.run.best_weights, facts)
-        save_weights(self.detector, self.run.last_weights, facts)
+        with averaged_weights(self.model):
+            if self.validation is not None and ((epoch + 1) % self.validate_every == 0 or last):
+                result = self.evaluator.run(self.validation, self.batch_size, self.bar)
+                line |= {f"val_{key}": value for key, value in result.metrics.items()}
+                self._judge(line, facts)
+            elif self.validation is None:
+                save_weights(self.detector, self.run.best_weights, facts)
+            save_weights(self.detector, self.run.last_weights, facts)
         self.run.append_metrics(line)
         self._checkpoint()
         self.tracker.log(line)

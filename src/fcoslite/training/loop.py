@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from keras import ops
 
 from fcoslite.assignment import assign
 from fcoslite.backend import compile_with_xla
 from fcoslite.boxes import Tensor, grid_points
 from fcoslite.config import ScheduleSettings, Settings
-from fcoslite.data.augment import Augment, normalise
+from fcoslite.data.augment import Augment, normalise, resize
 from fcoslite.data.pipeline import Batch
 from fcoslite.errors import RunError
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.losses import compute_losses
 from fcoslite.models.detector import Detector, build_detector
-from fcoslite.models.weights import load_weights
+from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, create_run
+from fcoslite.runs import Run, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment
@@ -63,20 +64,29 @@ class TrainingModel(keras.Model):
         self.network = detector.network
         self.detector = detector
         self.loss_settings = settings.loss
-        self.augment = Augment(settings.augment, settings.seed)
+        self.augment = Augment(settings.augment, detector.image_size, settings.compute.batch_size, settings.seed)
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
-        self.centerness_loss = keras.metrics.Mean(name="centerness_loss")
+        self.quality_loss = keras.metrics.Mean(name="quality_loss")
 
     def build(self, input_shape: Any = None) -> None:
         """Nothing to do: the network is built."""
 
+    def switch_mosaic(self, on: bool) -> None:
+        """Train with or without the mosaics that the settings ask for."""
+        if not on and self.augment.mosaics:
+            self.augment.mosaics = 0
+            self.train_function = None  # Keras compiles it anew
+
     def call(self, batch: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
-        """Batch of `data.pipeline` -> outputs, and the boxes they belong to."""
-        images, boxes = normalise(batch["images"]), batch["boxes"]
+        """Batch of `data.pipeline` -> outputs, and the boxes and crowds they belong to."""
+        images, crowd = normalise(batch["images"]), ops.cast(batch["crowd"], "float32")
+        boxes = ops.concatenate([batch["boxes"], crowd[..., None]], axis=-1)
         if training:
             images, boxes = self.augment(images, boxes)
-        return {**self.network(images, training=training), "boxes": boxes}
+        else:
+            images, boxes = resize(images, boxes, self.detector.image_size)
+        return {**self.network(images, training=training), "boxes": boxes[..., :5], "crowd": boxes[..., 5] > 0}
 
     def compute_loss(
         self,
@@ -89,11 +99,13 @@ class TrainingModel(keras.Model):
         """Assign the boxes, compute the losses, note their parts."""
         shape, size = self.detector.architecture, self.detector.image_size
         classes = len(self.detector.class_names)
-        targets = assign(y_pred["boxes"], x["crowd"], x["mask"], shape, size, classes)
-        losses = compute_losses(y_pred, targets, *grid_points(size, shape.strides), self.loss_settings)
+        boxes = y_pred["boxes"]
+        targets = assign(boxes, y_pred["crowd"], boxes[..., 0] > 0, shape, size, classes, y_pred)
+        points = grid_points(size, shape.strides)
+        losses = compute_losses(y_pred, targets, *points, self.loss_settings, shape.quality)
         self.class_loss.update_state(losses.classes)
         self.box_loss.update_state(losses.boxes)
-        self.centerness_loss.update_state(losses.centerness)
+        self.quality_loss.update_state(losses.quality)
         return losses.total
 
 
@@ -126,7 +138,7 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
     Raises:
         FcosliteError: The weights to start from do not fit; no run is left behind.
     """
-    detector = _build(plan)
+    detector = _build(plan, fresh=True)
     if plan.start_from is not None:
         load_weights(detector, plan.start_from)
     facts = {**plan.facts, "start_from": str(plan.start_from or "")}
@@ -144,12 +156,19 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
         RunError: The run holds no state to go on from, or is finished.
     """
     with _console_log(run):
-        return _fit(plan, _build(plan), run, progress, resume=True)
+        return _fit(plan, _build(plan, fresh=False), run, progress, resume=True)
 
 
-def _build(plan: TrainingPlan) -> Detector:
+def _build(plan: TrainingPlan, fresh: bool) -> Detector:
+    """A detector; unless `fresh`, its weights are about to be loaded, and a backbone's file may be gone."""
     settings = plan.settings
-    return build_detector(settings.model, choose_precision(settings.compute.precision), seed=settings.seed)
+    model, precision = settings.model, choose_precision(settings.compute.precision)
+    if not fresh:
+        model = model.model_copy(update={"backbone_weights": None})
+    detector = build_detector(model, precision, seed=settings.seed)
+    if model.backbone_weights is not None and detector.architecture.backbone != "resnet50":
+        load_backbone(detector, find_backbone(model.backbone_weights))
+    return detector
 
 
 def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume: bool) -> TrainingResult:
@@ -182,7 +201,9 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
     left = (schedule.epochs * steps - position.step) * batch_size
     with bar(f"{plan.verb} {run.name}", left, "images") as advance:
         try:
-            for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs):
+            mosaic_epochs = schedule.epochs - settings.augment.mosaic_off_epochs
+            for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs, mosaic_epochs):
+                model.switch_mosaic(first < mosaic_epochs)
                 model.fit(
                     _as_inputs(plan.training.training_batches(batch_size, settings.seed, position.step)),
                     initial_epoch=first,
@@ -209,14 +230,19 @@ def _as_inputs(batches: Iterable[Batch]) -> Any:
     return ((batch,) for batch in batches) if isinstance(batches, Iterator) else batches
 
 
-def _legs(step: int, steps_per_epoch: int, epochs: int) -> Iterable[tuple[int, int, int]]:
-    """(first epoch, end, batches an epoch) of the calls of fit: the rest of a broken epoch, then whole ones."""
+def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable[tuple[int, int, int]]:
+    """(first epoch, end, batches an epoch) of the calls of fit: the rest of a broken epoch, then whole ones.
+
+    No call goes on over epoch `change`, where training changes.
+    """
     epoch, done = divmod(step, steps_per_epoch)
     if done:
         yield epoch, epoch + 1, steps_per_epoch - done
         epoch += 1
-    if epoch < epochs:
-        yield epoch, epochs, steps_per_epoch
+    for end in (change, epochs):
+        if epoch < end:
+            yield epoch, end, steps_per_epoch
+            epoch = end
 
 
 @contextmanager

@@ -1,5 +1,7 @@
-"""AdamW with gradient accumulation, global-norm clipping and a smaller learning rate for the backbone."""
+"""AdamW with gradient accumulation, global-norm clipping, a rate for each part of the detector and averaged weights."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -16,16 +18,14 @@ class AdamW(keras.optimizers.Adam):
     mission's separate optimizer decays it by a tenth as well, and so does this one.
 
     Args:
-        head_prefix: Variables whose path starts so learn at the full rate.
-        body_factor: Factor of all others.
+        factors: Factor of the variables by the start of their path; the first that fits counts.
         decay: Decoupled weight decay.
         options: Of `keras.optimizers.Adam`.
     """
 
-    def __init__(self, head_prefix: str, body_factor: float, decay: float, **options: Any) -> None:
+    def __init__(self, factors: Mapping[str, float], decay: float, **options: Any) -> None:
         super().__init__(**options)
-        self._head_prefix = head_prefix
-        self._body_factor = body_factor
+        self._factor_by_prefix = dict(factors)
         self._decay = decay
         self._factors: list[float] = []
 
@@ -33,9 +33,21 @@ class AdamW(keras.optimizers.Adam):
         """Create the moments and note every variable's factor."""
         super().build(variables)
         # update_step gets raw backend variables without a path on TensorFlow: look the factor up by index
+        by_prefix = self._factor_by_prefix.items()
         self._factors = [
-            1.0 if variable.path.startswith(self._head_prefix) else self._body_factor for variable in variables
+            next(factor for prefix, factor in by_prefix if variable.path.startswith(prefix)) for variable in variables
         ]
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
+        # as Keras does, but with a momentum that grows from 0: a run of a few hundred steps must not be
+        # averaged with where it began
+        steps = ops.cast(self.iterations, "float32")
+        momentum = ops.minimum(steps / (steps + 10.0), self.ema_momentum)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            average.assign(average * momentum + variable * (1.0 - momentum))
+
+    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
+        """Leave the weights alone: Keras would replace them by their averages whenever `fit` returns."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay, then Adam's step, both at the variable's own rate."""
@@ -51,10 +63,30 @@ def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: 
     Clipping acts on the global norm of the averaged gradients of `accumulation` batches.
     """
     return AdamW(
-        head_prefix="head_",
-        body_factor=settings.backbone_lr_factor,
+        # layers of the backbone bear the names of whoever wrote it
+        factors={"head_": 1.0, "neck_": settings.neck_lr_factor, "": settings.backbone_lr_factor},
         decay=settings.weight_decay,
         learning_rate=WarmupCosine(settings, total_steps),
         global_clipnorm=settings.clip_norm,
         gradient_accumulation_steps=accumulation if accumulation > 1 else None,
+        use_ema=settings.ema > 0,
+        ema_momentum=settings.ema or 0.99,
     )
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside, the model's trainable weights are their moving averages, where the optimizer keeps such."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    variables = model.trainable_variables
+    trained = [ops.convert_to_numpy(variable) for variable in variables]
+    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, trained, strict=True):
+            variable.assign(value)

@@ -108,14 +108,15 @@ def plan_run(
         records = records or Path(settings.workspace.records)
         location = {"records": str(records.resolve())}
         training, validation = _from_records(records, settings, chunk)
-    if settings.model.image_size != training.image_size:
+    image_size = min(settings.model.image_size, training.image_size)
+    if image_size < settings.model.image_size:
         _log.warning(
             "the records are letterboxed to %d pixels: training at that size, not at %d (build-records --size %d)",
-            training.image_size,
+            image_size,
             settings.model.image_size,
             settings.model.image_size,
         )
-    update = {"image_size": training.image_size, "classes": settings.model.classes or training.class_names}
+    update = {"image_size": image_size, "classes": settings.model.classes or training.class_names}
     settings = settings.model_copy(update={"model": settings.model.model_copy(update=update)})
     try:
         architecture(settings.model)  # refuses what does not fit together, before anything is built
