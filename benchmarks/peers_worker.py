@@ -32,10 +32,11 @@ def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
     load_backend()
     import keras
 
-    from fcoslite.config import DetectSettings
+    from fcoslite.config import load_settings
     from fcoslite.inference.predictor import Predictor
+    from fcoslite.runs import config_of
 
-    predictor = Predictor.load(weights, DetectSettings())
+    predictor = Predictor.load(weights, load_settings(config_of(weights)).evaluate)
     person = predictor.class_names.index("person") + 1
 
     def detect(image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -305,6 +305,8 @@ def test_atss_by_hand():
     neighbour, diagonal = 56 / 72, 56 * 56 / (2 * 64 * 64 - 56 * 56)
     overlaps = np.array([1, *[neighbour] * 4, *[diagonal] * 4])
     assert neighbour < overlaps.mean() + overlaps.std(ddof=1) < 1
+    # the deviation of a sample: divided by 9 instead of 8 it would let four locations through
+    assert check(*plain_boxes([1, 4, 9, 43, 65]), shape, 64, 1)[0].tolist() == []
 
 
 @pytest.mark.parametrize("architecture", [LITE0, ALIGNED], ids=lambda shape: shape.assignment)

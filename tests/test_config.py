@@ -16,10 +16,10 @@ def test_the_mission_config_is_the_defaults():
     assert load_settings("mission") == Settings()
 
 
-def test_every_tier_keeps_the_effective_batch_of_32():
+def test_every_tier_keeps_the_effective_batch_of_16():
     for name in TIERS:
         compute = load_settings(name).compute
-        assert compute.batch_size * compute.accumulation == 32, name
+        assert compute.batch_size * compute.accumulation == 16, name
 
 
 @pytest.mark.parametrize("name", packaged_configs())

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
     "losses": {"assignment", "boxes", "config"},
-    "postprocess": {"backend", "boxes", "config", "detections", "letterbox"},
+    "postprocess": {"boxes", "config", "detections", "letterbox"},
     "evaluation": {"assignment", "data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
     "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
     "training": {"assignment", "data", "evaluation", "losses", "models", "runs"} | GEOMETRY,

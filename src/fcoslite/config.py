@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
 from fcoslite.errors import ConfigError, closest
 
@@ -27,7 +27,9 @@ class ModelSettings(_Node):
     classes: tuple[str, ...] | None = Field(None, description="class names; null: those of the data")
     image_size: int = Field(512, ge=32, le=4096, description="pixels; a multiple of the largest stride")
     backbone: Literal["bottleneck", "efficientnet_lite0", "resnet50"] | None = None
-    backbone_weights: str | None = Field(None, description="a local file for the backbone; never downloaded")
+    backbone_weights: str | None = Field(
+        None, description="a local file or installed weights to start the backbone from; never downloaded"
+    )
     backbone_norms: Literal["running", "frozen"] | None = Field(
         None, description="batch normalisation of efficientnet_lite0: statistics gathered in training, or kept"
     )
@@ -60,7 +62,7 @@ class AugmentSettings(_Node):
     flip_probability: float = Field(0.5, ge=0, le=1)
     brightness: float = Field(0.1, ge=0, le=1, description="largest shift; pixel values are in [0, 1]")
     brightness_probability: float = Field(0.5, ge=0, le=1)
-    scale: tuple[float, float] = Field(
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
         (1.0, 1.0), description="range of a random zoom; the part that does not fit is cut off at random"
     )
     mosaic: float = Field(0.0, ge=0, le=1, description="share of a batch that is put together from four images")
@@ -69,6 +71,13 @@ class AugmentSettings(_Node):
     saturation: float = Field(0.0, ge=0, le=1, description="largest relative change")
     noise: float = Field(0.01, ge=0, le=1, description="standard deviation; pixel values are in [0, 1]")
     noise_probability: float = Field(0.5, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("the smaller zoom comes first")
+        return scale
 
 
 class DataSettings(_Node):

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fcoslite.config import load_settings
+from fcoslite.config import Settings, load_settings
 from fcoslite.data.coco import read_coco, read_image
 from fcoslite.data.extract import extract
 from fcoslite.data.records import build_records
@@ -17,7 +17,9 @@ from fcoslite.errors import FcosliteError
 from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 from fcoslite.inference.draw import contact_sheet, draw_detections
 from fcoslite.inference.predictor import Predictor
+from fcoslite.models.weights import model_settings
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs import DEFAULT_WEIGHTS, config_of, find_weights
 from fcoslite.training import loop
 from fcoslite.training.plan import plan_run
 
@@ -31,7 +33,7 @@ class DemoResult:
     Attributes:
         workspace: Its folder.
         produced: Rows of (what, where, figures).
-        metrics: Of the evaluation.
+        metrics: Of the packaged weights.
     """
 
     workspace: Path
@@ -57,7 +59,7 @@ def new_workspace(parent: Path) -> Path:
 
 
 def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
-    """Extract, build records, train, fine-tune, evaluate, detect and draw.
+    """Extract, build records, detect and draw with the packaged weights, fine-tune them, and evaluate both.
 
     Args:
         workspace: An empty folder.
@@ -66,43 +68,46 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
     source, data, records = demo_data(), workspace / "data" / "person", workspace / "records"
     runs, drawn = workspace / "runs", workspace / "drawn"
     database = f"sqlite:///{workspace / 'mlflow.db'}"
-    settings = load_settings("demo", values={"workspace.mlflow_uri": database, "workspace.runs": str(runs)})
-    size = settings.model.image_size
+    values = {"workspace.mlflow_uri": database, "workspace.runs": str(runs)}
+    weights = find_weights(DEFAULT_WEIGHTS, runs)
+    size = model_settings(weights).image_size
+    settings = load_settings("demo", values=values | {"model.image_size": size})
+    trained_with = load_settings(config_of(weights))
 
     _log.info("1/6 extract the person class")
     extracted = extract(source / "annotations.json", source / "images", data, negatives=0.2, progress=progress)
     _log.info("2/6 letterbox into TFRecords of %d pixels", size)
     built = build_records(data, records, image_size=size, progress=progress)
-    _log.info("3/6 train from scratch, %d epochs", settings.train.epochs)
-    trained = loop.train(plan_run("train", settings, records), runs, progress)
-    _log.info("4/6 fine-tune, %d epochs", settings.finetune.epochs)
-    weights = trained.run.best_weights
+    _log.info("3/6 detect and draw with the packaged weights, %s", DEFAULT_WEIGHTS)
+    sheet = _draw(Predictor.load(weights, trained_with.webcam), data, drawn, progress)
+    _log.info("4/6 evaluate them by COCO's rules")
+    shipped = _evaluate(trained_with, weights, data, workspace / "eval", progress)
+    _log.info("5/6 fine-tune them on these photographs, %d epochs", settings.finetune.epochs)
     tuned = loop.train(plan_run("finetune", settings, records, start_from=weights), runs, progress)
-    _log.info("5/6 evaluate by COCO's rules")
-    annotations, images = data / "annotations.json", data / "images"
-    plan = plan_evaluation(settings, tuned.run.best_weights, None, annotations, images, workspace / "eval")
-    document = evaluate_to_folder(plan, settings.compute.batch_size, progress)
-    _log.info("6/6 detect and draw")
-    predictor = Predictor(plan.detector, settings.webcam)
-    sheet = _draw(predictor, data, drawn, progress)
+    _log.info("6/6 evaluate again")
+    after = _evaluate(trained_with, tuned.run.best_weights, data, tuned.run.path / "eval", progress)
 
-    metrics: dict[str, float] = document["metrics"]
     produced = [
         ("person data set", data, f"{extracted.images} images, {extracted.boxes} boxes"),
         ("records", records, f"{built.images} images of {size} pixels, {built.size_bytes / 1e6:.1f} MB"),
-        ("training run", trained.run.path, _figures(trained)),
+        ("sheet of detections", sheet, f"by the packaged weights {DEFAULT_WEIGHTS}"),
+        ("evaluation", workspace / "eval", f"{_ap(shipped)} on photographs they were not trained on"),
         ("fine-tuning run", tuned.run.path, _figures(tuned)),
-        ("weights", tuned.run.best_weights, f"{tuned.run.best_weights.stat().st_size / 1e6:.1f} MB"),
-        ("chart of the losses", trained.run.curves_file, ""),
-        (
-            "evaluation",
-            plan.out,
-            f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f} on the photographs it has learned by heart",
-        ),
-        ("sheet of detections", sheet, ""),
+        ("its evaluation", tuned.run.path / "eval", f"{_ap(after)} on the same photographs, now trained on"),
+        ("chart of the losses", tuned.run.curves_file, ""),
         ("MLflow curves", workspace / "mlflow.db", f"mlflow ui --backend-store-uri {database}"),
     ]
-    return DemoResult(workspace, produced, metrics)
+    return DemoResult(workspace, produced, shipped)
+
+
+def _evaluate(settings: Settings, weights: Path, data: Path, out: Path, progress: Progress) -> dict[str, float]:
+    plan = plan_evaluation(settings, weights, None, data / "annotations.json", data / "images", out)
+    metrics: dict[str, float] = evaluate_to_folder(plan, settings.compute.batch_size, progress)["metrics"]
+    return metrics
+
+
+def _ap(metrics: dict[str, float]) -> str:
+    return f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f}"
 
 
 def _figures(result: loop.TrainingResult) -> str:

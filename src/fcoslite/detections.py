@@ -11,7 +11,7 @@ class Detections:
 
     Attributes:
         boxes_xyxy: [N, 4] float32, pixels of the original image.
-        scores: [N] float32, sigmoid(class) · sigmoid(centerness).
+        scores: [N] float32, sigmoid(class), times sigmoid(quality) where the model has one.
         class_ids: [N] int32, as in files: 1 is the first class.
         class_names: Names by class_id - 1.
     """

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcoslite.backend import sees_gpu
 from fcoslite.boxes import Tensor, grid_points, iou, ltrb_to_xyxy
 from fcoslite.config import DetectSettings
 from fcoslite.detections import Detections
@@ -93,7 +92,7 @@ def non_max_suppression(
         Indices [B, D] int32, best first, -1 after the last; and their number [B] int32.
     """
     boxes_xyxy, scores = ops.convert_to_tensor(boxes_xyxy), ops.convert_to_tensor(scores)
-    if classes is None and keras.backend.backend() == "tensorflow" and not sees_gpu():
+    if classes is None and keras.backend.backend() == "tensorflow":
         return _native_nms(boxes_xyxy, scores, iou_threshold, score_threshold, limit)
     batch = ops.shape(scores)[0]
     slots = np.arange(limit, dtype=np.int32)
@@ -125,7 +124,7 @@ def non_max_suppression(
 def _native_nms(
     boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """The same by TensorFlow's own operation, which is many times faster on a CPU; it knows no classes, nor XLA it."""
+    """The same by TensorFlow's own operation, which knows no classes and is many times faster on a CPU."""
     import tensorflow as tf
 
     def one(image: tuple[Tensor, Tensor]) -> Tensor:

@@ -186,8 +186,8 @@ def find_weights(text: str | Path | None, folder: Path) -> Path:
     """
     packaged = packaged_weights()
     if text is None:
-        trained = (run.best_weights for run in reversed(list_runs(folder)) if run.best_weights.is_file())
-        return next(trained, packaged[DEFAULT_WEIGHTS])
+        trained = [run.best_weights for run in list_runs(folder) if run.best_weights.is_file()]
+        return trained[-1] if trained else packaged[DEFAULT_WEIGHTS]
     if Path(text).is_file():
         return Path(text)
     if str(text) in packaged:

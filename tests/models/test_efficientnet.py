@@ -32,8 +32,8 @@ def test_features(backbone):
 
 
 def test_it_is_the_published_network(backbone):
-    # 4,652,008 parameters, of which the classifier takes a 1x1 convolution to 1,280 channels with its normalisation, and
-    # a dense layer to 1,000 classes
+    # 4,652,008 parameters, of which the classifier has a 1x1 convolution to 1,280 channels with its normalisation,
+    # and a dense layer to 1,000 classes
     ours = sum(math.prod(weight.shape) for weight in backbone.trainable_weights)
     assert ours + 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000 == 4_652_008
     # 0.39 billion multiply-accumulates at 224 pixels: EfficientNet-B0's (table 2 of the paper), since

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fcoslite.config import Settings
+from fcoslite.config import Settings, load_settings
 from fcoslite.data.records import build_records
 from fcoslite.errors import DataError, RunError, WeightsError
+from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
-from fcoslite.runs import Run, find_weights
+from fcoslite.runs import Run, find_backbone, find_weights
 from fcoslite.training import loop
+from fcoslite.training.checkpoint import load_state
+from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
 
 
@@ -63,7 +68,7 @@ def test_a_run_leaves_everything_it_promises(undisturbed):
     for key in ("val_loss", "val_ap", "val_ap50", "val_ap75", "val_ap75_per_image"):
         assert all(key in line for line in lines), key
     assert lines[0]["loss"] == pytest.approx(
-        sum(lines[0][f"{part}_loss"] for part in ("class", "box", "centerness")), rel=1e-4
+        sum(lines[0][f"{part}_loss"] for part in ("class", "box", "quality")), rel=1e-4
     )
     assert "epoch 3/3" in (run.path / "run.log").read_text()
     assert run.settings().train.epochs == 3
@@ -137,6 +142,54 @@ def test_resuming_on_other_or_moved_data(undisturbed, workspace, tmp_path):
     build_records(workspace / "data", moved, image_size=64, limit=20, overwrite=True)
     with pytest.raises(DataError, match="is not what"):
         plan_resume(copy, records=moved)
+
+
+def test_the_weights_that_are_kept_are_averages(undisturbed):
+    run = undisturbed.run
+    settings = run.settings()
+    trained = {weight.path: np.asarray(weight) for weight in load_detector(run.last_weights)[0].network.weights}
+    detector = build_detector(settings.model, seed=1)
+    model = loop.build_training_model(detector, settings, settings.train, 15)
+    load_state(model, run.checkpoints)
+    with averaged_weights(model):
+        averages = {weight.path: np.array(weight) for weight in detector.network.weights}
+    assert averages.keys() == trained.keys()
+    for path, average in averages.items():
+        np.testing.assert_array_equal(average, trained[path], err_msg=path)
+    # the state holds the others as well, from which training goes on
+    assert any((np.asarray(weight) != averages[weight.path]).any() for weight in detector.network.weights)
+
+
+@given(steps=st.integers(1, 5), epochs=st.integers(1, 6), data=st.data())
+def test_calls_of_fit_cover_the_rest_and_end_where_training_changes(steps, epochs, data):
+    change = epochs - data.draw(st.integers(0, 7), "last epochs, without mosaic")
+    step = data.draw(st.integers(0, steps * epochs - 1), "step")
+    for first, end, epoch_steps in loop._legs(step, steps, epochs, change):
+        assert first == step // steps  # as the journal counts
+        assert first < end <= epochs
+        assert not first < change < end
+        step += (end - first) * epoch_steps
+        assert step == end * steps
+    assert step == epochs * steps
+
+
+def test_mosaics_are_switched_off_for_good(slim):
+    detector = build_detector(slim.model.model_copy(update={"classes": ("person",)}), seed=0)
+    model = loop.build_training_model(detector, slim, slim.train, 10)
+    batch = {
+        "images": np.full((4, 64, 64, 3), 114, np.uint8),
+        "boxes": np.tile(np.float32([1, 8, 8, 40, 56]), (4, 3, 1)),
+        "crowd": np.zeros((4, 3), bool),
+        "mask": np.ones((4, 3), bool),
+    }
+    assert model(batch, training=True)["boxes"].shape == (4, 12, 5)
+    assert model(batch, training=False)["boxes"].shape == (4, 3, 5)
+    model.make_train_function()
+    model.switch_mosaic(True)
+    assert model.train_function is not None
+    model.switch_mosaic(False)
+    assert model.train_function is None  # what was compiled has mosaics in it
+    assert model(batch, training=True)["boxes"].shape == (4, 3, 5)
 
 
 def test_early_stopping_keeps_the_best_not_the_last(workspace, slim, monkeypatch):
@@ -229,9 +282,58 @@ def test_what_does_not_fit_is_refused_before_a_run_exists(workspace, slim, undis
     assert not runs.exists()
 
 
-def test_records_decide_the_image_size(workspace, slim, caplog):
+def test_records_smaller_than_the_model_decide_its_size(workspace, slim, caplog):
     larger = slim.model_copy(update={"model": slim.model.model_copy(update={"image_size": 128})})
     with caplog.at_level("WARNING"):
         plan = _plan(workspace, larger, 1)
     assert plan.settings.model.image_size == 64
     assert "build-records --size 128" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def large_records(workspace, tmp_path_factory) -> Path:
+    """Records of 96 pixels."""
+    folder = tmp_path_factory.mktemp("large") / "records"
+    build_records(workspace / "data", folder, image_size=96)
+    return folder
+
+
+def test_larger_records_are_no_reason_to_warn(large_records, slim, caplog):
+    with caplog.at_level("WARNING"):
+        plan = plan_run("train", slim, large_records)
+    assert (plan.settings.model.image_size, plan.training.image_size) == (64, 96)
+    assert caplog.text == ""
+
+
+def test_the_default_recipe_on_larger_records_with_a_backbone_that_stays(large_records, tmp_path):
+    """Everything the default config switches on; at a factor of zero the backbone is what it started from."""
+    changes = {
+        "model.image_size": 64,
+        "model.head_depth": 1,
+        "data.validation_records": 0,
+        "compute.batch_size": 8,
+        "compute.precision": "float32",
+        "train.epochs": 1,
+        "train.backbone_lr_factor": 0.0,
+        "workspace.mlflow_uri": f"sqlite:///{tmp_path / 'mlflow.db'}",
+    }
+    settings = load_settings("default", values=changes)
+    assert settings.model.backbone_weights is not None
+    result = loop.train(plan_run("train", settings, large_records), tmp_path / "runs")
+    assert all(np.isfinite(result.metrics[key]) for key in ("loss", "class_loss", "box_loss", "quality_loss"))
+    start, _ = read_arrays(find_backbone(settings.model.backbone_weights))
+    trained, header = read_arrays(result.run.last_weights)
+    assert header["model"]["preset"] == "lite0"
+    for path, array in start.items():
+        # an average of equals, rounded
+        np.testing.assert_allclose(trained[path], array.astype(np.float32), rtol=1e-6, err_msg=path)
+    again, _ = load_detector(result.run.last_weights)  # without the backbone's file
+    assert again.settings.backbone_weights is None
+
+
+def test_a_backbone_that_is_not_there_leaves_no_run(workspace, slim):
+    model = slim.model.model_copy(update={"backbone_weights": "efficientnet-lite0-imagnet"})
+    with pytest.raises(WeightsError) as caught:
+        loop.train(_plan(workspace, slim.model_copy(update={"model": model}), 1), Path(slim.workspace.runs))
+    assert "efficientnet-lite0-imagenet" in caught.value.hint
+    assert not Path(slim.workspace.runs).exists()

@@ -49,7 +49,7 @@ class EvaluationPlan:
             "weights": str(self.weights),
             "data": str(self.data),
             "images": len(self.source),
-            "image_size": self.source.image_size,
+            "image_size": self.detector.image_size,
             "classes": list(self.detector.class_names),
             "score_threshold": self.settings.evaluate.score,
             "iou_threshold": self.settings.evaluate.iou,

@@ -96,7 +96,7 @@ def contact_sheet(
 
 def _draw(canvas: np.ndarray, boxes_xyxy: np.ndarray, colours: Sequence[Colour], labels: Sequence[str] | None) -> None:
     height, width = canvas.shape[:2]
-    thickness = max(1, round(2 * max(height, width) / _REFERENCE))
+    thickness = max(2, round(2 * max(height, width) / _REFERENCE))
     limits = np.array([width - 1, height - 1] * 2)
     corners = np.clip(np.round(boxes_xyxy), 0, limits).astype(int)
     # worst first, so that what is surest lies on top; and no box over a label

@@ -42,7 +42,10 @@ class Detector:
 
 
 def build_detector(settings: ModelSettings, precision: str = "float32", seed: int | None = None) -> Detector:
-    """Build a detector with random weights (but for `backbone_weights`).
+    """Build a detector with random weights.
+
+    `settings.backbone_weights` is read here for `resnet50` alone, in Keras' own format; those of the other backbones
+    are loaded by `weights.load_backbone`.
 
     Args:
         settings: `classes` None takes the preset's.

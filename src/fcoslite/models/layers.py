@@ -82,17 +82,22 @@ class NormedConv(keras.layers.Layer):
             self.depthwise = self._add_kernel((size, size, incoming, 1), "depthwise_kernel")
             size = 1
         self.kernel = self._add_kernel((size, size, incoming, self._filters or 1), "kernel")
-        shape = (self._levels, channels)
-        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
-        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
-        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
-        self.variance = self.add_weight(shape=shape, initializer="ones", trainable=False, name="variance")
+        self.gamma = self._add_vector(channels, "ones", "gamma")
+        self.beta = self._add_vector(channels, "zeros", "beta")
+        self.mean = self._add_vector(channels, "zeros", "mean", trainable=False)
+        self.variance = self._add_vector(channels, "ones", "variance", trainable=False)
 
     def _add_kernel(self, shape: tuple[int, ...], name: str) -> keras.Variable:
         # a depthwise kernel [h, w, in, 1] has a fan-in of h · w
         fan_in = shape[0] * shape[1] * (shape[2] if shape[3] > 1 else 1)
         start = keras.initializers.RandomNormal(stddev=(2.0 / fan_in) ** 0.5)
-        return self.add_weight(shape=shape, initializer=start, name=name)
+        return self.add_weight(shape=shape, initializer=start, name=name, autocast=False)
+
+    def _add_vector(self, channels: int, start: str, name: str, trainable: bool = True) -> keras.Variable:
+        # without autocast: in mixed precision, too, statistics and folding need float32
+        return self.add_weight(
+            shape=(self._levels, channels), initializer=start, trainable=trainable, name=name, autocast=False
+        )
 
     def call(self, x: keras.KerasTensor, training: bool = False, level: int = 0) -> keras.KerasTensor:
         """[B, H, W, C] -> [B, H / stride, W / stride, filters]."""

@@ -153,7 +153,7 @@ def architecture(settings: ModelSettings) -> Architecture:
     if {"strides", "assignment"} & chosen.keys():
         strides = chosen.get("strides", preset.strides)
         rule = chosen.get("assignment", preset.assignment)
-        # both rules hand a level the boxes from 8 to 16 strides wide (P2: 64 pixels square, P3: up to 64 or 128)
+        # `area` and `ranges` hand a level the boxes of 8 to 16 strides (P2: 64 pixels square, P3: up to 64 or 128)
         sides = [stride * (16 if rule == "area" else 8) for stride in strides[:-1]]
         chosen["level_limits"] = tuple(float(side**2 if rule == "area" else side) for side in sides)
     result = replace(preset, **chosen)
@@ -178,6 +178,6 @@ def _check(architecture: Architecture, image_size: int) -> None:
         )
     if architecture.neck == "normalised" and architecture.neck_channels % 32:
         raise ConfigError("model.neck_channels must be a multiple of 32", "its norms have 32 groups")
-    if architecture.head_channels % architecture.head_groups:
+    if not architecture.head_separable and architecture.head_channels % architecture.head_groups:
         groups = architecture.head_groups
         raise ConfigError(f"model.head_channels must be a multiple of {groups}", f"its norms have {groups} groups")

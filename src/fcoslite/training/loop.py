@@ -145,7 +145,7 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
     run = create_run(runs, plan.verb, plan.name, plan.settings, facts)
     run.write_json("environment.json", environment())
     with _console_log(run):
-        _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.start_from or "random weights")
+        _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
         return _fit(plan, detector, run, progress, resume=False)
 
 

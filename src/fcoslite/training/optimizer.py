@@ -32,6 +32,9 @@ class AdamW(keras.optimizers.Adam):
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the moments and note every variable's factor."""
         super().build(variables)
+        if self.use_ema:  # what is kept before the first update
+            for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
+                average.assign(variable)
         # update_step gets raw backend variables without a path on TensorFlow: look the factor up by index
         by_prefix = self._factor_by_prefix.items()
         self._factors = [
@@ -41,8 +44,11 @@ class AdamW(keras.optimizers.Adam):
     def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
         # as Keras does, but with a momentum that grows from 0: a run of a few hundred steps must not be
         # averaged with where it began
-        steps = ops.cast(self.iterations, "float32")
-        momentum = ops.minimum(steps / (steps + 10.0), self.ema_momentum)
+        updates = ops.cast(self.iterations, "float32")
+        momentum = ops.minimum(updates / (updates + 10.0), self.ema_momentum)
+        if self.gradient_accumulation_steps:  # between updates there is nothing new
+            accumulated = (self._iterations + 1) % self.gradient_accumulation_steps
+            momentum = ops.where(accumulated == 0, momentum, 1.0)
         for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
             average.assign(average * momentum + variable * (1.0 - momentum))
 

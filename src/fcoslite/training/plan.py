@@ -14,7 +14,7 @@ from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
-from fcoslite.runs import Run, chunk_parent
+from fcoslite.runs import Run, chunk_parent, find_backbone
 
 _log = logging.getLogger("fcoslite")
 
@@ -56,6 +56,12 @@ class TrainingPlan:
         chunk = self.facts.get("chunk")
         return self.settings.name + (f"-chunk{chunk}" if chunk else "")
 
+    @property
+    def beginning(self) -> str:
+        """What training starts from, in words."""
+        backbone = self.settings.model.backbone_weights
+        return str(self.start_from or (f"backbone {backbone}" if backbone else "random weights"))
+
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
         compute, schedule = self.settings.compute, self.schedule
@@ -68,7 +74,7 @@ class TrainingPlan:
             "training_images": len(self.training),
             "validation_images": len(self.validation) if self.validation is not None else 0,
             **self.facts,
-            "start_from": str(self.start_from or "random weights"),
+            "start_from": self.beginning,
             "batch_size": compute.batch_size,
             "accumulation": compute.accumulation,
             "epochs": schedule.epochs,
@@ -125,11 +131,13 @@ def plan_run(
     for source in (training, validation):
         if source is not None:
             check_source(settings.model, source)
+    if start_from is None and settings.model.backbone_weights is not None:
+        find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
     if chunk is not None and chunk > 1 and start_from is None:
         parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, training.fingerprint, settings.model)
         if parent is None:
-            _log.warning("no run has trained chunk %d: starting from random weights", chunk - 1)
+            _log.warning("no run has trained chunk %d: starting afresh", chunk - 1)
         else:
             start_from = parent.best_weights
     return TrainingPlan(verb, settings, training, validation, facts, start_from)

@@ -1,0 +1,62 @@
+"""What surrounds the network in an evaluation, with a network that is always right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+
+from fcoslite.config import ComputeSettings, DataSettings, DetectSettings, LossSettings, ModelSettings
+from fcoslite.data.augment import normalise, resize
+from fcoslite.data.extract import extract
+from fcoslite.data.pipeline import RecordSource
+from fcoslite.data.records import build_records
+from fcoslite.errors import DataError
+from fcoslite.evaluation.evaluator import Evaluator, check_source
+from fcoslite.models.detector import build_detector
+
+MODEL = ModelSettings(image_size=64, classes=("person",), head_depth=0)
+
+
+@pytest.fixture(scope="module")
+def data(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluator")
+    extract(demo_data / "annotations.json", demo_data / "images", folder)
+    return folder
+
+
+def _source(data: Path, folder: Path, size: int) -> RecordSource:
+    build_records(data, folder, image_size=size)
+    return RecordSource.open(folder, DataSettings(), ComputeSettings())
+
+
+class Perfect:
+    """Says the ground truth, in pixels of the model."""
+
+    def predict_on_batch(self, batch):
+        boxes = ops.convert_to_numpy(resize(normalise(batch["images"]), batch["boxes"], MODEL.image_size)[1])
+        mask = np.asarray(batch["mask"])
+        sure = np.full((*mask.shape, 1), 0.9, np.float32)
+        rows = np.concatenate([boxes[..., 1:5], sure, boxes[..., :1]], axis=-1)
+        order = np.argsort(~mask, axis=1, kind="stable")[..., None]  # padding last
+        return {"loss": 0.5, "detections": np.take_along_axis(rows, order, axis=1), "count": mask.sum(axis=1)}
+
+
+@pytest.mark.parametrize("size", [64, 96, 128])
+def test_detections_lie_where_the_people_are_whatever_the_size_of_the_records(data, tmp_path, size, monkeypatch):
+    evaluator = Evaluator(build_detector(MODEL), LossSettings(), DetectSettings())
+    monkeypatch.setattr(evaluator, "_model", Perfect())
+    result = evaluator.run(_source(data, tmp_path, size), 4)
+    assert len(result.images) == len(result.detections) > 20
+    for label, found in zip(result.images, result.detections, strict=True):
+        assert len(found.boxes_xyxy) == len(label.boxes_xyxy)
+        np.testing.assert_allclose(found.boxes_xyxy, label.boxes_xyxy, atol=0.05, err_msg=str(label.image_id))
+    assert result.metrics["ap75"] == pytest.approx(1)
+    assert result.metrics["ap"] == pytest.approx(1)
+    assert result.metrics["loss"] == 0.5
+
+
+def test_records_smaller_than_the_model_are_refused(data, tmp_path):
+    with pytest.raises(DataError, match="letterboxed to 32 pixels, the model takes 64") as caught:
+        check_source(MODEL, _source(data, tmp_path, 32))
+    assert "--size 64" in caught.value.hint

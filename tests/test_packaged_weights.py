@@ -1,0 +1,62 @@
+"""The weights that ship: whole, small, loadable, and as good as they were when they were stored."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from fcoslite.config import DetectSettings, load_settings
+from fcoslite.data.coco import read_coco, read_image
+from fcoslite.data.pipeline import FolderSource
+from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.inference.predictor import Predictor
+from fcoslite.models.weights import load_detector
+from fcoslite.runs import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
+
+NAMES = sorted(packaged_weights())
+
+
+def facts(name: str) -> dict:
+    return json.loads(packaged_weights()[name].with_suffix(".json").read_text("utf-8"))
+
+
+def test_they_are_there_and_small():
+    assert DEFAULT_WEIGHTS in NAMES
+    folder = packaged_weights()[DEFAULT_WEIGHTS].parent
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+
+
+def test_they_are_found_by_name_before_any_run_is_trained(tmp_path):
+    assert find_weights(None, tmp_path) == packaged_weights()[DEFAULT_WEIGHTS]
+    for name in NAMES:
+        assert find_weights(name, tmp_path) == packaged_weights()[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_what_was_stored(name):
+    path = packaged_weights()[name]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == facts(name)["sha256"]
+    assert len(facts(name)["training_images"]) > 1000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_keep_their_ap(name, demo_data: Path):
+    path = packaged_weights()[name]
+    detector, _ = load_detector(path)
+    settings = load_settings(config_of(path))
+    dataset = read_coco(demo_data / "annotations.json", demo_data / "images", detector.class_names)
+    source = FolderSource(dataset, dataset.images, detector.image_size, workers=2)
+    metrics = Evaluator(detector, settings.loss, settings.evaluate).run(source, batch_size=8).metrics
+    for key in ("ap", "ap50"):
+        assert metrics[key] == pytest.approx(facts(name)["embedded"][key], abs=0.01), key
+
+
+def test_the_default_finds_the_people_on_a_photograph(demo_data: Path):
+    path = packaged_weights()[DEFAULT_WEIGHTS]
+    predictor = Predictor.load(path, DetectSettings(score=0.3, iou=0.5))
+    dataset = read_coco(demo_data / "annotations.json", demo_data / "images", predictor.class_names)
+    # the photograph with the largest person
+    image = max(dataset.images, key=lambda image: max([0.0, *image.areas[~image.iscrowd]]))
+    found = predictor.predict(read_image(dataset.folder / image.file_name))
+    assert len(found.scores) >= 1

@@ -1,0 +1,202 @@
+"""The pictures of a model card: a chart, two sheets and a clip. Used by model_card.py."""
+
+import io
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detection_errors import JudgedImage, WorstError
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fcoslite.data.coco import read_labelled
+from fcoslite.detections import Detections
+from fcoslite.errors import ConfigError
+from fcoslite.files import replace_file
+from fcoslite.inference.draw import Colour, contact_sheet
+from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.sources import open_source
+
+_DARK: Colour = (16, 16, 16)
+_RED: Colour = (235, 40, 40)
+_GREEN: Colour = (40, 230, 90)
+_YELLOW: Colour = (255, 225, 40)  # ground truth
+_CYAN: Colour = (60, 210, 235)  # a crowd
+_QUALITIES = (85, 75, 65, 55, 45)
+
+
+def plot_precision_recall(precision: np.ndarray, point: tuple[float, float], score: float, path: Path) -> None:
+    """Precision over recall at IoU 0.50, 0.75 and in the mean, with the webcam's point at IoU 0.50.
+
+    Args:
+        precision: [10, 101] of `coco_metrics`; the area under its mean is COCO's AP.
+        point: Recall and precision at the webcam's threshold.
+        score: That threshold.
+        path: PNG.
+    """
+    curves = np.maximum(precision, 0)
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in (("IoU 0.50", curves[0]), ("IoU 0.75", curves[5]), ("mean, IoU 0.50 to 0.95", curves.mean(0))):
+        axes.plot(np.linspace(0, 1, 101), curve, label=f"{name}: AP {curve.mean():.3f}")
+    axes.plot(*point, "o", color="black", label=f"webcam's default, score {score:g}, at IoU 0.50")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    replace_file(path, buffer.getvalue())
+
+
+def write_error_sheet(errors: Sequence[WorstError], folder: Path, path: Path) -> None:
+    """Draw each error in red on a crop around it, other detections green, persons in yellow dashes, crowds in cyan.
+
+    Args:
+        errors: What to show, six a row.
+        folder: Of the images.
+        path: JPEG.
+    """
+    cell = 300
+    crops = [_error_crop(error, folder, cell) for error in errors]
+    sheet = contact_sheet(crops, columns=6, cell_width=cell, titles=[error.caption for error in errors])
+    replace_file(path, _jpeg(sheet, 85))
+
+
+def _error_crop(error: WorstError, folder: Path, cell: int) -> np.ndarray:
+    image, found = error.judged.image, error.judged.found
+    pixels = read_labelled(image, folder)
+    centre = (error.box_xyxy[:2] + error.box_xyxy[2:]) / 2
+    # twice the box, and never so near that a small person is a few blurred pixels
+    side = max(2 * float((error.box_xyxy[2:] - error.box_xyxy[:2]).max()), 120.0)
+    left, top = np.maximum(np.floor(centre - side / 2), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(centre + side / 2), (image.width, image.height)).astype(int)
+    crop = pixels[top:bottom, left:right]
+    scale = cell / max(crop.shape[:2])
+    crop = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+    def placed(boxes_xyxy: np.ndarray) -> np.ndarray:
+        return (boxes_xyxy - np.array([left, top] * 2)) * scale
+
+    _draw_boxes(crop, placed(found.boxes_xyxy), _GREEN)
+    for box, iscrowd in zip(placed(image.boxes_xyxy), image.iscrowd, strict=True):
+        _draw_dashes(crop, box, _CYAN if iscrowd else _YELLOW)
+    _draw_boxes(crop, _cut(placed(error.box_xyxy[None]), crop), _RED)
+    return crop
+
+
+def _draw_dashes(canvas: np.ndarray, box_xyxy: np.ndarray, colour: Colour) -> None:
+    left, top, right, bottom = box_xyxy
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
+    for start, end in pairwise(corners):
+        dashes = max(1, round(float(np.abs(end - start).sum()) / 14))
+        for dash in range(dashes):
+            first, last = (np.round(start + (end - start) * (dash + part) / dashes).astype(int) for part in (0, 0.5))
+            cv2.line(canvas, first.tolist(), last.tolist(), colour, 2)
+
+
+def write_detection_sheet(judged: Sequence[JudgedImage], folder: Path, path: Path, limit_bytes: int) -> None:
+    """Show the twelve photographs of persons with the best F1, four a row, with scores as the webcam shows them.
+
+    Args:
+        judged: What to choose from; at least one has persons.
+        folder: Of the images.
+        path: JPEG.
+        limit_bytes: Its size; the quality falls until it is kept.
+    """
+    with_persons = [item for item in judged if (~item.image.iscrowd).any()]
+    best = sorted(with_persons, key=lambda item: (item.f1, item.kinds.count("matched")), reverse=True)[:12]
+    # wide and tall ones dealt out evenly, so that the rows are about as high as each other
+    best.sort(key=lambda item: item.image.height / item.image.width)
+    rows = ceil(len(best) / 4)
+    sheet = np.vstack([_detection_row(best[row::rows], folder, 1200) for row in range(rows)])
+    replace_file(path, _within(limit_bytes, lambda quality: _jpeg(sheet, quality)))
+
+
+def _detection_row(judged: Sequence[JudgedImage], folder: Path, width: int) -> np.ndarray:
+    """Photographs side by side, as high as each other, filling the width; and a margin below."""
+    margin = 6
+    aspects = [item.image.width / item.image.height for item in judged]
+    height = round((width - margin * (len(judged) - 1)) / sum(aspects))
+    row = np.full((height + margin, width, 3), 255, np.uint8)
+    left = 0
+    for item, aspect in zip(judged, aspects, strict=True):
+        pixels = read_labelled(item.image, folder)
+        picture = _draw_small(pixels, item.found, round(height * aspect), height)[:, : width - left]
+        row[:height, left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + margin
+    return row
+
+
+def write_clip(video: Path, predictor: Predictor, start: float, path: Path, limit_bytes: int) -> None:
+    """Draw the detections on six seconds of a video, about ten frames a second, 384 pixels wide.
+
+    Args:
+        video: The file.
+        predictor: Detects on the frames as they are.
+        start: Where to begin, seconds.
+        path: Animated WebP. It is in full colour and a fifth as large as a GIF; browsers and GitHub show it.
+        limit_bytes: Its size; the quality falls until it is kept.
+    """
+    width, seconds, rate = 384, 6.0, 10.0
+    frames: list[Image.Image] = []
+    with open_source(str(video)) as source:
+        fps = source.fps or 25.0
+        step = max(1, round(fps / rate))
+        height = round(width * source.height / source.width)
+        for frame in source:
+            if frame.seconds >= start + seconds:
+                break
+            if frame.seconds >= start and frame.index % step == 0:
+                found = predictor.predict(frame.image_rgb)
+                frames.append(Image.fromarray(_draw_small(frame.image_rgb, found, width, height)))
+    if not frames:
+        raise ConfigError(f"{video} ends before {start:g} s", "begin earlier: --start 0")
+
+    def encode(quality: int) -> bytes:
+        buffer = io.BytesIO()
+        pace = {"save_all": True, "append_images": frames[1:], "duration": round(1000 * step / fps), "loop": 0}
+        frames[0].save(buffer, "WEBP", quality=quality, method=6, **pace)
+        return buffer.getvalue()
+
+    replace_file(path, _within(limit_bytes, encode))
+
+
+def _draw_small(image_rgb: np.ndarray, found: Detections, width: int, height: int) -> np.ndarray:
+    """Scale first and draw then, so that scores stay readable; they stand without the class, for all are persons."""
+    small = cv2.resize(image_rgb, (width, height), interpolation=cv2.INTER_AREA)
+    scale = np.array([width / image_rgb.shape[1], height / image_rgb.shape[0]] * 2)
+    boxes_xyxy = _cut(found.boxes_xyxy * scale, small)
+    _draw_boxes(small, boxes_xyxy, _GREEN, [f"{shown:.2f}" for shown in found.shown_scores])
+    return small
+
+
+def _cut(boxes_xyxy: np.ndarray, canvas: np.ndarray) -> np.ndarray:
+    """Boxes that reach to the border of their picture, drawn just inside it."""
+    return np.clip(boxes_xyxy, 0, np.array([canvas.shape[1] - 1, canvas.shape[0] - 1] * 2))
+
+
+def _draw_boxes(canvas: np.ndarray, boxes_xyxy: np.ndarray, colour: Colour, labels: Sequence[str] = ()) -> None:
+    # the package's lines keep a photograph's proportions: on so small a picture little but their dark edge is left
+    corners = np.round(boxes_xyxy).astype(int).tolist()
+    for left, top, right, bottom in reversed(corners):
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
+    for (left, top, _, _), label in reversed(list(zip(corners, labels, strict=False))):
+        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
+        left, bottom = min(left - 1, canvas.shape[1] - width - 2), max(top, height + 3)
+        cv2.rectangle(canvas, (left, bottom - height - 3), (left + width + 1, bottom), colour, cv2.FILLED)
+        place = (left + 1, bottom - 2)
+        cv2.putText(canvas, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, _DARK, 1, cv2.LINE_AA)
+
+
+def _jpeg(image_rgb: np.ndarray, quality: int) -> bytes:
+    content: bytes = cv2.imencode(".jpg", image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return content
+
+
+def _within(limit_bytes: int, encode: Callable[[int], bytes]) -> bytes:
+    """Encode at the highest quality that keeps the limit, or at the lowest there is."""
+    contents = (encode(quality) for quality in _QUALITIES)
+    return next((content for content in contents if len(content) <= limit_bytes), encode(_QUALITIES[-1]))

@@ -1,0 +1,113 @@
+"""Store a run's best weights in the package, with all that is known about them.
+
+    python tools/package_weights.py NAME RUN --annotations VAL.json --images DIR [--image-size S] [--hours H]
+
+writes into src/fcoslite/weights/
+    NAME.npz   kernels in float16, everything else in float32
+    NAME.yaml  the config it was trained with; `eval` and `webcam` take their thresholds from it
+    NAME.json  SHA-256, the runs that led to it, the images it was trained on, and COCO's figures of the stored file on
+               the validation images and on the embedded photographs
+"""
+
+import argparse
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import numpy as np
+
+from fcoslite.config import Settings
+from fcoslite.data.coco import read_coco
+from fcoslite.data.pipeline import FolderSource
+from fcoslite.demo import demo_data
+from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.models.weights import load_detector, read_arrays, write_arrays
+from fcoslite.runs import Run, open_run, run_of
+
+_WEIGHTS = Path(__file__).parent.parent / "src" / "fcoslite" / "weights"
+_FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+
+
+def main() -> None:
+    """Store, score what was stored, and write down both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--annotations", type=Path, required=True, help="validation images, never trained on")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--image-size", type=int, help="pixels of the stored detector; the run's where not given")
+    parser.add_argument("--hours", type=float, required=True, help="training time in all")
+    parser.add_argument("--hardware", required=True)
+    options = parser.parse_args()
+
+    run = open_run(options.run, Path())
+    settings = run.settings()
+    if options.image_size:
+        model = settings.model.model_copy(update={"image_size": options.image_size})
+        settings = settings.model_copy(update={"model": model})
+    arrays, header = read_arrays(run.best_weights)
+    header["model"]["image_size"] = settings.model.image_size
+    halved = {name: array.astype(np.float16) if array.ndim == 4 else array for name, array in arrays.items()}
+    target = _WEIGHTS / f"{options.name}.npz"
+    write_arrays(target, halved, {"kind": "weights", "model": header["model"]})
+    portable = settings.model_copy(update={"name": options.name, "workspace": Settings().workspace})
+    target.with_suffix(".yaml").write_text(portable.to_yaml(), "utf-8")
+
+    chain = _chain(run)
+    document: dict[str, Any] = {
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "runs": [{"name": one.name, "created": one.facts()["created"], **_schedule(one)} for one in chain],
+        "hours": options.hours,
+        "hardware": options.hardware,
+        "validation": _score(target, settings, options.annotations, options.images),
+        "embedded": _score(target, settings, demo_data() / "annotations.json", demo_data() / "images"),
+        "training_images": _training_images(chain[0]),
+    }
+    target.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    print(json.dumps({key: value for key, value in document.items() if key != "training_images"}, indent=1))
+    print(f"{target}: {target.stat().st_size / 1e6:.2f} MB, {len(document['training_images'])} training images")
+
+
+def _chain(run: Run) -> list[Run]:
+    """The runs that led to this one, oldest first."""
+    start = run.facts().get("start_from")
+    parent = run_of(Path(start)) if start else None
+    return [*(_chain(parent) if parent is not None else []), run]
+
+
+def _schedule(run: Run) -> dict[str, Any]:
+    lines, settings = run.read_metrics(), run.settings()
+    return {
+        "image_size": settings.model.image_size,
+        "epochs": lines[-1]["epoch"],
+        "steps": lines[-1]["step"],
+        "batch_size": settings.compute.batch_size,
+    }
+
+
+def _score(weights: Path, settings: Settings, annotations: Path, images: Path) -> dict[str, Any]:
+    detector, _ = load_detector(weights)
+    dataset = read_coco(annotations, images, detector.class_names)
+    source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
+    evaluation = Evaluator(detector, settings.loss, settings.evaluate).run(source, batch_size=8)
+    return {"images": len(source), **{key: round(evaluation.metrics[key], 4) for key in _FIGURES}}
+
+
+def _training_images(run: Run) -> list[str]:
+    """File names, from the records that the first run was trained on."""
+    from fcoslite.data.pipeline import RecordSource
+    from fcoslite.data.split import split
+
+    settings, records = run.settings(), run.records
+    assert records is not None, "a run without records has no list"
+    source = RecordSource.open(records, settings.data, settings.compute)
+    part = source.part(split(len(source), settings.data).training)
+    return sorted(label.file_name for _, labels in part.evaluation_batches(64) for label in labels)
+
+
+if __name__ == "__main__":
+    main()
