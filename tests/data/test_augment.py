@@ -145,11 +145,12 @@ def test_boxes_move_with_the_square_are_cut_at_its_sides_or_become_padding(box, 
 
 def test_boxes_move_with_the_pixels():
     images, boxes = _batch(32)
+    boxes = np.concatenate([boxes, np.full((32, 2, 1), 7, np.float32)], axis=-1)
     moved, moved_boxes = _numpy(_augment(flip_probability=0.5)(images, boxes))
     flipped = 0
     for image, box, before in zip(moved, moved_boxes, boxes, strict=True):
         rows, columns = np.nonzero(image[..., 0])
-        around = [1, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        around = [1, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 7]
         np.testing.assert_allclose(box[0], around)
         flipped += not np.array_equal(box[0], before[0])
     assert 5 < flipped < 27

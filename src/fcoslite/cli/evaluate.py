@@ -22,7 +22,7 @@ def command(
         typer.Option(
             "--weights",
             "-w",
-            metavar="lite0|lite|FILE|RUN",
+            metavar="lite0|FILE|RUN",
             help="Packaged weights, a .npz file, or a run by path or name.",
             show_default="the newest run in ./runs, else lite0",
         ),

@@ -110,8 +110,10 @@ class Evaluator:
                 for key, value in result.items():
                     # a batch's loss is a mean over its boxes: weigh it by its images
                     sums[key] = sums.get(key, 0.0) + float(value) * len(labels)
+                # records larger than the model have been resized with their padding: map back by their letterbox
+                rows[..., :4] *= source.image_size / size
                 for label, row, count in zip(labels, rows, counts, strict=True):
-                    letterbox = Letterbox(label.height, label.width, size)
+                    letterbox = Letterbox(label.height, label.width, source.image_size)
                     detections.append(to_detections(row, count, letterbox, names))
                 images += labels
                 advance(len(labels))

@@ -34,7 +34,7 @@ class AdamW(keras.optimizers.Adam):
         super().build(variables)
         if self.use_ema:  # what is kept before the first update
             for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
-                average.assign(variable)
+                average.assign(ops.copy(variable))  # JAX must not share the buffer
         # update_step gets raw backend variables without a path on TensorFlow: look the factor up by index
         by_prefix = self._factor_by_prefix.items()
         self._factors = [
