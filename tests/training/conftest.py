@@ -22,6 +22,7 @@ SLIM = [
     "train.warmup_steps=2",
     "train.ema=0.9",
     "augment.scale=[0.8, 1.5]",
+    "augment.mosaic=0.5",
 ]
 
 

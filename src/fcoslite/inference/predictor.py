@@ -1,6 +1,8 @@
 """An image in, Detections out: letterbox, compiled forward pass, NMS, mapping back."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,8 +44,7 @@ class Predictor:
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
-        self._model = _Forward(detector, settings)
-        self._model.compile(jit_compile=compile_with_xla())
+        self._forward = _compiled(detector, settings)
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
@@ -62,5 +63,31 @@ class Predictor:
     def predict(self, image_rgb: np.ndarray) -> Detections:
         """Detect on an image [h, w, 3] uint8 RGB; boxes come back in its pixels."""
         letterbox = Letterbox(image_rgb.shape[0], image_rgb.shape[1], self.image_size)
-        result = self._model.predict_on_batch(letterbox.apply_image(image_rgb)[None])
-        return to_detections(result["detections"][0], result["count"][0], letterbox, self.class_names)
+        result = self._forward(letterbox.apply_image(image_rgb)[None])
+        detections, count = np.asarray(result["detections"]), np.asarray(result["count"])
+        return to_detections(detections[0], count[0], letterbox, self.class_names)
+
+
+def _compiled(detector: Detector, settings: DetectSettings) -> Callable[[np.ndarray], Mapping[str, Any]]:
+    model = _Forward(detector, settings)
+    if keras.backend.backend() == "tensorflow" and not compile_with_xla():
+        return _with_constant_weights(model, detector.image_size)
+    model.compile(jit_compile=compile_with_xla())
+    return model.predict_on_batch
+
+
+def _with_constant_weights(model: keras.Model, image_size: int) -> Callable[[np.ndarray], Mapping[str, Any]]:
+    """Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    names = ("detections", "count")
+    signature = tf.TensorSpec((1, image_size, image_size, 3), tf.uint8)
+
+    @tf.function(input_signature=[signature])
+    def forward(images: tf.Tensor) -> list[tf.Tensor]:
+        outputs = model(images, training=False)
+        return [outputs[name] for name in names]
+
+    frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+    return lambda images: dict(zip(names, frozen(tf.constant(images)), strict=True))
