@@ -84,7 +84,7 @@ def _with_constant_weights(model: keras.Model, image_size: int) -> Callable[[np.
     names = ("detections", "count")
     signature = tf.TensorSpec((1, image_size, image_size, 3), tf.uint8)
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
         outputs = model(images, training=False)
         return [outputs[name] for name in names]
