@@ -22,7 +22,8 @@ import numpy as np
 
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco
-from fcoslite.data.pipeline import FolderSource
+from fcoslite.data.pipeline import FolderSource, RecordSource
+from fcoslite.data.split import split
 from fcoslite.demo import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.models.weights import load_detector, read_arrays, write_arrays
@@ -99,9 +100,6 @@ def _score(weights: Path, settings: Settings, annotations: Path, images: Path) -
 
 def _training_images(run: Run) -> list[str]:
     """File names, from the records that the first run was trained on."""
-    from fcoslite.data.pipeline import RecordSource
-    from fcoslite.data.split import split
-
     settings, records = run.settings(), run.records
     assert records is not None, "a run without records has no list"
     source = RecordSource.open(records, settings.data, settings.compute)

@@ -13,20 +13,12 @@ from fcoslite.cli.options import (
     RecordsOption,
     SetOption,
     VerboseFlag,
+    WeightsOption,
 )
 
 
 def command(
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="lite0|FILE|RUN",
-            help="Packaged weights, a .npz file, or a run by path or name.",
-            show_default="the newest run in ./runs, else lite0",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
     records: RecordsOption = None,
     annotations: Annotated[
         Path | None,

@@ -45,3 +45,13 @@ RecordsOption = Annotated[
         show_default="workspace.records: records",
     ),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="lite0|FILE|RUN",
+        help="Packaged weights, a .npz file, or a run by path or name.",
+        show_default="the newest run in ./runs, else lite0",
+    ),
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag, WeightsOption
 
 
 def command(
@@ -39,16 +39,7 @@ def command(
             show_default="webcam.score of the weights",
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="lite0|FILE|RUN",
-            help="Packaged weights, a .npz file, or a run by path or name.",
-            show_default="the newest run in ./runs, else lite0",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
     no_window: Annotated[bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")] = False,
     save: Annotated[
         Path | None,
