@@ -49,7 +49,7 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
         ("total loss", ["loss", "val_loss"]),
         ("class loss", ["class_loss", "val_class_loss"]),
         ("box loss", ["box_loss", "val_box_loss"]),
-        ("centerness loss", ["quality_loss", "val_quality_loss"]),
+        ("quality loss", ["quality_loss", "val_quality_loss"]),
         ("validation AP", ["val_ap", "val_ap50", "val_ap75"]),
         ("learning rate", ["learning_rate"]),
     ]
