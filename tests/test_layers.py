@@ -24,11 +24,11 @@ MAY_IMPORT = {
     "data": GEOMETRY,
     "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
-    "losses": {"assignment", "boxes", "config"},
+    "losses": {"assignment", "boxes", "config", "models"},
     "postprocess": {"boxes", "config", "detections", "letterbox"},
-    "evaluation": {"assignment", "data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
+    "evaluation": {"data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
     "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
-    "training": {"assignment", "data", "evaluation", "losses", "models", "runs"} | GEOMETRY,
+    "training": {"data", "evaluation", "losses", "models", "runs"} | GEOMETRY,
 }
 TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
 

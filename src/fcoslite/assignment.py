@@ -36,6 +36,9 @@ _ATSS_ANCHOR = 8.0  # side of an anchor, strides
 _TAL_CANDIDATES = 13  # a box, TOOD, section 4.1
 _TAL_IOU_EXPONENT = 6.0
 
+# A compiler may compute the same figure twice and round it in two ways: a tie is what differs by no more than this
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -110,7 +113,7 @@ def centerness(distances_ltrb: Tensor) -> Tensor:
 def _best_boxes(boxes: Tensor, candidates: Tensor, rule: "_Rule", locations: int) -> tuple[Tensor, Tensor]:
     """The index [B, N] of the box each location answers for, and whether it answers for one at all, [B, N]."""
     blocks, candidates = _blocks(boxes), _blocks(candidates[..., None])[..., 0]
-    count, batch = blocks.shape[0], ops.shape(boxes)[0]
+    batch = ops.shape(boxes)[0]
 
     def compare(block: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         best_cost, best_index = state
@@ -126,7 +129,7 @@ def _best_boxes(boxes: Tensor, candidates: Tensor, rule: "_Rule", locations: int
         ops.full((batch, locations), np.inf, dtype="float32"),
         ops.zeros((batch, locations), dtype="int32"),
     )
-    best_cost, best_index = ops.fori_loop(0, count, compare, start)
+    best_cost, best_index = ops.fori_loop(0, _blocks_in_use(candidates), compare, start)
     return best_index, best_cost < np.inf
 
 
@@ -158,14 +161,14 @@ def _atss(boxes_xyxy: Tensor, points: np.ndarray, strides: np.ndarray) -> tuple[
         level = squared[:, start : start + count]
         nearest, _ = ops.top_k(-ops.transpose(level, (0, 2, 1)), min(_ATSS_CANDIDATES, count))  # (B, K, 9)
         # all that are as near as the ninth: a tie has no order that a mirrored image would share
-        near.append(level <= -nearest[..., -1][:, None, :])
+        near.append(level <= -nearest[..., -1][:, None, :] * (1.0 + _ROUNDING))
         start += count
     candidate = ops.cast(ops.concatenate(near, axis=1), "float32")
     number = ops.sum(candidate, axis=1, keepdims=True)
     mean = ops.sum(overlap * candidate, axis=1, keepdims=True) / number
     variance = ops.sum(ops.square(overlap - mean) * candidate, axis=1, keepdims=True) / ops.maximum(number - 1, 1)
     inside = ops.min(xyxy_to_ltrb(points[:, None, :], boxes), axis=-1) > 0
-    good = ops.logical_and(candidate > 0, overlap >= mean + ops.sqrt(variance))
+    good = ops.logical_and(candidate > 0, overlap >= mean + ops.sqrt(variance) - _ROUNDING)
     return ops.logical_and(good, inside), 1.0 - overlap
 
 
@@ -177,7 +180,7 @@ def _task_aligned(boxes: Tensor, points: np.ndarray, scores: Tensor, predicted_x
     inside = ops.min(xyxy_to_ltrb(points[:, None, :], boxes_xyxy), axis=-1) > 0
     alignment = ops.where(inside, score * ops.power(overlap, _TAL_IOU_EXPONENT), 0.0)
     best, _ = ops.top_k(ops.transpose(alignment, (0, 2, 1)), min(_TAL_CANDIDATES, len(points)))  # (B, K, 13)
-    chosen = ops.logical_and(alignment >= best[..., -1][:, None, :], alignment > 0)
+    chosen = ops.logical_and(alignment >= best[..., -1][:, None, :] * (1.0 - _ROUNDING), alignment > 0)
     return chosen, 1.0 - overlap
 
 
@@ -218,7 +221,16 @@ def _inside_any(boxes_xyxy: Tensor, wanted: Tensor, points: np.ndarray) -> Tenso
         return ops.logical_or(found, ops.any(inside, axis=-1))
 
     start = ops.zeros((ops.shape(boxes_xyxy)[0], len(points)), dtype="bool")
-    return ops.fori_loop(0, blocks.shape[0], compare, start)
+    return ops.fori_loop(0, _blocks_in_use(wanted), compare, start)
+
+
+def _blocks_in_use(wanted: Tensor) -> Tensor:
+    """How many of the blocks [M / K, B, K] come before the end of the last one that holds a wanted box.
+
+    Images have few boxes and room for many.
+    """
+    numbers = np.arange(1, wanted.shape[0] + 1, dtype="int32")
+    return ops.max(ops.where(ops.any(wanted, axis=(1, 2)), numbers, 0))
 
 
 def _blocks(values: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from fcoslite.assignment import Targets
-from fcoslite.boxes import EPSILON, Tensor, giou, iou, ltrb_to_xyxy
+from fcoslite.assignment import Targets, assign
+from fcoslite.boxes import EPSILON, Tensor, giou, grid_points, iou, ltrb_to_xyxy
 from fcoslite.config import LossSettings
+from fcoslite.models.presets import Architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,29 @@ class Losses:
     classes: Tensor
     boxes: Tensor
     quality: Tensor
+
+
+def detection_losses(
+    outputs: dict[str, Tensor],
+    boxes: Tensor,
+    architecture: Architecture,
+    image_size: int,
+    classes: int,
+    settings: LossSettings,
+) -> Losses:
+    """The losses of a batch against its boxes.
+
+    Args:
+        outputs: As of `compute_losses`.
+        boxes: [B, M, 6] of `data.augment.unpack`, at the image size.
+        architecture: Strides, assignment and quality.
+        image_size: Side of the letterboxed image, pixels.
+        classes: Number of classes.
+        settings: Kinds, focal parameters and weights.
+    """
+    targets = assign(boxes[..., :5], boxes[..., 5] > 0, boxes[..., 0] > 0, architecture, image_size, classes, outputs)
+    points = grid_points(image_size, architecture.strides)
+    return compute_losses(outputs, targets, *points, settings, architecture.quality)
 
 
 def compute_losses(

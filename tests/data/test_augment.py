@@ -11,7 +11,7 @@ from fcoslite.letterbox import PAD_COLOUR, Letterbox
 
 OFF = {"flip_probability": 0, "brightness_probability": 0, "noise_probability": 0}
 PAD = PAD_COLOUR / 255
-NO_BOXES = np.zeros((1, 1, 5), np.float32)
+NO_BOXES = np.zeros((1, 1, 6), np.float32)
 
 
 def _augment(size=32, seed=0, batch_size=8, **settings):
@@ -26,12 +26,12 @@ def _batch(count=8, size=32, least=2):
     """Black images with a white rectangle, and the box around it."""
     rng = np.random.default_rng(0)
     images = np.zeros((count, size, size, 3), np.uint8)
-    boxes = np.zeros((count, 2, 5), np.float32)
+    boxes = np.zeros((count, 2, 6), np.float32)
     for row in range(count):
         x1, y1 = rng.integers(0, size // 2, 2)
         x2, y2 = x1 + rng.integers(least, size // 2), y1 + rng.integers(least, size // 2)
         images[row, y1:y2, x1:x2] = 255
-        boxes[row, 0] = [1, x1, y1, x2, y2]
+        boxes[row, 0] = [1, x1, y1, x2, y2, 0]
     return normalise(images), boxes
 
 
@@ -76,7 +76,7 @@ def test_shrinking_is_near_opencvs_mean_of_areas(photograph, size):
 
 
 def test_the_same_size_changes_nothing(photograph):
-    boxes = np.float32([[[1, 3, 4, 50, 60]]])
+    boxes = np.float32([[[1, 3, 4, 50, 60, 0]]])
     images, same = resize(photograph[None], boxes, 128)
     assert images is not None
     np.testing.assert_array_equal(ops.convert_to_numpy(images)[0], photograph)
@@ -89,16 +89,16 @@ def test_the_same_size_changes_nothing(photograph):
 def test_boxes_of_a_resized_record_are_those_of_a_smaller_letterbox():
     large, small = Letterbox(480, 640, 128), Letterbox(480, 640, 64)
     box_xyxy = np.float32([100, 50, 300, 400])
-    boxes = np.concatenate([[1], large.apply_boxes(box_xyxy)]).astype(np.float32)[None, None]
+    boxes = np.concatenate([[1], large.apply_boxes(box_xyxy), [0]]).astype(np.float32)[None, None]
     _, resized = _numpy(resize(np.zeros((1, 128, 128, 3), np.float32), boxes, 64))
-    np.testing.assert_allclose(resized[0, 0], [1, *small.apply_boxes(box_xyxy)], atol=1e-4)
+    np.testing.assert_allclose(resized[0, 0], [1, *small.apply_boxes(box_xyxy), 0], atol=1e-4)
 
 
 def test_a_crop_is_opencvs_affine_warp_on_the_colour_of_padding(photograph):
     """Each image its own square, within, around and beside the picture."""
     corners = np.float32([[16, 40], [-32, -20], [100, -30], [64, 0], [300, 300]])
     sides, size = np.float32([64, 128, 64, 32, 64]), 128
-    boxes = np.zeros((5, 1, 5), np.float32)
+    boxes = np.zeros((5, 1, 6), np.float32)
     cropped, _ = _numpy(crop(np.repeat(photograph[None], 5, axis=0), boxes, corners, sides, size))
     for image, (x, y), side in zip(cropped, corners, sides, strict=True):
         step = side / size
@@ -123,11 +123,12 @@ def test_a_crop_that_shrinks_keeps_the_brightness_of_what_it_sees():
     box=st.tuples(*[st.floats(0, 40, width=32)] * 2, *[st.floats(1, 24, width=32)] * 2),
     corner=st.tuples(*[st.floats(-32, 48, width=32)] * 2),
     side=st.floats(4, 128, width=32),
+    crowd=st.sampled_from([0, 1]),
 )
-def test_boxes_move_with_the_square_are_cut_at_its_sides_or_become_padding(box, corner, side):
+def test_boxes_move_with_the_square_and_are_cut_at_its_sides(box, corner, side, crowd):
     size = 32
     x, y, width, height = box
-    boxes = np.float32([[[3, x, y, x + width, y + height, 1], [0, 0, 0, 0, 0, 0]]])
+    boxes = np.float32([[[3, x, y, x + width, y + height, crowd], [0, 0, 0, 0, 0, 0]]])
     images = np.zeros((1, 64, 64, 3), np.float32)
     _, (moved,) = _numpy(crop(images, boxes, np.float32([corner]), np.float32([side]), size))
     scale = size / side
@@ -136,21 +137,22 @@ def test_boxes_move_with_the_square_are_cut_at_its_sides_or_become_padding(box, 
     np.testing.assert_allclose(moved[0, 1:5], cut, atol=1e-3)
     assert (moved[:, 1:5] >= 0).all()
     assert (moved[:, 1:5] <= size).all()
-    assert moved[:, 5].tolist() == [1, 0]  # what else is known of a box stays
     visible = max(cut[2] - cut[0], 0) * max(cut[3] - cut[1], 0) / (width * height * scale**2)
     if abs(visible - 0.3) > 1e-3:
-        assert moved[0, 0] == (3 if visible > 0.3 else 0)
-    assert moved[1, 0] == 0  # padding stays padding, wherever it is moved
+        # of which little is left is ignored, like a crowd; of which nothing is left is padding
+        assert moved[0, 0] == (3 if visible > 0 else 0)
+        assert moved[0, 5] == (crowd if visible > 0.3 else visible > 0)
+    assert moved[1, [0, 5]].tolist() == [0, 0]  # padding stays padding, wherever it is moved
 
 
 def test_boxes_move_with_the_pixels():
     images, boxes = _batch(32)
-    boxes = np.concatenate([boxes, np.full((32, 2, 1), 7, np.float32)], axis=-1)
+    boxes[..., 5] = 1
     moved, moved_boxes = _numpy(_augment(flip_probability=0.5)(images, boxes))
     flipped = 0
     for image, box, before in zip(moved, moved_boxes, boxes, strict=True):
         rows, columns = np.nonzero(image[..., 0])
-        around = [1, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 7]
+        around = [1, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 1]
         np.testing.assert_allclose(box[0], around)
         flipped += not np.array_equal(box[0], before[0])
     assert 5 < flipped < 27
@@ -162,26 +164,27 @@ def test_boxes_zoom_and_flip_with_the_pixels():
     assert moved.shape == (64, 48, 48, 3)
     found = 0
     for image, box in zip(moved, moved_boxes, strict=True):
-        if box[0, 0] == 0:
+        if box[0, 0] == 0 or box[0, 5]:
             continue
         rows, columns = np.nonzero(image[..., 0] > 0.5)
         around = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        np.testing.assert_allclose(box[0, 1:], around, atol=1.01)
+        np.testing.assert_allclose(box[0, 1:5], around, atol=1.01)
         found += 1
     assert 40 < found < 64
 
 
 def _zooms(boxes):
     """Of every image, from boxes of one pixel each: the largest was not cut."""
-    kept = np.where(boxes[..., :1] > 0, boxes[..., 1:], 0)
+    kept = np.where(boxes[..., :1] > 0, boxes[..., 1:5], 0)
     return (kept[..., 2] - kept[..., 0]).max(axis=1)
 
 
 def test_the_zoom_keeps_to_its_range_and_halves_as_often_as_it_doubles():
     grid = np.stack(np.meshgrid(np.arange(32), np.arange(32)), axis=-1).reshape(-1, 2)
-    boxes = np.concatenate([np.ones((len(grid), 1)), grid, grid + 1], axis=-1).astype(np.float32)
+    boxes = np.zeros((128, len(grid), 6), np.float32)
+    boxes[..., :5] = np.concatenate([np.ones((len(grid), 1)), grid, grid + 1], axis=-1)
     images = np.ones((128, 32, 32, 3), np.float32)
-    zoomed, moved = _numpy(_augment(size=16, scale=(0.5, 2.0))(images, np.repeat(boxes[None], 128, axis=0)))
+    zoomed, moved = _numpy(_augment(size=16, scale=(0.5, 2.0))(images, boxes))
     zooms = _zooms(moved) * 2  # half a pixel a pixel is a zoom of 1: the whole picture at the model's size
     assert 0.5 - 1e-3 < zooms.min() < 0.55
     assert 1.8 < zooms.max() < 2 + 1e-3
@@ -198,22 +201,22 @@ def test_the_zoom_keeps_to_its_range_and_halves_as_often_as_it_doubles():
 
 def test_a_range_of_one_zoom():
     images, boxes = _batch(4, size=64)
-    boxes[:, 0] = [1, 0, 0, 64, 64]
+    boxes[:, 0] = [1, 0, 0, 64, 64, 0]
     _, moved = _numpy(_augment(size=32, scale=(0.5, 0.5))(images, boxes))
-    np.testing.assert_allclose(moved[:, 0, 3:] - moved[:, 0, 1:3], 16, atol=1e-4)
+    np.testing.assert_allclose(moved[:, 0, 3:5] - moved[:, 0, 1:3], 16, atol=1e-4)
 
 
 def test_without_zoom_larger_images_are_resized():
     images, boxes = _batch(4, size=64)
     resized, moved = _numpy(_augment(size=32)(images, boxes))
-    np.testing.assert_allclose(moved[..., 1:], boxes[..., 1:] / 2)
+    np.testing.assert_allclose(moved[..., 1:5], boxes[..., 1:5] / 2)
     expected, _ = _numpy(resize(images, boxes, 32))
     np.testing.assert_allclose(resized, np.clip(expected, 0, 1), atol=1e-6)
 
 
 def test_mosaics_are_four_images_with_their_boxes():
     images, boxes = _batch(8, size=64, least=8)
-    boxes = np.concatenate([boxes, np.arange(8, dtype=np.float32)[:, None, None].repeat(2, axis=1)], axis=-1)
+    boxes[::3, 0, 5] = 1
     mosaics, moved = _numpy(_augment(size=48, mosaic=0.5)(images, boxes))
     assert mosaics.shape == (8, 48, 48, 3)
     assert moved.shape == (8, 8, 6)
@@ -223,7 +226,7 @@ def test_mosaics_are_four_images_with_their_boxes():
             source = row + index
             np.testing.assert_allclose(mosaics[row, y : y + 24, x : x + 24], quarter[source], atol=1e-6)
             expected = quarter_boxes[source] + np.float32([0, x, y, x, y, 0])
-            np.testing.assert_allclose(moved[row, 2 * index : 2 * index + 2], expected, atol=1e-5)
+            np.testing.assert_allclose(moved[row, index::4], expected, atol=1e-5)
     whole, whole_boxes = _numpy(resize(images, boxes, 48))
     np.testing.assert_allclose(mosaics[4:], np.clip(whole[4:], 0, 1), atol=1e-6)
     np.testing.assert_allclose(moved[4:, :2], whole_boxes[4:])
@@ -237,7 +240,9 @@ def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
     assert mosaics.shape == (8, 64, 64, 3)
     found = 0
     for image, image_boxes in zip(mosaics, moved, strict=True):
-        for _, x1, y1, x2, y2 in image_boxes[image_boxes[:, 0] > 0]:
+        for _, x1, y1, x2, y2, ignored in image_boxes[image_boxes[:, 0] > 0]:
+            if ignored:
+                continue
             x, y = 32 * (x1 >= 32), 32 * (y1 >= 32)
             rows, columns = np.nonzero(image[y : y + 32, x : x + 32, 0] > 0.5)
             around = [columns.min() + x, rows.min() + y, columns.max() + 1 + x, rows.max() + 1 + y]
@@ -248,7 +253,7 @@ def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
 
 def test_brightness_shifts_whole_images_within_bounds():
     images = np.full((64, 32, 32, 3), 0.5, np.float32)
-    changed, _ = _augment(brightness=0.1, brightness_probability=0.5)(images, np.zeros((64, 1, 5), np.float32))
+    changed, _ = _augment(brightness=0.1, brightness_probability=0.5)(images, np.zeros((64, 1, 6), np.float32))
     shifts = ops.convert_to_numpy(changed) - 0.5
     assert np.ptp(shifts, axis=(1, 2, 3)).max() < 1e-6
     assert abs(shifts).max() <= 0.1 + 1e-6
@@ -262,7 +267,7 @@ def _middle_tones(count=64, size=8):
 
 def test_contrast_stretches_about_the_mean_of_an_image():
     images = _middle_tones()
-    changed, _ = _numpy(_augment(size=8, contrast=0.3)(images, np.zeros((64, 1, 5), np.float32)))
+    changed, _ = _numpy(_augment(size=8, contrast=0.3)(images, np.zeros((64, 1, 6), np.float32)))
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     factors = (changed - mean).std(axis=(1, 2, 3)) / (images - mean).std(axis=(1, 2, 3))
     np.testing.assert_allclose(changed, mean + (images - mean) * factors[:, None, None, None], atol=1e-5)
@@ -272,7 +277,7 @@ def test_contrast_stretches_about_the_mean_of_an_image():
 
 def test_saturation_moves_colours_from_or_to_grey_of_the_same_luma():
     images = _middle_tones()
-    changed, _ = _numpy(_augment(size=8, saturation=0.4)(images, np.zeros((64, 1, 5), np.float32)))
+    changed, _ = _numpy(_augment(size=8, saturation=0.4)(images, np.zeros((64, 1, 6), np.float32)))
     before, after = (np.einsum("bhwc,c->bhw", each, [0.299, 0.587, 0.114])[..., None] for each in (images, changed))
     np.testing.assert_allclose(after, before, atol=1e-5)
     factors = (changed - after).std(axis=(1, 2, 3)) / (images - before).std(axis=(1, 2, 3))
@@ -283,7 +288,7 @@ def test_saturation_moves_colours_from_or_to_grey_of_the_same_luma():
 
 def test_noise_has_its_deviation_and_pixels_stay_in_range():
     images = np.full((64, 32, 32, 3), 0.5, np.float32)
-    boxes = np.zeros((64, 1, 5), np.float32)
+    boxes = np.zeros((64, 1, 6), np.float32)
     noise = ops.convert_to_numpy(_augment(noise=0.01, noise_probability=1)(images, boxes)[0]) - 0.5
     assert 0.009 < noise.std() < 0.011
     white = ops.convert_to_numpy(_augment(noise=0.5, noise_probability=1, brightness=0.1)(images * 2, boxes)[0])

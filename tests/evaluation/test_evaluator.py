@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from fcoslite.config import ComputeSettings, DataSettings, DetectSettings, LossSettings, ModelSettings
-from fcoslite.data.augment import normalise, resize
+from fcoslite.data.augment import resize, unpack
 from fcoslite.data.extract import extract
 from fcoslite.data.pipeline import RecordSource
 from fcoslite.data.records import build_records
@@ -34,7 +34,7 @@ class Perfect:
     """Says the ground truth, in pixels of the model."""
 
     def predict_on_batch(self, batch):
-        boxes = ops.convert_to_numpy(resize(normalise(batch["images"]), batch["boxes"], MODEL.image_size)[1])
+        boxes = ops.convert_to_numpy(resize(*unpack(batch), MODEL.image_size)[1])
         mask = np.asarray(batch["mask"])
         sure = np.full((*mask.shape, 1), 0.9, np.float32)
         rows = np.concatenate([boxes[..., 1:5], sure, boxes[..., :1]], axis=-1)

@@ -1,5 +1,7 @@
 """Normalising, resizing and augmentation of whole batches, inside the training step, on the accelerator."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,7 +10,7 @@ from fcoslite.boxes import Tensor, area
 from fcoslite.config import AugmentSettings
 from fcoslite.letterbox import PAD_COLOUR
 
-# a box of which less is left inside the image is not worth learning
+# a box of which less is left inside the image is neither worth learning nor background
 _VISIBLE = 0.3
 _GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
@@ -18,8 +20,18 @@ def normalise(images: Tensor) -> Tensor:
     return ops.cast(images, "float32") / 255.0
 
 
+def unpack(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """A batch of `data.pipeline` -> images [B, S, S, 3] in [0, 1] and boxes [B, M, 6].
+
+    A box is its class id (0 is padding), x_min, y_min, x_max, y_max in pixels, and 1 where it is only to be ignored,
+    as a crowd is.
+    """
+    ignored = ops.cast(batch["crowd"], "float32")[..., None]
+    return normalise(batch["images"]), ops.concatenate([batch["boxes"], ignored], axis=-1)
+
+
 def resize(images: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Images [B, S, S, 3] and boxes [B, M, 5] at another size; both as they are where that is their size."""
+    """Images [B, S, S, 3] and boxes [B, M, 6] at another size; both as they are where that is their size."""
     if images.shape[1] == size:
         return images, boxes
     corner = ops.zeros((ops.shape(images)[0], 2))
@@ -34,13 +46,14 @@ def crop(images: Tensor, boxes: Tensor, corner: Tensor, side: Tensor, size: int)
 
     Args:
         images: [B, S, S, 3] in [0, 1].
-        boxes: [B, M, 5 or more] float32: class id, x_min, y_min, x_max, y_max in pixels, anything else.
+        boxes: [B, M, 6] of `unpack`.
         corner: [B, 2], x and y of the square's upper left corner, pixels.
         side: [B], of the square, pixels.
         size: Side of the result, T.
 
     Returns:
-        Images [B, T, T, 3] and boxes in their pixels. A box of which too little is left becomes padding (class 0).
+        Images [B, T, T, 3] and boxes in their pixels. A box of which too little is left is ignored, and padding
+        where nothing is.
     """
     source = images.shape[1]
     step = (side / size)[:, None]  # (B, 1) source pixels a pixel
@@ -64,8 +77,10 @@ def crop(images: Tensor, boxes: Tensor, corner: Tensor, side: Tensor, size: int)
 
     moved = (boxes[..., 1:5] - ops.tile(corner, (1, 2))[:, None]) / step[:, None]
     kept = ops.clip(moved, 0.0, float(size))
-    visible = ops.cast(area(kept) > _VISIBLE * area(moved), "float32") * boxes[..., 0]
-    return resized, ops.concatenate([visible[..., None], kept, boxes[..., 5:]], axis=-1)
+    seen = area(kept)
+    classes = ops.where(seen > 0, boxes[..., 0], 0.0)
+    ignored = ops.where(seen > _VISIBLE * area(moved), boxes[..., 5], ops.sign(classes))
+    return resized, ops.concatenate([classes[..., None], kept, ignored[..., None]], axis=-1)
 
 
 class Augment(keras.layers.Layer):
@@ -86,7 +101,7 @@ class Augment(keras.layers.Layer):
 
         Args:
             images: [B, S, S, 3] in [0, 1].
-            boxes: [B, M, 5 or more] float32: class id, x_min, y_min, x_max, y_max in pixels, anything else.
+            boxes: [B, M, 6] of `unpack`.
 
         Returns:
             Both, changed: images are [B, T, T, 3] and clipped to [0, 1]; with mosaic there are 4 · M boxes.
@@ -143,8 +158,10 @@ class Augment(keras.layers.Layer):
             placed = inside[..., 1:5] + np.array([x, y, x, y], np.float32)
             tiles.append(tile)
             tile_boxes.append(ops.concatenate([inside[..., :1], placed, inside[..., 5:]], axis=-1))
+        # the tiles' boxes take turns, so that all padding stays behind them
+        mosaic_boxes = ops.reshape(ops.stack(tile_boxes, axis=2), (mosaics, 4 * boxes.shape[1], boxes.shape[2]))
         rows = [ops.concatenate(tiles[:2], axis=2), ops.concatenate(tiles[2:], axis=2)]
         plain, plain_boxes = self._zoom(images[mosaics:], boxes[mosaics:], self.size)
         plain_boxes = ops.pad(plain_boxes, [[0, 0], [0, 3 * boxes.shape[1]], [0, 0]])
         together = ops.concatenate([ops.concatenate(rows, axis=1), plain], axis=0)
-        return together, ops.concatenate([ops.concatenate(tile_boxes, axis=1), plain_boxes], axis=0)
+        return together, ops.concatenate([mosaic_boxes, plain_boxes], axis=0)

@@ -7,17 +7,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcoslite.assignment import assign
-from fcoslite.boxes import Tensor, grid_points
+from fcoslite.boxes import Tensor
 from fcoslite.config import DetectSettings, LossSettings, ModelSettings
-from fcoslite.data.augment import normalise, resize
+from fcoslite.data.augment import resize, unpack
 from fcoslite.data.coco import LabelledImage
 from fcoslite.data.pipeline import Source
 from fcoslite.detections import Detections
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
 from fcoslite.letterbox import Letterbox
-from fcoslite.losses import compute_losses
+from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector
 from fcoslite.postprocess import detect, to_detections
 from fcoslite.progress import Progress, no_progress
@@ -53,12 +52,9 @@ class _LossesAndDetections(keras.Model):
 
     def call(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         shape, size = self.detector.architecture, self.detector.image_size
-        images, boxes = resize(normalise(batch["images"]), batch["boxes"], size)
+        images, boxes = resize(*unpack(batch), size)
         outputs = self.network(images, training=False)
-        classes = len(self.detector.class_names)
-        targets = assign(boxes, batch["crowd"], batch["mask"], shape, size, classes, outputs)
-        points = grid_points(size, shape.strides)
-        losses = compute_losses(outputs, targets, *points, self.loss_settings, shape.quality)
+        losses = detection_losses(outputs, boxes, shape, size, len(self.detector.class_names), self.loss_settings)
         found = detect(outputs, size, shape.strides, self.detect_settings)
         return {
             "loss": losses.total,

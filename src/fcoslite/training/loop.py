@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import ops
 
-from fcoslite.assignment import assign
 from fcoslite.backend import compile_with_xla
-from fcoslite.boxes import Tensor, grid_points
+from fcoslite.boxes import Tensor
 from fcoslite.config import ScheduleSettings, Settings
-from fcoslite.data.augment import Augment, normalise, resize
+from fcoslite.data.augment import Augment, resize, unpack
 from fcoslite.data.pipeline import Batch
 from fcoslite.errors import RunError
 from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.losses import compute_losses
+from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
@@ -79,14 +77,13 @@ class TrainingModel(keras.Model):
             self.train_function = None  # Keras compiles it anew
 
     def call(self, batch: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
-        """Batch of `data.pipeline` -> outputs, and the boxes and crowds they belong to."""
-        images, crowd = normalise(batch["images"]), ops.cast(batch["crowd"], "float32")
-        boxes = ops.concatenate([batch["boxes"], crowd[..., None]], axis=-1)
+        """Batch of `data.pipeline` -> outputs, and the boxes they belong to."""
+        images, boxes = unpack(batch)
         if training:
             images, boxes = self.augment(images, boxes)
         else:
             images, boxes = resize(images, boxes, self.detector.image_size)
-        return {**self.network(images, training=training), "boxes": boxes[..., :5], "crowd": boxes[..., 5] > 0}
+        return {**self.network(images, training=training), "boxes": boxes}
 
     def compute_loss(
         self,
@@ -99,10 +96,7 @@ class TrainingModel(keras.Model):
         """Assign the boxes, compute the losses, note their parts."""
         shape, size = self.detector.architecture, self.detector.image_size
         classes = len(self.detector.class_names)
-        boxes = y_pred["boxes"]
-        targets = assign(boxes, y_pred["crowd"], boxes[..., 0] > 0, shape, size, classes, y_pred)
-        points = grid_points(size, shape.strides)
-        losses = compute_losses(y_pred, targets, *points, self.loss_settings, shape.quality)
+        losses = detection_losses(y_pred, y_pred["boxes"], shape, size, classes, self.loss_settings)
         self.class_loss.update_state(losses.classes)
         self.box_loss.update_state(losses.boxes)
         self.quality_loss.update_state(losses.quality)
