@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
 
-from fcoslite.boxes import giou, grid_points, iou, ltrb_to_xyxy, xyxy_to_ltrb
+from fcoslite.boxes import giou, grid_points, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
 
 corners = hnp.arrays(np.float32, (4, 2), elements=st.floats(0, 512, width=16))
 
@@ -47,3 +47,10 @@ def test_distances_round_trip(points, at):
     boxes = _boxes(points)
     again = ops.convert_to_numpy(ltrb_to_xyxy(at, xyxy_to_ltrb(at, boxes)))
     np.testing.assert_allclose(again, boxes, atol=1e-3)
+
+
+def test_rows_of_each_image():
+    rng = np.random.default_rng(0)
+    values, index = rng.normal(size=(3, 7, 4)).astype(np.float32), rng.integers(0, 7, (3, 5)).astype(np.int32)
+    taken = ops.convert_to_numpy(take_rows(values, index))
+    np.testing.assert_array_equal(taken, np.take_along_axis(values, index[..., None], axis=1))

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from fcoslite.boxes import EPSILON, Tensor, area, grid_points, iou, ltrb_to_xyxy, xyxy_to_ltrb
+from fcoslite.boxes import EPSILON, Tensor, area, grid_points, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
 from fcoslite.models.presets import Architecture
 
 # Boxes compared with all locations at a time. Memory grows with this, not with the boxes of an image.
@@ -89,7 +89,7 @@ def assign(
     in_crowd = _inside_any(boxes[..., 1:], ops.logical_and(real, crowd), points)
 
     index, positive = best  # [B, N] each
-    matched = ops.take_along_axis(boxes, index[..., None], axis=1)  # (B, N, 5)
+    matched = take_rows(boxes, index)  # (B, N, 5)
     channel = ops.cast(matched[..., 0], "int32") - 1
     weight = ops.cast(positive, "float32")
     distances = xyxy_to_ltrb(points, matched[..., 1:]) / strides[:, None] * weight[..., None]

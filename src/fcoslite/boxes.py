@@ -65,3 +65,13 @@ def _iou_and_union(a_xyxy: Tensor, b_xyxy: Tensor) -> tuple[Tensor, Tensor]:
     intersection = area(ops.concatenate([low, high], axis=-1))
     union = area(a_xyxy) + area(b_xyxy) - intersection
     return intersection / (union + EPSILON), union
+
+
+def take_rows(values: Tensor, index: Tensor) -> Tensor:
+    """Rows of each image by their index: [B, N, D], [B, K] int32 -> [B, K, D].
+
+    `ops.take_along_axis` would do, but transposes and tiles on TensorFlow.
+    """
+    batch, rows, depth = ops.shape(values)
+    first = ops.arange(batch, dtype="int32")[:, None] * rows
+    return ops.take(ops.reshape(values, (-1, depth)), index + first, axis=0)

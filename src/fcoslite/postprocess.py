@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcoslite.boxes import Tensor, grid_points, iou, ltrb_to_xyxy
+from fcoslite.boxes import Tensor, grid_points, iou, ltrb_to_xyxy, take_rows
 from fcoslite.config import DetectSettings
 from fcoslite.detections import Detections
 from fcoslite.letterbox import Letterbox
@@ -45,7 +45,7 @@ def detect(
     candidate_scores = ops.concatenate(best_scores, axis=1)  # (B, K)
     index = ops.concatenate(best_index, axis=1)
     location, channel = index // classes, index % classes
-    distances = ops.take_along_axis(outputs["distances"], location[..., None], axis=1)  # (B, K, 4)
+    distances = take_rows(outputs["distances"], location)  # (B, K, 4)
     boxes_xyxy = ltrb_to_xyxy(
         ops.take(points, location, axis=0), distances * ops.take(step, location, axis=0)[..., None]
     )
@@ -58,15 +58,9 @@ def detect(
         settings.score,
         settings.max_detections,
     )
-    safe = ops.maximum(chosen, 0)[..., None]  # (B, D, 1)
-    found = ops.concatenate(
-        [
-            ops.take_along_axis(boxes_xyxy, safe, axis=1),
-            ops.take_along_axis(candidate_scores[..., None], safe, axis=1),
-            ops.take_along_axis(ops.cast(channel, "float32")[..., None] + 1.0, safe, axis=1),
-        ],
-        axis=-1,
-    )
+    class_ids = ops.cast(channel + 1, "float32")
+    rows = ops.concatenate([boxes_xyxy, candidate_scores[..., None], class_ids[..., None]], axis=-1)  # (B, K, 6)
+    found = take_rows(rows, ops.maximum(chosen, 0))
     return {"detections": found * ops.cast(chosen[..., None] >= 0, "float32"), "count": count}
 
 
@@ -102,8 +96,8 @@ def non_max_suppression(
 
     def choose(step: Tensor, left: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         best = ops.cast(ops.argmax(left, axis=1), "int32")[:, None]  # (B, 1)
-        alive = ops.take_along_axis(left, best, axis=1) > score_threshold
-        box = ops.take_along_axis(boxes_xyxy, best[..., None], axis=1)  # (B, 1, 4)
+        alive = ops.max(left, axis=1, keepdims=True) > score_threshold
+        box = take_rows(boxes_xyxy, best)  # (B, 1, 4)
         beaten = iou(box, boxes_xyxy) > iou_threshold
         if classes is not None:
             beaten = ops.logical_and(beaten, classes == ops.take_along_axis(classes, best, axis=1))
