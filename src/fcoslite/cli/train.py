@@ -41,7 +41,7 @@ ResumeOption = Annotated[
     typer.Option(
         "--resume",
         metavar="RUN",
-        help="Go on with this run (path or name) from its newest checkpoint, with its own settings; other flags must agree.",
+        help="Go on with this run (path or name) from its newest checkpoint, with its own settings.",
         show_default="none",
     ),
 ]
