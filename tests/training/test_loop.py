@@ -149,11 +149,11 @@ def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, 
     place = (loop.ShowProgress, "on_train_batch_end") if number == signal.SIGINT else (loop.Journal, "_validate")
     original, calls = getattr(*place), []
 
-    def signalling(self, *arguments):
+    def signalling(self, *arguments, **options):
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), number)
-        return original(self, *arguments)
+        return original(self, *arguments, **options)
 
     monkeypatch.setattr(*place, signalling)
     with pytest.raises(Interrupted, match="all is saved") as caught:
