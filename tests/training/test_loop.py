@@ -221,7 +221,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(workspace, slim, monkeypatch
     with caplog.at_level("WARNING"):
         result = loop.train(_plan(workspace, every_batch, 3), Path(slim.workspace.runs))
     assert f"batches of 2, {2 * accumulation} to an update" in caplog.text
-    finished = step // 5
+    finished = (step - 1) // 5
     assert [line["step"] for line in result.run.read_metrics()] == [5, 10, 30][:finished] + [10, 20, 30][finished:]
     assert result.run.settings().compute.batch_size == 2
     assert result.run.settings().compute.accumulation == 2 * accumulation
