@@ -64,8 +64,9 @@ class AdamW(keras.optimizers.Adam):
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """As Keras does, but NaN or infinity in any gradient leaves all of them out and the step's number noted."""
         finite = ops.isfinite(sum(ops.sum(ops.square(gradient)) for gradient in grads if gradient is not None))
-        first = ops.logical_and(ops.logical_not(finite), self.broken_step < 0)
-        self.broken_step.assign(ops.where(first, ops.cast(self._iterations, "int32"), self.broken_step))
+        noted = ops.convert_to_tensor(self.broken_step)  # `where` of JAX takes no variables
+        first = ops.logical_and(ops.logical_not(finite), noted < 0)
+        self.broken_step.assign(ops.where(first, ops.cast(self._iterations, "int32"), noted))
         whole = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
         super().apply(whole, trainable_variables)
 
