@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,17 @@ def demo_data() -> Path:
 def heard_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `caplog` hear our logger, which a command that ran before may have cut off from the root."""
     monkeypatch.setattr(logging.getLogger("fcoslite"), "propagate", True)
+
+
+@pytest.fixture(autouse=True)
+def no_graph_stays() -> Iterator[None]:
+    """Let traced models go: TensorFlow keeps every custom gradient (swish has one) for ever, and its graph with it."""
+    yield
+    registry = sys.modules.get("tensorflow.python.framework.ops")
+    if registry is not None:
+        gradients = registry.gradient_registry._registry
+        for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+            del gradients[name]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -184,6 +184,12 @@ class Settings(_Node):
         """The whole tree as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    def flat(self) -> dict[str, Any]:
+        """The values by `section.key`."""
+        tree = self.model_dump(mode="json")
+        sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
+        return {f"{name}.{key}".rstrip("."): value for name, part in sections.items() for key, value in part.items()}
+
 
 def packaged_configs() -> list[str]:
     """Names of the configs installed with the package."""

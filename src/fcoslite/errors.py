@@ -35,6 +35,20 @@ class RunError(FcosliteError):
     """A run directory is missing or cannot be continued."""
 
 
+class Interrupted(FcosliteError):
+    """Somebody asked for the end, by a signal, and everything was saved.
+
+    Args:
+        message: What was stopped.
+        hint: How to go on.
+        signal_number: SIGINT or SIGTERM; the exit code is the shell's for it, 130 or 143.
+    """
+
+    def __init__(self, message: str, hint: str, signal_number: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = 128 + signal_number
+
+
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
 

@@ -68,6 +68,21 @@ class Run:
         """
         return load_settings(self.path / "config.yaml")
 
+    def differences(self, settings: Settings) -> dict[str, tuple[Any, Any]]:
+        """What was asked and what the run has, by `section.key`, where it is not the same.
+
+        What the data decide, or the weights to fine-tune, or the memory of the accelerator, is left out.
+        """
+        weights = ("model.",) if self.facts().get("verb") == "finetune" else ()
+        decided = ("compute.batch_size", "compute.accumulation", "model.classes", "model.image_size", *weights)
+        moved = ("steps_per_epoch", "warmup_steps")  # by a batch that was halved
+        asked, ours = settings.flat(), self.settings().flat()
+        return {
+            key: (value, ours[key])
+            for key, value in asked.items()
+            if value != ours[key] and not key.startswith(decided) and not key.endswith(moved)
+        }
+
     def facts(self) -> dict[str, Any]:
         """What run.json holds: verb, chunk, data, parent, created.
 
@@ -86,6 +101,10 @@ class Run:
         """The folder of records it was trained on; None if it was trained without records."""
         folder = self.facts().get("records")
         return Path(folder) if folder else None
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write config.yaml, whole or not at all."""
+        replace_file(self.path / "config.yaml", settings.to_yaml().encode())
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a JSON file into the run, whole or not at all."""
@@ -134,7 +153,7 @@ def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Ma
         except FileExistsError:  # another process was faster
             number += 1
     run.checkpoints.mkdir()
-    (run.path / "config.yaml").write_text(settings.to_yaml(), "utf-8")
+    run.write_settings(settings)
     created = datetime.now(UTC).isoformat()
     run.write_json("run.json", {"verb": verb, "name": name, "created": created, **facts})
     return run

@@ -1,7 +1,9 @@
 """Training runs on embedded photographs: what they leave, and that resuming changes nothing."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from hypothesis import strategies as st
 
 from fcoslite.config import Settings, load_settings
 from fcoslite.data.records import build_records
-from fcoslite.errors import DataError, RunError, WeightsError
+from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
 from fcoslite.runs import Run, find_backbone, find_weights
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import load_state
+from fcoslite.training.memory import halve_batch
 from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
 
@@ -32,7 +35,13 @@ def _state(run: Run) -> dict[str, np.ndarray]:
     return read_arrays(newest)[0]
 
 
+def _lines(run: Run) -> list[dict]:
+    """metrics.jsonl but for the clock's share."""
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in run.read_metrics()]
+
+
 def _assert_same_state(one: Run, other: Run) -> None:
+    assert _lines(one) == _lines(other)
     first, second = _state(one), _state(other)
     assert first.keys() == second.keys()
     for name in first:
@@ -110,10 +119,121 @@ def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, 
     result = loop.resume(plan_resume(run), run)
     assert result.epochs == 3
     _assert_same_state(undisturbed.run, run)
-    assert [line["step"] for line in run.read_metrics()] == [5, 10, 15]
-    assert run.read_metrics()[-1]["val_loss"] == undisturbed.metrics["val_loss"]
     with pytest.raises(RunError, match="is finished"):
         loop.resume(plan_resume(run), run)
+
+
+@pytest.mark.parametrize("place", ["run", "append_metrics"])
+def test_a_run_killed_in_its_validation_or_before_the_epoch_is_recorded(
+    workspace, slim, undisturbed, monkeypatch, place
+):
+    class Kill(BaseException):
+        pass
+
+    def killing(*arguments, **options):
+        raise Kill
+
+    monkeypatch.setattr(loop.Evaluator if place == "run" else Run, place, killing)
+    with pytest.raises(Kill):
+        loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
+    monkeypatch.undo()
+    run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    assert run.read_metrics() == []
+    loop.resume(plan_resume(run), run)
+    _assert_same_state(undisturbed.run, run)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, monkeypatch, number, code):
+    """SIGINT between two batches; SIGTERM in a validation, which is not waited for."""
+    place = (loop.ShowProgress, "on_train_batch_end") if number == signal.SIGINT else (loop.Journal, "_validate")
+    original, calls = getattr(*place), []
+
+    def signalling(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), number)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(*place, signalling)
+    with pytest.raises(Interrupted, match="all is saved") as caught:
+        loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
+    monkeypatch.undo()
+    assert caught.value.exit_code == code
+    assert "train --resume train-smoke-001" in caught.value.hint
+    assert signal.getsignal(number) is not None
+    assert "_note" not in repr(signal.getsignal(number))  # the handlers are those from before
+    run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    assert max(run.checkpoints.glob("state-*.npz")).name == f"state-{3 if number == signal.SIGINT else 10:09d}.npz"
+    loop.resume(plan_resume(run), run)
+    _assert_same_state(undisturbed.run, run)
+
+
+def test_a_run_killed_at_once_resumes_from_its_beginning(workspace, slim, undisturbed, monkeypatch):
+    monkeypatch.setattr(loop, "_as_inputs", lambda batches: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
+    monkeypatch.undo()
+    run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    loop.resume(plan_resume(run), run)
+    _assert_same_state(undisturbed.run, run)
+
+
+def test_infinite_losses_stop_training_and_name_the_images(workspace, slim):
+    exploding = slim.train.model_copy(update={"lr_max": 1e30, "lr_start": 1e30, "clip_norm": 1e30})
+    plan = _plan(workspace, slim.model_copy(update={"train": exploding}), 3)
+    with pytest.raises(RunError, match="infinite or NaN at step") as caught:
+        loop.train(plan, Path(slim.workspace.runs))
+    run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    (state,) = run.path.glob("not-finite-*.npz")
+    step = int(state.stem.rpartition("-")[2])
+    assert f"at step {step}, images " in caught.value.message
+    images = next(iter(plan.training.training_batches(4, slim.seed, step)))["images"]
+    ids = plan.training.training_ids(4, slim.seed, step)
+    for image, number in zip(np.asarray(images), ids, strict=True):
+        assert str(number) in caught.value.message
+        labelled = {label.image_id: one for one, label in _images(plan)}
+        np.testing.assert_array_equal(image, labelled[number])
+    assert len(read_arrays(state)[0]) == len(_state(run))
+
+
+def _images(plan: TrainingPlan):
+    for batch, labels in plan.training.evaluation_batches(8):
+        yield from zip(batch["images"], labels, strict=True)
+
+
+@pytest.mark.parametrize("step", [1, 8, 10])
+def test_out_of_memory_halves_the_batch_and_goes_on(workspace, slim, monkeypatch, caplog, step):
+    """The accumulation has an image or two in it at 1 and 8; without one before, there is none to fill at 10."""
+    accumulation = 1 if step == 10 else 3
+    settings = slim.model_copy(update={"compute": slim.compute.model_copy(update={"accumulation": accumulation})})
+    every_batch = settings.model_copy(update={"checkpoint_minutes": 1e-9})
+    from tensorflow.errors import ResourceExhaustedError
+
+    original = loop.Journal.on_train_batch_end
+
+    def exhausting(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.position.step == step and self.position.batch_size == 4:
+            raise ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4,64,64,32]")
+
+    monkeypatch.setattr(loop.Journal, "on_train_batch_end", exhausting)
+    with caplog.at_level("WARNING"):
+        result = loop.train(_plan(workspace, every_batch, 3), Path(slim.workspace.runs))
+    assert f"batches of 2, {2 * accumulation} to an update" in caplog.text
+    finished = (step - 1) // 5
+    assert [line["step"] for line in result.run.read_metrics()] == [5, 10, 30][:finished] + [10, 20, 30][finished:]
+    assert result.run.settings().compute.batch_size == 2
+    assert result.run.settings().compute.accumulation == 2 * accumulation
+    assert all(np.isfinite(line["loss"]) for line in result.run.read_metrics())
+    with pytest.raises(RunError, match="is finished"):
+        loop.resume(plan_resume(result.run), result.run)
+
+
+def test_a_batch_that_cannot_be_halved(slim):
+    compute = slim.compute.model_copy(update={"batch_size": 1})
+    with pytest.raises(RunError, match="a batch of 1 at 64 pixels"):
+        halve_batch(slim.model_copy(update={"compute": compute}))
 
 
 def test_a_damaged_newest_state_falls_back_to_the_one_before(undisturbed, tmp_path):
@@ -150,7 +270,7 @@ def test_the_weights_that_are_kept_are_averages(undisturbed):
     trained = {weight.path: np.asarray(weight) for weight in load_detector(run.last_weights)[0].network.weights}
     detector = build_detector(settings.model, seed=1)
     model = loop.build_training_model(detector, settings, settings.train, 15)
-    load_state(model, run.checkpoints)
+    load_state(model, run.checkpoints, 4, 5)
     with averaged_weights(model):
         averages = {weight.path: np.array(weight) for weight in detector.network.weights}
     assert averages.keys() == trained.keys()
@@ -182,14 +302,14 @@ def test_mosaics_are_switched_off_for_good(slim):
         "crowd": np.zeros((4, 3), bool),
         "mask": np.ones((4, 3), bool),
     }
-    assert model(batch, training=True)["boxes"].shape == (4, 12, 5)
-    assert model(batch, training=False)["boxes"].shape == (4, 3, 5)
+    assert model(batch, training=True)["boxes"].shape == (4, 12, 6)
+    assert model(batch, training=False)["boxes"].shape == (4, 3, 6)
     model.make_train_function()
     model.switch_mosaic(True)
     assert model.train_function is not None
     model.switch_mosaic(False)
     assert model.train_function is None  # what was compiled has mosaics in it
-    assert model(batch, training=True)["boxes"].shape == (4, 3, 5)
+    assert model(batch, training=True)["boxes"].shape == (4, 3, 6)
 
 
 def test_early_stopping_keeps_the_best_not_the_last(workspace, slim, monkeypatch):

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.config import ScheduleSettings
-from fcoslite.training.optimizer import averaged_weights, build_optimizer
+from fcoslite.config import ScheduleSettings, Settings
+from fcoslite.errors import RunError
+from fcoslite.runs import create_run
+from fcoslite.training.checkpoint import Position
+from fcoslite.training.not_finite import FiniteCheck
+from fcoslite.training.optimizer import averaged_weights, build_optimizer, inner_optimizer
 from fcoslite.training.schedule import WarmupCosine
 
 
@@ -175,3 +179,48 @@ def test_without_an_average_nothing_is_swapped():
     with averaged_weights(model):
         np.testing.assert_array_equal(model.kernels(), before)
     assert not [v for v in model.optimizer.variables if "average" in v.path]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_gradients_that_are_not_finite_change_no_weight_and_are_noted(accumulation, broken):
+    model = _model(accumulation=accumulation, weight_decay=0.0)
+    whole = [[[3.0, 4.0]]] * accumulation
+    _train(model, whole)
+    before = model.kernels()
+    assert int(inner_optimizer(model).broken_step) == -1
+    _train(model, [[[broken, 1.0]], [[1.0, broken]]])
+    assert int(inner_optimizer(model).broken_step) == accumulation
+    for kernel, old in zip(model.kernels(), before, strict=True):
+        assert np.isfinite(kernel).all()
+        np.testing.assert_allclose(kernel, old, atol=0.2)  # momentum alone moves on
+
+
+def test_loss_scaling_skips_what_overflows_and_gives_up_after_fifty(tmp_path):
+    model = _model(loss_scale=2.0**15)
+    run = create_run(tmp_path, "train", "x", Settings(), {})
+    check = FiniteCheck(model, run, Images(), seed=0)
+    position = Position(batch_size=1, steps_per_epoch=1000)
+
+    def train(gradient, steps):
+        for _ in range(steps):
+            _train(model, [[gradient]])
+            position.step += 1
+            check.check(position)
+
+    check.check(position)
+    train([1.0, 1.0], 3)
+    train([math.inf, 1.0], 49)
+    train([1.0, 1.0], 1)
+    assert inner_optimizer(model).broken_step == -1
+    train([math.inf, 1.0], 49)
+    with pytest.raises(RunError, match="at step 102, images 102"):
+        train([math.inf, 1.0], 1)
+    assert [path.name for path in run.path.glob("not-finite-*")] == ["not-finite-000000102.npz"]
+
+
+class Images:
+    """Image k is all of batch k."""
+
+    def training_ids(self, batch_size, seed, step):
+        return [step]

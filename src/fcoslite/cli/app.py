@@ -46,7 +46,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code: 0 fine, 1 error, 2 usage, 130 interrupted."""
+    """Run the command line and exit with its code: 0 fine, 1 error, 2 usage, 130 interrupted, 143 terminated."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -111,7 +111,10 @@ def train_command(
         values["model.backbone_weights"] = init
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        plan, run = _resumed(resume, records, data, bool(overrides or values or chunk or config != "auto"))
+        asked = None
+        if overrides or values or config != "auto":
+            asked = _settings(terminal, config, overrides or [], values)
+        plan, run = _resumed(resume, records, data, asked, chunk)
     else:
         settings = _settings(terminal, config, overrides or [], values)
         plan, run = _planned("train", settings, records, data, chunk, None), None
@@ -147,7 +150,10 @@ def finetune_command(
     values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        plan, run = _resumed(resume, records, data, bool(overrides or values or start_from or config != "auto"))
+        asked = None
+        if overrides or values or config != "auto":
+            asked = _settings(terminal, config, overrides or [], values)
+        plan, run = _resumed(resume, records, data, asked, None)
     else:
         from fcoslite.runs import find_weights
 
@@ -206,15 +212,24 @@ def _planned(
     return plan_run(verb, settings, records, data, chunk, weights)
 
 
-def _resumed(name: str, records: Path | None, data: Path | None, other_flags: bool) -> tuple["TrainingPlan", "Run"]:
+def _resumed(
+    name: str, records: Path | None, data: Path | None, asked: "Settings | None", chunk: int | None
+) -> tuple["TrainingPlan", "Run"]:
     from fcoslite.backend import load_backend
     from fcoslite.config import WorkspaceSettings
     from fcoslite.errors import ConfigError
     from fcoslite.runs import open_run
 
-    if other_flags:
-        raise ConfigError("--resume goes on with the run's own settings", "leave the other flags out")
-    run = open_run(name, Path(WorkspaceSettings().runs))
+    run = open_run(name, Path((asked.workspace if asked else WorkspaceSettings()).runs))
+    other = run.differences(asked) if asked else {}
+    if chunk is not None and chunk != run.facts().get("chunk"):
+        other["--chunk"] = (chunk, run.facts().get("chunk"))
+    if other:
+        listed = [f"{key} is {there}, not {here}" for key, (here, there) in other.items()]
+        raise ConfigError(
+            f"--resume goes on with the settings of {run.name}: {'; '.join(listed[:5])}",
+            "leave the other flags out, or start a new run",
+        )
     load_backend()
     from fcoslite.training.plan import plan_resume
 

@@ -63,6 +63,10 @@ class Source(Protocol):
         """
         ...
 
+    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
+        """Image ids of one batch of `training_batches`."""
+        ...
+
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """All images once, in order, with their ground truth in original pixels; the last batch may be short."""
         ...
@@ -129,6 +133,16 @@ class RecordSource:
 
     def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
         """See `Source`."""
+        serialized = self._shuffled(batch_size, seed, first_step)
+        return self._decoded(serialized).batch(batch_size, drop_remainder=True).prefetch(self.prefetch)
+
+    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
+        """See `Source`."""
+        serialized = self._shuffled(batch_size, seed, step).take(batch_size)
+        return [int(parse_record(record)["image_id"]) for record in serialized]
+
+    def _shuffled(self, batch_size: int, seed: int, first_step: int) -> Any:
+        """Endless encoded records, in the order of `training_batches`."""
         import tensorflow as tf
 
         steps = steps_per_pass(len(self), batch_size)
@@ -153,8 +167,7 @@ class RecordSource:
             skipped = tf.where(number == first_pass, skipped_steps * batch_size, 0)
             return serialized.take(steps * batch_size).skip(tf.cast(skipped, tf.int64))
 
-        endless = tf.data.Dataset.counter(first_pass).flat_map(one_pass)
-        return self._decoded(endless).batch(batch_size, drop_remainder=True).prefetch(self.prefetch)
+        return tf.data.Dataset.counter(first_pass).flat_map(one_pass)
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""
@@ -269,19 +282,24 @@ class FolderSource:
 
     def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
         """See `Source`."""
+        groups = self._shuffled(batch_size, seed, first_step)
+        return (batch for batch, _ in self._load(groups, self._read_or_skip))
+
+    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
+        """See `Source`."""
+        return [image.image_id for image in next(self._shuffled(batch_size, seed, step))]
+
+    def _shuffled(self, batch_size: int, seed: int, first_step: int) -> Iterator[list[LabelledImage]]:
+        """The images of `training_batches`."""
         steps = steps_per_pass(len(self), batch_size)
-
-        def endless() -> Iterator[list[LabelledImage]]:
-            number, step = divmod(first_step, steps)
-            while True:
-                order = np.random.default_rng([seed, number]).permutation(len(self))
-                # a set smaller than a batch is repeated
-                order = np.resize(order, max(len(order), batch_size))
-                for start in range(step * batch_size, steps * batch_size, batch_size):
-                    yield [self.images[index] for index in order[start : start + batch_size]]
-                number, step = number + 1, 0
-
-        return (batch for batch, _ in self._load(endless(), self._read_or_skip))
+        number, step = divmod(first_step, steps)
+        while True:
+            order = np.random.default_rng([seed, number]).permutation(len(self))
+            # a set smaller than a batch is repeated
+            order = np.resize(order, max(len(order), batch_size))
+            for start in range(step * batch_size, steps * batch_size, batch_size):
+                yield [self.images[index] for index in order[start : start + batch_size]]
+            number, step = number + 1, 0
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""

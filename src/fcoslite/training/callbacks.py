@@ -1,13 +1,17 @@
-"""What happens at the end of an epoch, and every few minutes within one."""
+"""What happens at the end of an epoch, every few minutes within one, and when something goes wrong in between."""
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
 import keras
+import numpy as np
 
 from fcoslite.data.pipeline import Source
+from fcoslite.errors import Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.evaluation.plots import plot_curves
 from fcoslite.models.detector import Detector
@@ -15,99 +19,129 @@ from fcoslite.models.weights import save_weights
 from fcoslite.progress import Advance, Progress
 from fcoslite.runs import Run
 from fcoslite.training.checkpoint import Position, save_state
+from fcoslite.training.not_finite import FiniteCheck
 from fcoslite.training.optimizer import averaged_weights
+from fcoslite.training.stop_request import StopRequest
 from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
+
+_LOOK_EVERY = 10  # batches; to look at a number is to wait for the accelerator
 
 
 class Journal(keras.callbacks.Callback):
     """Validates, keeps the best and the last weights, writes metrics.jsonl and checkpoints, and stops early.
 
-    One callback, because the order matters: validate, then judge, then record, then checkpoint. A crash between
-    any two of them leaves a state from which the epoch's end is simply repeated.
+    One callback, because the order matters: checkpoint, validate, judge, record, checkpoint. A crash between any two
+    of them leaves a state from which the epoch's end is simply repeated.
 
     Args:
+        model: Trained, and compiled.
         run: Where everything goes.
         detector: Shares its network with the model that is trained.
         position: Step, best score and patience; of the resumed state, or fresh.
-        steps_per_epoch: Batches.
         epochs: Of the whole run.
         evaluator: Used on `validation`.
         validation: Images never trained on; None where the set has none.
         validate_every: Epochs.
-        batch_size: For images/s and for validation.
         patience: Validations without a better loss before training stops.
         checkpoint_seconds: Time between checkpoints within an epoch.
         tracker: Mirror of metrics.jsonl.
         bar: Progress shown while validating.
+        stop_request: Ends training between two batches, with a checkpoint.
+        finite_check: Made before every checkpoint.
     """
 
     def __init__(
         self,
+        model: keras.Model,
         run: Run,
         detector: Detector,
         position: Position,
-        steps_per_epoch: int,
         epochs: int,
         evaluator: Evaluator,
         validation: Source | None,
         validate_every: int,
-        batch_size: int,
         patience: int,
         checkpoint_seconds: float,
         tracker: MlflowTracker,
         bar: Progress,
+        stop_request: StopRequest,
+        finite_check: FiniteCheck,
     ) -> None:
         super().__init__()
+        self.set_model(model)
         self.run = run
         self.detector = detector
         self.position = position
-        self.steps_per_epoch = steps_per_epoch
         self.epochs = epochs
         self.evaluator = evaluator
         self.validation = validation
         self.validate_every = validate_every
-        self.batch_size = batch_size
         self.patience = patience
         self.checkpoint_seconds = checkpoint_seconds
         self.tracker = tracker
         self.bar = bar
+        self.stop_request = stop_request
+        self.finite_check = finite_check
         self.stopped_early = False
         self._saved_at = self._epoch_began = time.monotonic()
         self._epoch_first_step = position.step
+        self._sums: list[np.ndarray] = []
+
+    def begin(self) -> None:
+        """Save the very beginning, or finish the epoch that an earlier sitting has left open."""
+        if self.position.step == 0:
+            self._checkpoint()
+        elif self.position.epoch_open:
+            epoch = self.position.step // self.position.steps_per_epoch - 1
+            self.on_epoch_end(epoch, self.model.get_metrics_result())
+        elif self.position.step % self.position.steps_per_epoch:
+            self._sums = [np.array(variable) for variable in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note the time, for images/s."""
+        """Note the time, for images/s; in a broken epoch, go on with the sums of its losses, which Keras resets."""
         self._epoch_began = time.monotonic()
         self._epoch_first_step = self.position.step
+        for variable, value in zip(self.model.metrics_variables, self._sums, strict=bool(self._sums)):
+            variable.assign(value)
+        self._sums = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the step; checkpoint when the last one is old. The end of an epoch checkpoints by itself."""
         self.position.step += 1
-        epoch_ends = self.position.step % self.steps_per_epoch == 0
+        epoch_ends = self.position.step % self.position.steps_per_epoch == 0
+        if self.position.step % _LOOK_EVERY == 0:
+            self._look()
+        if self.stop_request.signal_number is not None:
+            self.position.epoch_open = epoch_ends
+            self._checkpoint()
+            self._raise_stopped()
         if not epoch_ends and time.monotonic() - self._saved_at > self.checkpoint_seconds:
             self._checkpoint()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Validate, judge, record, checkpoint."""
+        """Checkpoint, validate, judge, record, checkpoint."""
         seconds = time.monotonic() - self._epoch_began
-        images = (self.position.step - self._epoch_first_step) * self.batch_size
+        images = (self.position.step - self._epoch_first_step) * self.position.batch_size
         line: dict[str, Any] = {"epoch": epoch + 1, "step": self.position.step}
         line |= {key: float(value) for key, value in (logs or {}).items()}
         line["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        line["images_per_second"] = images / seconds
+        if images:
+            line["images_per_second"] = images / seconds
         last = epoch + 1 == self.epochs
         facts = {"run": self.run.name, "epoch": epoch + 1}
+        self.position.epoch_open = True
+        self._checkpoint()
         with averaged_weights(self.model):
             if self.validation is not None and ((epoch + 1) % self.validate_every == 0 or last):
-                result = self.evaluator.run(self.validation, self.batch_size, self.bar)
-                line |= {f"val_{key}": value for key, value in result.metrics.items()}
+                line |= self._validate(self.validation)
                 self._judge(line, facts)
             elif self.validation is None:
                 save_weights(self.detector, self.run.best_weights, facts)
             save_weights(self.detector, self.run.last_weights, facts)
         self.run.append_metrics(line)
+        self.position.epoch_open = False
         self._checkpoint()
         self.tracker.log(line)
         try:
@@ -115,6 +149,10 @@ class Journal(keras.callbacks.Callback):
         except OSError as error:  # on Windows, while somebody looks at it
             _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
         _log.info(_summary(line, self.epochs))
+
+    def _validate(self, validation: Source) -> dict[str, float]:
+        result = self.evaluator.run(validation, self.position.batch_size, self._stoppable_bar)
+        return {f"val_{key}": value for key, value in result.metrics.items()}
 
     def _judge(self, line: dict[str, Any], facts: dict[str, Any]) -> None:
         score = line["val_loss"]
@@ -132,10 +170,34 @@ class Journal(keras.callbacks.Callback):
             _log.info("validation loss has not improved %d times: stopping early", self.patience)
 
     def _checkpoint(self) -> None:
-        if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch
-            self.model.jax_state_sync()
+        self._look()
         save_state(self.model, self.position, self.run.checkpoints)
         self._saved_at = time.monotonic()
+
+    def _look(self) -> None:
+        if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch
+            self.model.jax_state_sync()
+        self.finite_check.check(self.position)
+
+    def _raise_stopped(self) -> None:
+        assert self.stop_request.signal_number is not None
+        raise Interrupted(
+            f"stopped at step {self.position.step} of {self.epochs * self.position.steps_per_epoch}; all is saved",
+            f"fcoslite {self.run.facts()['verb']} --resume {self.run.name} goes on from there",
+            self.stop_request.signal_number,
+        )
+
+    @contextmanager
+    def _stoppable_bar(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """The bar, whose every move ends validation if somebody has asked for it; the epoch is saved."""
+        with self.bar(title, total, unit) as advance:
+
+            def move(amount: int = 1, note: str = "") -> None:
+                advance(amount, note=note)
+                if self.stop_request.signal_number is not None:
+                    self._raise_stopped()
+
+            yield move
 
 
 class ShowProgress(keras.callbacks.Callback):
@@ -163,4 +225,4 @@ def _summary(line: dict[str, Any], epochs: int) -> str:
     text = f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4f}"
     if "val_loss" in line:
         text += f", validation loss {line['val_loss']:.4f}, AP {line['val_ap']:.4f}, AP50 {line['val_ap50']:.4f}"
-    return text + f", {line['images_per_second']:.1f} images/s"
+    return text + (f", {line['images_per_second']:.1f} images/s" if "images_per_second" in line else "")

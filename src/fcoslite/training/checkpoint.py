@@ -1,10 +1,10 @@
 """The whole state of a training run in one file, from which it goes on as if never stopped.
 
-Model, optimizer with its accumulators and loss scale, and random state are variables of the Keras model; the data's
-position follows from the step. What is not a variable (step, best score, patience) rides in the header.
+Model, metrics, optimizer with its accumulators and loss scale, and random state are variables of the Keras model; the
+data's position follows from the step. What is not a variable (step, best score, patience) rides in the header.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +22,47 @@ class Position:
     """Where a run stands.
 
     Attributes:
+        batch_size: Images a step.
+        steps_per_epoch: Batches.
         step: Batches trained.
         best_score: Lowest validation loss so far; None before the first.
         stale: Validations since.
+        epoch_open: All batches of an epoch are trained, but it is not yet validated and recorded.
     """
 
+    batch_size: int
+    steps_per_epoch: int
     step: int = 0
     best_score: float | None = None
     stale: int = 0
+    epoch_open: bool = False
+
+    def in_batches_of(self, batch_size: int, steps_per_epoch: int) -> "Position":
+        """The same place, counted in smaller batches."""
+        epoch, within = divmod(self.step, self.steps_per_epoch)
+        step = epoch * steps_per_epoch + within * self.batch_size // batch_size
+        return replace(self, batch_size=batch_size, steps_per_epoch=steps_per_epoch, step=step)
 
 
 def save_state(model: keras.Model, position: Position, folder: Path) -> Path:
     """Write `state-<step>.npz` and drop all but the newest two."""
     path = folder / f"state-{position.step:09d}.npz"
-    arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
-    write_arrays(path, arrays, {"kind": "state", **asdict(position)})
+    write_state(path, model, position)
     for old in _states(folder)[:-_KEEP]:
         old.unlink()
     return path
 
 
-def load_state(model: keras.Model, folder: Path) -> Position:
+def write_state(path: Path, model: keras.Model, position: Position) -> None:
+    """Write a state to any file."""
+    arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
+    write_arrays(path, arrays, {"kind": "state", **asdict(position)})
+
+
+def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
     """Load the newest state that is whole into a compiled and built model.
+
+    It may have been written with batches larger by a factor, as long as the accumulation was smaller by the same.
 
     Raises:
         RunError: There is none, or it is of another model.
@@ -55,27 +74,42 @@ def load_state(model: keras.Model, folder: Path) -> Position:
         except WeightsError as error:
             damaged.append(str(error))
             continue
-        variables = _variables(model)
-        if {key: tuple(variable.shape) for key, variable in variables.items()} != {
-            key: array.shape for key, array in arrays.items()
-        }:
-            raise RunError(f"{path} is of another model or optimizer", "resume with the settings of the run")
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-        return Position(header["step"], header["best_score"], header["stale"])
+        position = Position(**{field.name: header[field.name] for field in fields(Position)})
+        _assign(model, arrays, position.batch_size // batch_size, path)
+        return position.in_batches_of(batch_size, steps_per_epoch)
     detail = f" ({damaged[0]})" if damaged else ""
     raise RunError(f"{folder} holds no whole training state{detail}", "start a new run from its weights, if any")
 
 
-def has_state(folder: Path) -> bool:
-    """Whether there is anything to resume from."""
-    return bool(_states(folder))
+def _assign(model: keras.Model, arrays: dict[str, np.ndarray], factor: int, path: Path) -> None:
+    variables = _variables(model)
+    if factor > 1:
+        # without accumulation there was nothing to accumulate in
+        arrays = {
+            key: np.zeros(variable.shape) for key, variable in variables.items() if key.startswith("sum")
+        } | arrays
+        # sums and counts of batches: of more batches, now
+        arrays = {key: array * factor if key.startswith(_PER_BATCH) else array for key, array in arrays.items()}
+    shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
+    if shapes != {key: array.shape for key, array in arrays.items()}:
+        raise RunError(f"{path} is of another model or optimizer", "resume with the settings of the run")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+_PER_BATCH = ("count", "metric", "sum")
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    # by position: Keras numbers the names of optimizers and seeds within a process
-    variables = [*model.variables, *model.optimizer.variables]
-    return {f"{index:05d}": variable for index, variable in enumerate(variables)}
+    """All state by kind and position: Keras numbers the names of optimizers and seeds within a process."""
+    outer = model.optimizer
+    inner = getattr(outer, "inner_optimizer", outer)
+    kinds = {id(variable): "sum" for variable in getattr(inner, "_accumulated_gradients", []) if variable is not None}
+    kinds |= {id(optimizer._iterations): "count" for optimizer in (outer, inner)}
+    groups: dict[str, list[Any]] = {"model": list(model.variables), "metric": list(model.metrics_variables)}
+    for variable in outer.variables:
+        groups.setdefault(kinds.get(id(variable), "optimizer"), []).append(variable)
+    return {f"{kind}{index:05d}": v for kind, variables in groups.items() for index, v in enumerate(variables)}
 
 
 def _states(folder: Path) -> list[Path]:

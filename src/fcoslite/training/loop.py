@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
-from fcoslite.training.checkpoint import Position, has_state, load_state
-from fcoslite.training.memory import choose_precision, environment
+from fcoslite.training.checkpoint import Position, load_state
+from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
+from fcoslite.training.not_finite import FiniteCheck
 from fcoslite.training.optimizer import build_optimizer
 from fcoslite.training.plan import TrainingPlan
+from fcoslite.training.stop_request import StopRequest
 from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
@@ -140,7 +142,7 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
     run.write_json("environment.json", environment())
     with _console_log(run):
         _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
-        return _fit(plan, detector, run, progress, resume=False)
+        return _fit_in_memory(plan, detector, run, progress, resume=False)
 
 
 def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> TrainingResult:
@@ -150,7 +152,7 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
         RunError: The run holds no state to go on from, or is finished.
     """
     with _console_log(run):
-        return _fit(plan, _build(plan, fresh=False), run, progress, resume=True)
+        return _fit_in_memory(plan, _build(plan, fresh=False), run, progress, resume=True)
 
 
 def _build(plan: TrainingPlan, fresh: bool) -> Detector:
@@ -165,38 +167,64 @@ def _build(plan: TrainingPlan, fresh: bool) -> Detector:
     return detector
 
 
+def _fit_in_memory(
+    plan: TrainingPlan, detector: Detector, run: Run, progress: Progress, resume: bool
+) -> TrainingResult:
+    """Train; when the accelerator's memory does not suffice, go on with half the batch and twice the accumulation."""
+    while True:
+        try:
+            return _fit(plan, detector, run, progress, resume)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        # outside of `except`: the error holds the frames that hold the memory
+        settings = halve_batch(plan.settings)
+        _log.warning(
+            "out of memory: going on with batches of %d, %d to an update, from the last checkpoint",
+            settings.compute.batch_size,
+            settings.compute.accumulation,
+        )
+        run.write_settings(settings)
+        plan, resume = replace(plan, settings=settings), True
+
+
 def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume: bool) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
-    position = load_state(model, run.checkpoints) if resume else Position()
+    position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if position.step >= schedule.epochs * steps or position.stale >= schedule.early_stopping_epochs:
         raise RunError(f"{run.path} is finished", "start a new run, or finetune from this one")
     if resume:
-        run.truncate_metrics(position.step)
+        run.truncate_metrics(position.step - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
-    tracker = MlflowTracker(settings.workspace.mlflow_uri, run.name, _flat(settings.model_dump(mode="json")))
+    tracker = MlflowTracker(settings.workspace.mlflow_uri, run.name, settings.flat())
+    stop_request = StopRequest()
     journal = Journal(
+        model=model,
         run=run,
         detector=detector,
         position=position,
-        steps_per_epoch=steps,
         epochs=schedule.epochs,
         evaluator=Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile)),
         validation=plan.validation,
         validate_every=schedule.validate_every,
-        batch_size=batch_size,
         patience=schedule.early_stopping_epochs,
         checkpoint_seconds=settings.checkpoint_minutes * 60,
         tracker=tracker,
         bar=bar,
+        stop_request=stop_request,
+        finite_check=FiniteCheck(model, run, plan.training, settings.seed),
     )
     left = (schedule.epochs * steps - position.step) * batch_size
-    with bar(f"{plan.verb} {run.name}", left, "images") as advance:
+    with stop_request, bar(f"{plan.verb} {run.name}", left, "images") as advance:
         try:
+            journal.begin()
             mosaic_epochs = schedule.epochs - settings.augment.mosaic_off_epochs
             for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs, mosaic_epochs):
+                if journal.stopped_early:
+                    break
                 model.switch_mosaic(first < mosaic_epochs)
                 model.fit(
                     _as_inputs(plan.training.training_batches(batch_size, settings.seed, position.step)),
@@ -207,8 +235,6 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
                     shuffle=False,  # the source has shuffled
                     verbose=0,
                 )
-                if journal.stopped_early:
-                    break
         except BaseException:
             tracker.close(failed=True)
             raise
@@ -249,10 +275,7 @@ def _console_log(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if has_state(run.checkpoints):
-            _log.warning("stopped; `fcoslite train --resume %s` goes on from the last checkpoint", run.name)
-        else:
-            _log.warning("stopped before the first checkpoint; nothing was kept but the log")
+        _log.warning("stopped; `--resume %s` goes on from the last checkpoint", run.name)
         raise
     except BaseException as error:
         handler.handle(_log.makeRecord(_log.name, logging.ERROR, "", 0, f"stopped: {error!r}", (), None))
@@ -261,13 +284,3 @@ def _console_log(run: Run) -> Iterator[None]:
         _log.removeHandler(handler)
         _log.setLevel(level)
         handler.close()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -21,6 +21,9 @@ class AdamW(keras.optimizers.Adam):
         factors: Factor of the variables by the start of their path; the first that fits counts.
         decay: Decoupled weight decay.
         options: Of `keras.optimizers.Adam`.
+
+    Attributes:
+        broken_step: Number of the first batch whose gradients were not finite; -1 before any.
     """
 
     def __init__(self, factors: Mapping[str, float], decay: float, **options: Any) -> None:
@@ -31,7 +34,10 @@ class AdamW(keras.optimizers.Adam):
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the moments and note every variable's factor."""
+        if self.built:
+            return
         super().build(variables)
+        self.broken_step = self.add_variable(shape=(), initializer=_minus_one, dtype="int32", name="broken_step")
         if self.use_ema:  # what is kept before the first update
             for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
                 average.assign(ops.copy(variable))  # JAX must not share the buffer
@@ -55,12 +61,30 @@ class AdamW(keras.optimizers.Adam):
     def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
         """Leave the weights alone: Keras would replace them by their averages whenever `fit` returns."""
 
+    def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+        """As Keras does, but NaN or infinity in any gradient leaves all of them out and the step's number noted."""
+        finite = ops.isfinite(sum(ops.sum(ops.square(gradient)) for gradient in grads if gradient is not None))
+        noted = ops.convert_to_tensor(self.broken_step)  # `where` of JAX takes no variables
+        first = ops.logical_and(ops.logical_not(finite), noted < 0)
+        self.broken_step.assign(ops.where(first, ops.cast(self._iterations, "int32"), noted))
+        whole = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
+        super().apply(whole, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay, then Adam's step, both at the variable's own rate."""
         factor = self._factors[self._get_variable_index(variable)]
         rate = ops.cast(learning_rate, variable.dtype) * factor
         self.assign_sub(variable, ops.multiply(variable, rate * self._decay))
         super().update_step(gradient, variable, rate)
+
+
+def _minus_one(shape: Any, dtype: Any = None) -> Any:
+    return ops.full(shape, -1, dtype=dtype)
+
+
+def inner_optimizer(model: keras.Model) -> AdamW:
+    """Ours, without the loss scaling that may be around it."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: int) -> keras.optimizers.Optimizer:
@@ -83,7 +107,7 @@ def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, the model's trainable weights are their moving averages, where the optimizer keeps such."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = inner_optimizer(model)
     if not optimizer.use_ema:
         yield
         return

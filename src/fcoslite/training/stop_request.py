@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM as a request, which training answers between two batches."""
+
+import logging
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+_log = logging.getLogger("fcoslite")
+
+
+class StopRequest:
+    """Inside the context, the first SIGINT or SIGTERM is only noted; the next one acts as it would have without us.
+
+    Outside the main thread Python allows no signal handlers, and nothing is noted.
+
+    Attributes:
+        signal_number: Of the signal that came; None before.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not in the main thread
+                break
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        self._restore()
+        _log.warning("stopping after this batch; once more stops at once")
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
