@@ -45,9 +45,9 @@ def plot_precision_recall(precision: np.ndarray, point: tuple[float, float], sco
     axes.plot(*point, "o", color="black", label=f"webcam's default, score {score:g}, at IoU 0.50")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)  # below, where no curve runs
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     replace_file(path, buffer.getvalue())
 
 
