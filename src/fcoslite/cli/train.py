@@ -14,6 +14,7 @@ from fcoslite.cli.options import (
     RecordsOption,
     SeedOption,
     SetOption,
+    SkipBadRecordsFlag,
     VerboseFlag,
 )
 
@@ -69,6 +70,7 @@ CheckpointOption = Annotated[
 def train_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     chunk: Annotated[
         int | None,
@@ -111,16 +113,18 @@ def train_command(
         values["model.backbone_weights"] = init
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        plan, run = _resumed(resume, records, data, bool(overrides or values or chunk or config != "auto"))
+        other_flags = bool(overrides or values or chunk or config != "auto")
+        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, other_flags)
     else:
         settings = _settings(terminal, config, overrides or [], values)
-        plan, run = _planned("train", settings, records, data, chunk, None), None
+        plan, run = _planned(terminal, "train", settings, records, data, skip_bad_records, chunk=chunk), None
     _run(terminal, plan, run, dry_run)
 
 
 def finetune_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     start_from: Annotated[
         str | None,
@@ -147,13 +151,14 @@ def finetune_command(
     values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        plan, run = _resumed(resume, records, data, bool(overrides or values or start_from or config != "auto"))
+        other_flags = bool(overrides or values or start_from or config != "auto")
+        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, other_flags)
     else:
         from fcoslite.runs import find_weights
 
         settings = _settings(terminal, config, overrides or [], values)
         weights = find_weights(start_from, Path(settings.workspace.runs))
-        plan, run = _planned("finetune", settings, records, data, None, weights), None
+        plan, run = _planned(terminal, "finetune", settings, records, data, skip_bad_records, start_from=weights), None
     _run(terminal, plan, run, dry_run)
 
 
@@ -196,17 +201,31 @@ def _settings(terminal: "Terminal", config: str, overrides: list[str], values: d
 
 
 def _planned(
-    verb: str, settings: "Settings", records: Path | None, data: Path | None, chunk: int | None, weights: Path | None
+    terminal: "Terminal",
+    verb: str,
+    settings: "Settings",
+    records: Path | None,
+    data: Path | None,
+    skip_bad_records: bool,
+    chunk: int | None = None,
+    start_from: Path | None = None,
 ) -> "TrainingPlan":
     from fcoslite.errors import ConfigError
     from fcoslite.training.plan import plan_run
 
     if records is not None and data is not None:
         raise ConfigError("--records and --data exclude each other", "give one of them")
-    return plan_run(verb, settings, records, data, chunk, weights)
+    return plan_run(verb, settings, records, data, chunk, start_from, skip_bad_records, terminal.progress)
 
 
-def _resumed(name: str, records: Path | None, data: Path | None, other_flags: bool) -> tuple["TrainingPlan", "Run"]:
+def _resumed(
+    terminal: "Terminal",
+    name: str,
+    records: Path | None,
+    data: Path | None,
+    skip_bad_records: bool,
+    other_flags: bool,
+) -> tuple["TrainingPlan", "Run"]:
     from fcoslite.backend import load_backend
     from fcoslite.config import WorkspaceSettings
     from fcoslite.errors import ConfigError
@@ -218,7 +237,7 @@ def _resumed(name: str, records: Path | None, data: Path | None, other_flags: bo
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    return plan_resume(run, records, data), run
+    return plan_resume(run, records, data, skip_bad_records, terminal.progress), run
 
 
 def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run: bool) -> None:
