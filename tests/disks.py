@@ -1,4 +1,4 @@
-"""A disk of two megabytes, to be full."""
+"""A small disk, to be full."""
 
 import subprocess
 import sys
@@ -20,9 +20,9 @@ class SmallDisk:
 
     path: Path
 
-    def grow(self) -> None:
-        """Make room: 64 MB."""
-        self._remount("size=64m")
+    def resize(self, size_bytes: int) -> None:
+        """Make it of another size."""
+        self._remount(f"size={size_bytes}")
 
     def make_read_only(self) -> None:
         """Refuse every write from now on."""

@@ -309,7 +309,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     assert "run the same command again" in caught.value.hint
     assert names(small_disk.path) == [".out.partial"]
     assert len(list((small_disk.path / ".out.partial").glob(".part-*.json"))) > 1
-    small_disk.grow()
+    small_disk.resize(2**26)
     build(demo_data, out, **options)
     build(demo_data, tmp_path / "whole", **options)
     assert files(out) == files(tmp_path / "whole")
