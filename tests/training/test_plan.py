@@ -10,12 +10,14 @@ import pytest
 from fcoslite.config import Settings
 from fcoslite.data.manifest import read_manifest
 from fcoslite.errors import BusyError, DataError
+from fcoslite.evaluation.report import plan_evaluation
 from fcoslite.locks import locked
 from fcoslite.models.detector import build_detector
-from fcoslite.runs import Run, list_runs
+from fcoslite.runs import Run, find_weights, list_runs
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import Position, save_state
 from fcoslite.training.plan import plan_resume, plan_run
+from tests.disks import SmallDisk
 
 
 @pytest.fixture
@@ -73,6 +75,16 @@ def test_a_second_process_in_the_same_run_is_refused(
     assert not seen[0].lock_file.exists()
     with locked(seen[0].lock_file, "it"), pytest.raises(BusyError):
         loop.resume(plan, seen[0])
+
+
+def test_a_read_only_disk_is_told_before_the_work(workspace: Path, slim: Settings, small_disk: SmallDisk) -> None:
+    small_disk.make_read_only()
+    places = slim.workspace.model_copy(update={"runs": str(small_disk.path / "runs")})
+    with pytest.raises(DataError, match="cannot be written to") as caught:
+        plan_run("train", slim.model_copy(update={"workspace": places}), workspace / "records")
+    assert "workspace.runs" in caught.value.hint
+    with pytest.raises(DataError, match="cannot be written to"):
+        plan_evaluation(slim, find_weights("lite0", workspace), workspace / "records", out=small_disk.path / "eval")
 
 
 @pytest.fixture

@@ -38,11 +38,7 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         ConfigError: Replacing `out` would delete an input.
     """
     target = out.resolve()
-    parent = _existing(target.parent)
-    if not parent.is_dir():
-        raise DataError(f"{parent} is a file, not a folder", "choose another folder with --out")
-    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise DataError(f"{parent} cannot be written to", "mend its permissions, or choose another folder with --out")
+    check_writable(target.parent, "choose another folder with --out")
     if not target.exists():
         return
     if not target.is_dir():
@@ -59,6 +55,19 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
     for path in inputs if overwrite else ():
         if path.resolve().is_relative_to(target):
             raise ConfigError(f"replacing {out} would delete its own input {path}", "choose another --out")
+
+
+def check_writable(folder: Path, hint: str) -> None:
+    """Refuse a folder that nothing can be written to; if it is not there, the one in which it would be made.
+
+    Raises:
+        DataError: It is a file, on a read-only disk, or without permission.
+    """
+    existing = _existing(folder.resolve())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file, not a folder", hint)
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise DataError(f"{existing} cannot be written to", f"mend its permissions, or {hint}")
 
 
 def job_digest(facts: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source
 from fcoslite.data.split import split
+from fcoslite.data.staging import check_writable
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import to_results
 from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
@@ -88,7 +89,7 @@ def plan_evaluation(
 
     Raises:
         WeightsError: The weights cannot be used.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or `out` not be written.
     """
     detector, _ = load_detector(weights)
     run = run_of(weights)
@@ -109,6 +110,7 @@ def plan_evaluation(
     if out is None:
         folder = run.path if run is not None else weights.parent
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
+    check_writable(out, "choose another folder with --out")
     return EvaluationPlan(detector, weights, source, data, category_ids, settings, out)
 
 

@@ -10,7 +10,7 @@ from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.coco import read_coco, seeded_order
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
 from fcoslite.data.split import Split, split
-from fcoslite.data.staging import free_bytes
+from fcoslite.data.staging import check_writable, free_bytes
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source
 from fcoslite.models.detector import build_detector
@@ -120,11 +120,12 @@ def plan_run(
         progress: Told about the shards of records that are checked.
 
     Raises:
-        DataError: The data cannot be used, is damaged, or has no such chunk.
+        DataError: The data cannot be used, is damaged, or has no such chunk; or runs cannot be written.
     """
     if start_from is not None:
         model = model_settings(start_from).model_copy(update={"image_size": settings.model.image_size})
         settings = settings.model_copy(update={"model": model})
+    check_writable(Path(settings.workspace.runs), "name another folder: --set workspace.runs=FOLDER")
     if data is not None:
         location = {"data": str(data.resolve())}
         training, validation = _from_folder(data, settings, chunk)
