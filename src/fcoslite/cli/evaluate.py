@@ -90,5 +90,5 @@ def command(
     metrics = document["metrics"]
     rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
     terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
-    skipped = f", {plan.skipped_records} bad records skipped" if plan.skipped_records else ""
+    skipped = f", bad records skipped: {plan.skipped_records}" if plan.skipped_records else ""
     terminal.note(f"{document['images']} images, {document['boxes']} boxes{skipped}; files in {document['out']}")

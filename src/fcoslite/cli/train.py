@@ -261,5 +261,18 @@ def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run:
         "best_epoch": result.best["epoch"],
         **best,
     }
-    shown = ("run", "weights", "epochs", "best_epoch", "loss", "val_loss", "val_ap", "val_ap50", "images_per_second")
+    if "skipped_records" in plan.facts:
+        document["skipped_records"] = plan.facts["skipped_records"]
+    shown = (
+        "run",
+        "weights",
+        "skipped_records",
+        "epochs",
+        "best_epoch",
+        "loss",
+        "val_loss",
+        "val_ap",
+        "val_ap50",
+        "images_per_second",
+    )
     terminal.result(document if terminal.as_json else {key: document[key] for key in shown if key in document})
