@@ -121,6 +121,14 @@ def test_jpeg(demo_data: Path, tmp_path: Path) -> None:
             check_record(edited(cut, lambda f: image(f["image"].bytes_list.value[0][:300])(f)), manifest)
 
 
+def test_found_by_fuzzing_an_unknown_field_that_only_protobuf_lets_pass(manifest: RecordsManifest) -> None:
+    record = blank_record(SIZE)
+    mutated = record.replace(b"\x04area\x12\x02\x12\x00", b"\x04area\x12\x02R\x00")
+    assert mutated != record
+    with pytest.raises(DataError, match="TensorFlow cannot parse it"):
+        check_record(mutated, manifest)
+
+
 @settings(max_examples=200)
 @given(data=st.data())
 def test_a_mutated_record_is_refused_or_can_be_trained_on(

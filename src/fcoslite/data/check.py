@@ -5,6 +5,7 @@ import struct
 import numpy as np
 
 from fcoslite.data.manifest import RecordsManifest
+from fcoslite.data.records import parse_record
 from fcoslite.errors import DataError
 
 # name: kind, and whether there is exactly one value
@@ -30,18 +31,26 @@ def check_record(serialized: bytes, manifest: RecordsManifest) -> None:
     Raises:
         DataError: Something does not fit; the message goes on after "record N:".
     """
-    values = _parse(serialized)
-    _check_boxes(values, manifest)
+    import tensorflow as tf
+
+    _check_schema(serialized)
     try:
-        values["file_name"][0].decode()
+        # as training does: TensorFlow has a parser of its own, which refuses some of what protobuf lets pass
+        record = {name: value.numpy() for name, value in parse_record(serialized).items()}
+    except tf.errors.OpError:
+        raise DataError("TensorFlow cannot parse it") from None
+    _check_boxes(record["boxes"], record["areas"], manifest)
+    try:
+        record["file_name"].decode()
     except UnicodeDecodeError:
         raise DataError("its file name is not UTF-8") from None
-    if min(values["height"][0], values["width"][0]) < 1:
+    if min(record["height"], record["width"]) < 1:
         raise DataError("the sides of its original image are not positive")
-    _check_image(values["image"][0], manifest)
+    _check_image(record["image_bytes"], manifest)
 
 
-def _parse(serialized: bytes) -> dict[str, list]:
+def _check_schema(serialized: bytes) -> None:
+    """Whether every feature is there, of its type, and has as many values as the others."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -49,27 +58,27 @@ def _parse(serialized: bytes) -> dict[str, list]:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError:
         raise DataError("it is not a tf.train.Example") from None
-    values = {}
+    counts = {}
     for name, (kind, single) in _SCHEMA.items():
         if name not in features:
             raise DataError(f"it has no '{name}': of an older schema, or not written by fcoslite")
         given = features[name].WhichOneof("kind")
         if given not in (kind, None):  # an empty list may have no kind
             raise DataError(f"its '{name}' is a {given}, not a {kind}")
-        values[name] = list(getattr(features[name], kind).value)
-        if single and len(values[name]) != 1:
-            raise DataError(f"its '{name}' has {len(values[name])} values, not one")
-    return values
-
-
-def _check_boxes(values: dict[str, list], manifest: RecordsManifest) -> None:
-    count, rest = divmod(len(values["annot"]), 5)
-    if rest or any(len(values[name]) != count for name in ("len", "iscrowd", "area")) or set(values["len"]) - {5}:
+        counts[name] = len(getattr(features[name], kind).value)
+        if single and counts[name] != 1:
+            raise DataError(f"its '{name}' has {counts[name]} values, not one")
+    boxes = counts["len"]
+    lengths = set(features["len"].int64_list.value)
+    if counts["annot"] != 5 * boxes or counts["iscrowd"] != boxes or counts["area"] != boxes or lengths - {5}:
         raise DataError("its boxes do not add up: annot, len, iscrowd and area are of different lengths")
-    if count > manifest.max_boxes:
-        raise DataError(f"it has {count} boxes, the manifest knows of {manifest.max_boxes} at most")
-    boxes = np.array(values["annot"], np.float32).reshape(-1, 5)
-    if not (np.isfinite(boxes).all() and np.isfinite(values["area"]).all()):
+
+
+def _check_boxes(boxes: np.ndarray, areas: np.ndarray, manifest: RecordsManifest) -> None:
+    """Boxes [N, 5], as `parse_record` gives them."""
+    if len(boxes) > manifest.max_boxes:
+        raise DataError(f"it has {len(boxes)} boxes, the manifest knows of {manifest.max_boxes} at most")
+    if not (np.isfinite(boxes).all() and np.isfinite(areas).all()):
         raise DataError("a number of its boxes is not finite")
     if not np.isin(boxes[:, 0], np.arange(1, len(manifest.class_names) + 1)).all():
         raise DataError("a class id of its boxes is not in the manifest")
