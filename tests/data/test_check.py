@@ -121,12 +121,18 @@ def test_jpeg(demo_data: Path, tmp_path: Path) -> None:
             check_record(edited(cut, lambda f: image(f["image"].bytes_list.value[0][:300])(f)), manifest)
 
 
-def test_found_by_fuzzing_an_unknown_field_that_only_protobuf_lets_pass(manifest: RecordsManifest) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\x04area\x12\x02\x12\x00", b"\x04area\x12\x02R\x00"),  # an unknown field, for protobuf
+        (b"\x08pad_left\x12\x05\x1a\x03", b"\x08pad_left\xf2\xfa\xe5\xfc"),  # and an error message that is no UTF-8
+    ],
+)
+def test_found_by_fuzzing_what_only_protobuf_lets_pass(manifest: RecordsManifest, before: bytes, after: bytes) -> None:
     record = blank_record(SIZE)
-    mutated = record.replace(b"\x04area\x12\x02\x12\x00", b"\x04area\x12\x02R\x00")
-    assert mutated != record
+    assert before in record
     with pytest.raises(DataError, match="TensorFlow cannot parse it"):
-        check_record(mutated, manifest)
+        check_record(record.replace(before, after), manifest)
 
 
 @settings(max_examples=200)

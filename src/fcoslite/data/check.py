@@ -37,7 +37,7 @@ def check_record(serialized: bytes, manifest: RecordsManifest) -> None:
     try:
         # as training does: TensorFlow has a parser of its own, which refuses some of what protobuf lets pass
         record = {name: value.numpy() for name, value in parse_record(serialized).items()}
-    except tf.errors.OpError:
+    except (tf.errors.OpError, UnicodeDecodeError):  # its message quotes the record, which may be no UTF-8
         raise DataError("TensorFlow cannot parse it") from None
     _check_boxes(record["boxes"], record["areas"], manifest)
     try:
