@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from fcoslite.data.records import build_records
 from tests.faults.processes import kill_and_repeat, kill_at, report, run_undisturbed
 
 KILLS = 20
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 
 
 def enlarged(demo_data: Path, folder: Path, copies: int) -> Path:
