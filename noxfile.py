@@ -1,4 +1,4 @@
-"""Sessions: nox -s tests | lint | types | docs | demo | overfit | addons-parity."""
+"""Sessions: nox -s tests | faults | lint | types | docs | demo | overfit | addons-parity."""
 
 import json
 import os
@@ -22,6 +22,21 @@ def tests(session: nox.Session) -> None:
     """The test suite; arguments after -- go to pytest."""
     session.install(".", *TESTS)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, full disks, damaged files and other faults, many times over; prints the table of docs/reliability.md."""
+    session.install(".", *TESTS)
+    lines = Path(session.create_tmp()).resolve() / "faults.jsonl"
+    lines.unlink(missing_ok=True)
+    lines.touch()
+    try:
+        session.run("pytest", "-m", "faults", *session.posargs, env={"FCOSLITE_FAULTS": str(lines)})
+    finally:
+        print("| fault | times | lost | how it ended |\n|---|---|---|---|")
+        for line in map(json.loads, lines.read_text("utf-8").splitlines()):
+            print(f"| {line['fault']} | {line['injected']} | {line['lost']} | {line['ended']} |")
 
 
 @nox.session

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.disks import SmallDisk, mounted
+
 # a busy machine is no failure
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -20,6 +22,13 @@ def demo_data() -> Path:
     from fcoslite.demo import demo_data
 
     return demo_data()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of two megabytes; the test is skipped where none can be mounted."""
+    with mounted(tmp_path / "small") as disk:
+        yield disk
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,14 @@ import pytest
 import fcoslite
 
 ROOT = Path(fcoslite.__file__).parent
-BASE = {"errors", "progress", "backend", "files"}
+BASE = {"errors", "progress", "backend", "files", "locks"}
 GEOMETRY = {"boxes", "letterbox", "detections", "config"} | BASE
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "backend": {"errors"},
     "files": set(),
+    "locks": {"errors"},
     "detections": set(),
     "letterbox": set(),
     "boxes": set(),

@@ -49,6 +49,10 @@ class Interrupted(FcosliteError):
         self.exit_code = 128 + signal_number
 
 
+class BusyError(FcosliteError):
+    """Another process is writing to the same run or folder."""
+
+
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
 

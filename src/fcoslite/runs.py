@@ -60,6 +60,11 @@ class Run:
         """Chart of losses and AP."""
         return self.path / "curves.png"
 
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the process that trains it."""
+        return self.path / ".lock"
+
     def settings(self) -> Settings:
         """The settings it was started with.
 

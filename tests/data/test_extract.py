@@ -12,6 +12,7 @@ import fcoslite.data.extract as extract_module
 from fcoslite.data.coco import read_coco
 from fcoslite.data.extract import ExtractResult, extract
 from fcoslite.errors import ConfigError, DataError
+from tests.disks import SmallDisk
 
 
 def run(demo_data: Path, out: Path, **arguments: Any) -> ExtractResult:
@@ -175,18 +176,74 @@ def test_dry_run_counts_and_writes_nothing(demo_data: Path, tmp_path: Path) -> N
     assert run(demo_data, tmp_path / "a" / "out", negatives=0.1) == planned
 
 
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_failure_leaves_nothing_behind(
-    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
-) -> None:
-    def fail(*arguments: object) -> bytes:
-        assert names(tmp_path / "new") == [".out.partial"]
-        raise failure
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    monkeypatch.setattr(extract_module, "encode_annotations", fail)
-    with pytest.raises(type(failure)):
-        run(demo_data, tmp_path / "new" / "out")
-    assert names(tmp_path) == []
+
+def test_an_interrupted_extract_goes_on(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(demo_data, tmp_path / "whole")
+    copy, copied = extract_module.shutil.copyfile, []
+
+    def count(source: str, target: Path) -> None:
+        if len(copied) == 5:  # torn in the middle of a file
+            target.write_bytes(Path(source).read_bytes()[:100])
+            copied.append(source)
+            raise KeyboardInterrupt
+        copied.append(source)
+        copy(source, target)
+
+    monkeypatch.setattr(extract_module.shutil, "copyfile", count)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(demo_data, out)
+    assert not out.exists() and len(names(tmp_path / ".out.partial" / "images")) == 5
+    result = run(demo_data, out)
+    assert len(copied) == result.images + 1  # the torn one was copied again, and no other
+    assert files(out) == files(tmp_path / "whole")
+    assert names(tmp_path) == ["out", "whole"]
+
+
+def test_the_same_extract_again_has_nothing_to_do(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    first = run(demo_data, out)
+    written = (out / "manifest.json").stat().st_mtime_ns
+    caplog.set_level("INFO")
+    assert run(demo_data, out) == first
+    assert "is there already" in caplog.text
+    assert (out / "manifest.json").stat().st_mtime_ns == written
+    next((out / "images").iterdir()).unlink()
+    with pytest.raises(DataError, match="is missing or of another size") as caught:
+        run(demo_data, out)
+    assert "--overwrite" in caught.value.hint
+    assert run(demo_data, out, overwrite=True) == first
+
+
+def test_a_full_disk_stops_it_and_room_lets_it_go_on(
+    demo_data: Path, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = small_disk.path / "out"
+    with pytest.raises(DataError, match="are free") as early:
+        run(demo_data, out)
+    assert "--link hardlink" in early.value.hint
+    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 10**9)  # as if it had been free then
+    with pytest.raises(DataError, match="No space left on device") as caught:
+        run(demo_data, out)
+    assert "run the same command again" in caught.value.hint
+    assert names(small_disk.path) == [".out.partial"]
+    small_disk.resize(2**26)
+    run(demo_data, out)
+    run(demo_data, tmp_path / "whole")
+    assert files(out) == files(tmp_path / "whole")
+    assert names(small_disk.path) == ["out"]
+
+
+def test_a_read_only_disk_is_told_before_the_work(demo_data: Path, small_disk: SmallDisk) -> None:
+    small_disk.make_read_only()
+    for dry_run in (True, False):
+        with pytest.raises(DataError, match="cannot be written to"):
+            run(demo_data, small_disk.path / "out", dry_run=dry_run)
 
 
 def test_only_a_former_extract_is_replaced(demo_data: Path, tmp_path: Path) -> None:
@@ -222,6 +279,7 @@ def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict
 
 def test_no_space(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 1000)
-    with pytest.raises(DataError, match="GB are free"):
+    with pytest.raises(DataError, match="MB are free"):
         run(demo_data, tmp_path / "out")
-    assert run(demo_data, tmp_path / "linked", link="symlink").images > 0
+    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 100_000)
+    assert run(demo_data, tmp_path / "linked", link="symlink").needed_bytes < 100_000

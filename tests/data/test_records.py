@@ -1,5 +1,7 @@
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 import tensorflow as tf
 
 import fcoslite.data.records as records_module
-from fcoslite.data.coco import CocoDataset, read_coco, read_image
+from fcoslite.data.build import RecordBytes
+from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco, read_image
+from fcoslite.data.manifest import read_manifest
 from fcoslite.data.parallel import map_in_order
-from fcoslite.data.records import BuildResult, build_records, parse_record, read_manifest
+from fcoslite.data.records import BuildResult, build_records, parse_record
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.letterbox import Letterbox
+from tests.disks import SmallDisk
 
 
 def build(data: Path, out: Path, **arguments: Any) -> BuildResult:
@@ -184,7 +189,7 @@ def test_data_that_cannot_be_used(demo_data: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(DataError, match="no usable box"):
         build(tmp_path, tmp_path / "out")
     monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 1000)
-    with pytest.raises(DataError, match="GB are free"):
+    with pytest.raises(DataError, match="MB are free"):
         build(demo_data, tmp_path / "out")
     assert names(tmp_path) == ["annotations.json", "images"]
 
@@ -219,29 +224,96 @@ def test_an_interrupt_leaves_the_former_records(
     assert read_manifest(out).count == 2 and names(tmp_path) == ["out"]
 
 
-def test_read_manifest_notices_what_is_wrong(demo_data: Path, tmp_path: Path) -> None:
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("images", [1, 4, 9, 30])
+def test_an_interrupted_build_goes_on_after_its_last_whole_file(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(demo_data, data)
+    for path in sorted((data / "images").iterdir())[::5]:
+        path.unlink()  # skipped images, so that files and images do not go in step
+    build(data, tmp_path / "whole", records_per_shard=4)
+    original, made = records_module.make_record, []
+
+    def count(image: LabelledImage, **arguments: Any) -> RecordBytes:
+        made.append(image)
+        if len(made) == images:
+            raise KeyboardInterrupt
+        return original(image, **arguments)
+
+    monkeypatch.setattr(records_module, "make_record", count)
     out = tmp_path / "out"
-    with pytest.raises(DataError, match="no records at") as caught:
-        read_manifest(out)
-    assert "build-records" in caught.value.hint
-    build(demo_data, out, limit=2)
-    manifest = out / "manifest.json"
-    shard = out / read_manifest(out).shards[0].name
-    content = shard.read_bytes()
-    shard.write_bytes(content[:-1])
-    with pytest.raises(DataError, match="bytes, not"):
-        read_manifest(out)
-    shard.unlink()
-    with pytest.raises(DataError, match="lacks the shard"):
-        read_manifest(out)
-    text = manifest.read_text()
-    manifest.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(DataError, match="format 2"):
-        read_manifest(out)
-    for wrong in ("", "{}", text[:50], '{"kind": "fcoslite-extract"}'):
-        manifest.write_text(wrong)
-        with pytest.raises(DataError, match="not a manifest of records"):
-            read_manifest(out)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, out, records_per_shard=4, workers=1)
+    monkeypatch.setattr(records_module, "make_record", original)
+    assert not out.exists()
+    kept = sorted(path for path in (tmp_path / ".out.partial").glob(".part-*") if not path.suffix)
+    assert bool(kept) == (images > 5) and all(path.with_suffix(".json").is_file() for path in kept)
+    seen = [path.stat().st_mtime_ns for path in kept]
+    result = build(data, out, records_per_shard=4)
+    assert files(out) == files(tmp_path / "whole")
+    shards = sorted(out.glob("*.tfrecord"))
+    assert [path.stat().st_mtime_ns for path in shards[: len(seen)]] == seen  # not written again
+    assert result.skipped_images == read_manifest(out).skipped_images == 7
+    assert names(tmp_path) == ["data", "out", "whole"]
+
+
+def test_trailing_images_that_cannot_be_used_make_no_file(demo_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(demo_data, data)
+    order = parsed_order(data, tmp_path / "order")
+    for name in order[4:]:
+        (data / "images" / name).unlink()
+    result = build(data, tmp_path / "out", records_per_shard=2)
+    assert (result.images, result.shards, result.skipped_images) == (4, 2, len(order) - 4)
+    assert [record["file_name"].decode() for record in parsed(tmp_path / "out")] == order[:4]
+
+
+def parsed_order(data: Path, out: Path) -> list[str]:
+    build(data, out, image_size=32)
+    return [record["file_name"].decode() for record in parsed(out)]
+
+
+def test_the_same_build_again_has_nothing_to_do(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(demo_data, data)
+    first = build(data, out)
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    caplog.set_level("INFO")
+    again = build(data, out)
+    assert replace(again, free_bytes=first.free_bytes) == first
+    assert "is there already" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    next((data / "images").iterdir()).write_bytes(b"")  # other data
+    with pytest.raises(DataError, match="exists already"):
+        build(data, out)
+
+
+def test_a_full_disk_stops_it_and_room_lets_it_go_on(
+    demo_data: Path, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"image_size": 256, "records_per_shard": 3}
+    out = small_disk.path / "out"
+    with pytest.raises(DataError, match="MB are free") as early:
+        build(demo_data, out, **options)
+    assert "--encoding jpeg" in early.value.hint
+    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 10**9)  # as if it had been free then
+    with pytest.raises(DataError, match="No space left on device") as caught:
+        build(demo_data, out, **options)
+    assert "run the same command again" in caught.value.hint
+    assert names(small_disk.path) == [".out.partial"]
+    assert len(list((small_disk.path / ".out.partial").glob(".part-*.json"))) > 1
+    small_disk.resize(2**26)
+    build(demo_data, out, **options)
+    build(demo_data, tmp_path / "whole", **options)
+    assert files(out) == files(tmp_path / "whole")
+    assert names(small_disk.path) == ["out"]
 
 
 def test_map_in_order_is_bounded_and_ordered() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli import build_records, check, demo, evaluate, extract, train, webcam
+from fcoslite.cli import build_records, check, demo, evaluate, extract, records, train, webcam
 from fcoslite.errors import FcosliteError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("demo")(demo.command)
 app.command("check")(check.command)
 app.command("extract")(extract.command)
 app.command("build-records")(build_records.command)
+app.add_typer(records.app, name="records")
 app.command("train")(train.train_command)
 app.command("finetune")(train.finetune_command)
 app.command("eval")(evaluate.command)
@@ -80,7 +81,7 @@ _FAILURES = {
     "ResourceExhaustedError": "out of memory: take the config of a smaller GPU, or halve compute.batch_size",
     "XlaRuntimeError": "if it is out of memory: take the config of a smaller GPU, or halve compute.batch_size",
     "MemoryError": "out of memory: halve compute.batch_size or data.shuffle_buffer",
-    "DataLossError": "a record is damaged: build the records again with --overwrite",
+    "DataLossError": "a record is damaged: `fcoslite records verify --deep` names it; --skip-bad-records skips it",
 }
 
 

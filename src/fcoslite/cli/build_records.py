@@ -79,7 +79,8 @@ def command(
 ) -> None:
     """Letterbox the images of a data set into TFRecord shards, shuffled once, with a manifest.json.
 
-    The same input and seed give the same bytes. Nothing appears in the output folder before it is complete.
+    The same input and seed give the same bytes. Nothing appears in the output folder before it is complete; if stopped
+    or killed, the same command goes on where it was.
     """
     from dataclasses import asdict
 

@@ -12,6 +12,7 @@ from fcoslite.cli.options import (
     QuietFlag,
     RecordsOption,
     SetOption,
+    SkipBadRecordsFlag,
     VerboseFlag,
     WeightsOption,
 )
@@ -43,6 +44,7 @@ def command(
             show_default="eval/ in the run or beside the file; eval-lite0/ here",
         ),
     ] = None,
+    skip_bad_records: SkipBadRecordsFlag = False,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
     overrides: SetOption = None,
     dry_run: DryRunFlag = False,
@@ -77,7 +79,7 @@ def command(
     load_backend()
     from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
 
-    plan = plan_evaluation(settings, path, records, annotations, images, out)
+    plan = plan_evaluation(settings, path, records, annotations, images, out, skip_bad_records, terminal.progress)
     if dry_run:
         terminal.result(plan.describe())
         return
@@ -88,4 +90,5 @@ def command(
     metrics = document["metrics"]
     rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
     terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
-    terminal.note(f"{document['images']} images, {document['boxes']} boxes; files in {document['out']}")
+    skipped = f", bad records skipped: {plan.skipped_records}" if plan.skipped_records else ""
+    terminal.note(f"{document['images']} images, {document['boxes']} boxes{skipped}; files in {document['out']}")

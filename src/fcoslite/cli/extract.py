@@ -89,7 +89,8 @@ def command(
 ) -> None:
     """Cut a COCO data set down to some classes (default: person): images, annotations.json, manifest.json.
 
-    Licences and attributions are kept. Nothing appears in the output folder before it is complete.
+    Licences and attributions are kept. Nothing appears in the output folder before it is complete; if stopped or
+    killed, the same command goes on where it was.
     """
     from dataclasses import asdict
 
@@ -118,6 +119,7 @@ def command(
         ["images", f"{result.images:,}, {result.negatives:,} of them without a box"],
         ["boxes", f"{result.boxes:,}, {result.crowd_boxes:,} of them crowds"],
         ["image files", f"{result.size_bytes / 1e6:,.1f} MB ({link.value})"],
+        ["space", f"{result.needed_bytes / 1e6:,.1f} MB; {result.free_bytes / 1e9:,.1f} GB were free"],
         ["missing images", f"{result.missing_images:,}"],
         ["boxes left out", f"{result.dropped_boxes:,}"],
         ["would write" if dry_run else "written to", str(result.out)],

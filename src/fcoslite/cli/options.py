@@ -45,6 +45,13 @@ RecordsOption = Annotated[
         show_default="workspace.records: records",
     ),
 ]
+SkipBadRecordsFlag = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-records",
+        help="Go without damaged or missing records, and count them, instead of refusing them.",
+    ),
+]
 WeightsOption = Annotated[
     str | None,
     typer.Option(

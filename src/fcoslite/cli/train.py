@@ -14,6 +14,7 @@ from fcoslite.cli.options import (
     RecordsOption,
     SeedOption,
     SetOption,
+    SkipBadRecordsFlag,
     VerboseFlag,
 )
 
@@ -69,6 +70,7 @@ CheckpointOption = Annotated[
 def train_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     chunk: Annotated[
         int | None,
@@ -114,16 +116,17 @@ def train_command(
         asked = None
         if overrides or values or config != "auto":
             asked = _settings(terminal, config, overrides or [], values)
-        plan, run = _resumed(resume, records, data, asked, chunk)
+        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, asked, chunk)
     else:
         settings = _settings(terminal, config, overrides or [], values)
-        plan, run = _planned("train", settings, records, data, chunk, None), None
+        plan, run = _planned(terminal, "train", settings, records, data, skip_bad_records, chunk=chunk), None
     _run(terminal, plan, run, dry_run)
 
 
 def finetune_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     start_from: Annotated[
         str | None,
@@ -153,13 +156,13 @@ def finetune_command(
         asked = None
         if overrides or values or config != "auto":
             asked = _settings(terminal, config, overrides or [], values)
-        plan, run = _resumed(resume, records, data, asked, None)
+        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, asked, None)
     else:
         from fcoslite.runs import find_weights
 
         settings = _settings(terminal, config, overrides or [], values)
         weights = find_weights(start_from, Path(settings.workspace.runs))
-        plan, run = _planned("finetune", settings, records, data, None, weights), None
+        plan, run = _planned(terminal, "finetune", settings, records, data, skip_bad_records, start_from=weights), None
     _run(terminal, plan, run, dry_run)
 
 
@@ -202,18 +205,31 @@ def _settings(terminal: "Terminal", config: str, overrides: list[str], values: d
 
 
 def _planned(
-    verb: str, settings: "Settings", records: Path | None, data: Path | None, chunk: int | None, weights: Path | None
+    terminal: "Terminal",
+    verb: str,
+    settings: "Settings",
+    records: Path | None,
+    data: Path | None,
+    skip_bad_records: bool,
+    chunk: int | None = None,
+    start_from: Path | None = None,
 ) -> "TrainingPlan":
     from fcoslite.errors import ConfigError
     from fcoslite.training.plan import plan_run
 
     if records is not None and data is not None:
         raise ConfigError("--records and --data exclude each other", "give one of them")
-    return plan_run(verb, settings, records, data, chunk, weights)
+    return plan_run(verb, settings, records, data, chunk, start_from, skip_bad_records, terminal.progress)
 
 
 def _resumed(
-    name: str, records: Path | None, data: Path | None, asked: "Settings | None", chunk: int | None
+    terminal: "Terminal",
+    name: str,
+    records: Path | None,
+    data: Path | None,
+    skip_bad_records: bool,
+    asked: "Settings | None",
+    chunk: int | None,
 ) -> tuple["TrainingPlan", "Run"]:
     from fcoslite.backend import load_backend
     from fcoslite.config import WorkspaceSettings
@@ -233,7 +249,7 @@ def _resumed(
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    return plan_resume(run, records, data), run
+    return plan_resume(run, records, data, skip_bad_records, terminal.progress), run
 
 
 def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run: bool) -> None:
@@ -257,5 +273,18 @@ def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run:
         "best_epoch": result.best["epoch"],
         **best,
     }
-    shown = ("run", "weights", "epochs", "best_epoch", "loss", "val_loss", "val_ap", "val_ap50", "images_per_second")
+    if "skipped_records" in plan.facts:
+        document["skipped_records"] = plan.facts["skipped_records"]
+    shown = (
+        "run",
+        "weights",
+        "skipped_records",
+        "epochs",
+        "best_epoch",
+        "loss",
+        "val_loss",
+        "val_ap",
+        "val_ap50",
+        "images_per_second",
+    )
     terminal.result(document if terminal.as_json else {key: document[key] for key in shown if key in document})

@@ -1,29 +1,19 @@
-"""From labelled images to TFRecord shards: one image to one serialized record, records to files."""
+"""From a labelled image to a serialized record."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from fcoslite.data.coco import LabelledImage, read_labelled
 from fcoslite.errors import DataError
-from fcoslite.letterbox import Letterbox
+from fcoslite.letterbox import PAD_COLOUR, Letterbox
 
 # Level 1 is 30 % faster than level 3 and its files are 3 % larger; decoding takes the same time.
 PNG_PARAMETERS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 JPEG_PARAMETERS = (cv2.IMWRITE_JPEG_QUALITY, 95)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One TFRecord file: its name in the folder, records, checksum, and size in bytes."""
-
-    name: str
-    count: int
-    sha256: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,24 @@ def encode_image(image: LabelledImage, folder: Path, image_size: int, encoding: 
 
 def make_record(image: LabelledImage, folder: Path, image_size: int, encoding: str) -> RecordBytes:
     """Turn one labelled image into a serialized `tf.train.Example`; `parse_record` is the inverse."""
+    try:
+        encoded = encode_image(image, folder, image_size, encoding)
+    except DataError as error:
+        return RecordBytes(image, problem=error.message)
+    return RecordBytes(image, _serialize(image, encoded, image_size))
+
+
+def blank_record(image_size: int) -> bytes:
+    """The record of a grey square without boxes; its image id is -1. It stands in for one that cannot be read."""
+    nothing = np.zeros(0, np.float32)
+    image = LabelledImage(
+        -1, "", image_size, image_size, nothing.reshape(0, 4), nothing.astype(np.int32), nothing.astype(bool), nothing
+    )
+    pixels = np.full((image_size, image_size, 3), PAD_COLOUR, np.uint8)
+    return _serialize(image, cv2.imencode(".png", pixels, PNG_PARAMETERS)[1].tobytes(), image_size)
+
+
+def _serialize(image: LabelledImage, encoded: bytes, image_size: int) -> bytes:
     import tensorflow as tf
 
     def ints(*values: int) -> tf.train.Feature:
@@ -67,10 +75,6 @@ def make_record(image: LabelledImage, folder: Path, image_size: int, encoding: s
     def text(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
-    try:
-        encoded = encode_image(image, folder, image_size, encoding)
-    except DataError as error:
-        return RecordBytes(image, problem=error.message)
     letterbox = Letterbox(image.height, image.width, image_size)
     boxes_xyxy = letterbox.apply_boxes(image.boxes_xyxy)
     annot: list[float] = []
@@ -91,38 +95,4 @@ def make_record(image: LabelledImage, folder: Path, image_size: int, encoding: s
         "pad_top": ints(letterbox.pad_top),
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    return RecordBytes(image, example.SerializeToString(deterministic=True))
-
-
-def write_shards(records: Iterator[bytes], folder: Path, prefix: str, records_per_shard: int) -> tuple[Shard, ...]:
-    """Write records in their order to `PREFIX-00000-of-00002.tfrecord`, ...
-
-    Every shard but the last is full, however many images had to be skipped: the files get their names when
-    their number is known.
-
-    Raises:
-        DataError: A file cannot be written.
-    """
-    import tensorflow as tf
-
-    parts: list[tuple[Path, int]] = []
-    record = next(records, None)
-    while record is not None:
-        path = folder / f"part-{len(parts):05d}"
-        count = 0
-        try:
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                while record is not None and count < records_per_shard:
-                    writer.write(record)
-                    count += 1
-                    record = next(records, None)
-        except tf.errors.OpError as error:
-            raise DataError(f"cannot write to {folder}: {error.message}", "is the disk full?") from None
-        parts.append((path, count))
-    shards = []
-    for index, (path, count) in enumerate(parts):
-        path = path.rename(folder / f"{prefix}-{index:05d}-of-{len(parts):05d}.tfrecord")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        shards.append(Shard(path.name, count, digest, path.stat().st_size))
-    return tuple(shards)
+    return example.SerializeToString(deterministic=True)

@@ -1,11 +1,10 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
-import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,7 +14,18 @@ import numpy as np
 from fcoslite import __version__
 from fcoslite.data.coco import check_images_folder, seeded_order, xywh_to_xyxy
 from fcoslite.data.coco_file import CocoFile, open_coco
-from fcoslite.data.staging import MANIFEST, check_free_space, check_output, staged_folder, write_json
+from fcoslite.data.staging import (
+    MANIFEST,
+    check_free_space,
+    check_output,
+    file_digest,
+    file_size,
+    free_bytes,
+    is_finished,
+    job_digest,
+    staged_folder,
+    write_json,
+)
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.progress import Progress, no_progress
 
@@ -40,6 +50,8 @@ class ExtractResult:
         dropped_boxes: Annotations of the classes in the source whose box or image cannot be used.
         clipped_boxes: Boxes of the classes in the source that were cut at the border of their image.
         size_bytes: Size of the image files.
+        needed_bytes: What the extract takes on the disk; links take nothing.
+        free_bytes: Free space on that disk, before.
     """
 
     out: Path
@@ -52,6 +64,8 @@ class ExtractResult:
     dropped_boxes: int
     clipped_boxes: int
     size_bytes: int
+    needed_bytes: int
+    free_bytes: int = field(compare=False)
 
 
 def extract(
@@ -73,7 +87,8 @@ def extract(
     Args:
         annotations: COCO instances file.
         images: The folder its file names are relative to.
-        out: Folder to write; nothing appears there before it is complete.
+        out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
+            same options there is nothing to do; if that was stopped in the middle, it goes on.
         classes: Class names; they get the category ids 1, 2, ... in this order.
         limit: Take a seeded sample of so many images with a box; None: all.
         negatives: Images without any of the classes to add, as a fraction of those with one.
@@ -88,6 +103,7 @@ def extract(
     Raises:
         DataError: A file or folder is missing or unusable, or no image is left.
         ConfigError: An argument is not allowed, or there is no such class.
+        BusyError: Another process is at work on `out`.
     """
     _check_arguments(limit, negatives, link)
     check_images_folder(images)
@@ -96,6 +112,8 @@ def extract(
     sizes, missing = _sizes_on_disk(source, images, with_negatives=negatives > 0)
     chosen, negative_count = select_images(source, sizes, limit, negatives, seed)
     rows = _rows(source, chosen)
+    encoded = encode_annotations(source, chosen)
+    size_bytes = sum(sizes[index] for index in chosen)
     result = ExtractResult(
         out=out,
         class_names=source.class_names,
@@ -106,39 +124,42 @@ def extract(
         missing_images=missing,
         dropped_boxes=source.dropped_boxes,
         clipped_boxes=source.clipped_boxes,
-        size_bytes=sum(sizes[index] for index in chosen),
+        size_bytes=size_bytes,
+        needed_bytes=len(encoded) + (size_bytes if link == "copy" else 0),
+        free_bytes=free_bytes(out),
     )
     if yolo_labels:
         _refuse_shared_labels(source, chosen)
-    if link == "copy":
-        check_free_space(out, result.size_bytes, "use --link hardlink, --limit, or another disk with --out")
+    manifest = {
+        "kind": KIND,
+        "version": __version__,
+        "source": {"annotations": annotations.name, "sha256": file_digest(annotations)},
+        "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
+        "images": result.images,
+        "boxes": result.boxes,
+        "crowd_boxes": result.crowd_boxes,
+        "negatives": result.negatives,
+        "missing_images": result.missing_images,
+        "dropped_boxes": result.dropped_boxes,
+        "clipped_boxes": result.clipped_boxes,
+        "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
+        "seed": seed,
+    }
+    placed = {source.images[index].file_name: sizes[index] for index in chosen}
+    job = job_digest({**manifest, "placed": list(placed.items())})
+    if not overwrite and is_finished(out, job):
+        _refuse_lost_files(out, placed)
+        _logger.info("%s is there already, made from the same data with the same options", out)
+        return result
+    check_free_space(out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out")
     if dry_run:
         return result
-    with staged_folder(out) as folder:
-        _place_images(source, chosen, images, folder / "images", link, progress)
+    with staged_folder(out, job, overwrite) as folder:
+        _place_images(placed, images, folder, link, progress)
         if yolo_labels:
             _write_yolo_labels(source, chosen, folder / "labels")
-        (folder / "annotations.json").write_bytes(encode_annotations(source, chosen))
-        with annotations.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        write_json(
-            folder / MANIFEST,
-            {
-                "kind": KIND,
-                "version": __version__,
-                "source": {"annotations": annotations.name, "sha256": digest},
-                "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
-                "images": result.images,
-                "boxes": result.boxes,
-                "crowd_boxes": result.crowd_boxes,
-                "negatives": result.negatives,
-                "missing_images": result.missing_images,
-                "dropped_boxes": result.dropped_boxes,
-                "clipped_boxes": result.clipped_boxes,
-                "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
-                "seed": seed,
-            },
-        )
+        (folder / "annotations.json").write_bytes(encoded)
+        write_json(folder / MANIFEST, {**manifest, "job": job})
     return result
 
 
@@ -245,26 +266,33 @@ def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
 
 
-def _place_images(
-    source: CocoFile, chosen: Sequence[int], images: Path, out: Path, link: Link, progress: Progress
-) -> None:
+def _place_images(placed: Mapping[str, int], images: Path, folder: Path, link: Link, progress: Progress) -> None:
     link_failed = False
-    with progress("Placing images", len(chosen), "images") as advance:
-        for index in chosen:
-            name = source.images[index].file_name
-            target = out / name
+    copy = folder / ".copy"  # renamed when it is whole
+    with progress("Placing images", len(placed), "images") as advance:
+        for name, size in placed.items():
+            advance()
+            target = folder / "images" / name
+            if file_size(target) == size:  # by a run before, which was killed
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            if link == "copy" or link_failed:
-                shutil.copyfile(images / name, target)
-            else:
-                original = os.path.realpath(images / name)
+            original = os.path.realpath(images / name)
+            if link != "copy" and not link_failed:
                 try:
                     os.link(original, target) if link == "hardlink" else target.symlink_to(original)
+                    continue
                 except OSError as error:
                     link_failed = True
                     _logger.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
-                    shutil.copyfile(images / name, target)
-            advance()
+            shutil.copyfile(original, copy)
+            copy.replace(target)
+    copy.unlink(missing_ok=True)
+
+
+def _refuse_lost_files(out: Path, placed: Mapping[str, int]) -> None:
+    for name, size in placed.items():
+        if file_size(out / "images" / name) != size:
+            raise DataError(f"{out}/images/{name} is missing or of another size", "add --overwrite to make it again")
 
 
 def _label_name(file_name: str) -> Path:

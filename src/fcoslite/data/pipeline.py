@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, tee
+from itertools import chain, groupby, tee
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +21,15 @@ import numpy as np
 
 from fcoslite.backend import load_tensorflow
 from fcoslite.config import ComputeSettings, DataSettings
+from fcoslite.data.build import blank_record
 from fcoslite.data.coco import CocoDataset, LabelledImage, read_labelled
+from fcoslite.data.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
 from fcoslite.data.parallel import map_in_order
-from fcoslite.data.records import RecordsManifest, parse_record, read_manifest
+from fcoslite.data.records import parse_record
+from fcoslite.data.verify import find_bad_records
 from fcoslite.errors import DataError
 from fcoslite.letterbox import PAD_COLOUR, Letterbox
+from fcoslite.progress import Progress, no_progress
 
 _log = logging.getLogger("fcoslite")
 
@@ -88,6 +92,8 @@ class RecordSource:
         shuffle_buffer: Encoded records held for shuffling.
         workers: Decoding threads.
         prefetch: Batches prepared ahead.
+        bad: Positions of records that cannot be read. In training each is an empty grey image, so that the others keep
+            their places and a run can be resumed whatever was lost; in evaluation they are left out.
     """
 
     folder: Path
@@ -96,18 +102,50 @@ class RecordSource:
     shuffle_buffer: int
     workers: int
     prefetch: int
+    bad: frozenset[int] = frozenset()
 
     @classmethod
-    def open(cls, folder: Path, data: DataSettings, compute: ComputeSettings) -> "RecordSource":
+    def open(
+        cls, folder: Path, data: DataSettings, compute: ComputeSettings, skip_bad_records: bool = False
+    ) -> "RecordSource":
         """All records of a folder.
+
+        Args:
+            folder: Holds the shards and their manifest.
+            data: How to shuffle.
+            compute: Threads and batches ahead.
+            skip_bad_records: Shards may be missing or cut off; `checked` will say which records are lost.
 
         Raises:
             DataError: The folder holds no complete set of records.
         """
         load_tensorflow()
-        manifest = read_manifest(folder)
+        manifest = load_manifest(folder) if skip_bad_records else read_manifest(folder)
         everything = range(manifest.count)
         return cls(folder, manifest, everything, data.shuffle_buffer, compute.workers, compute.prefetch)
+
+    def checked(self, skip_bad_records: bool = False, progress: Progress = no_progress) -> "RecordSource":
+        """The same source, after its shards were compared with their checksums.
+
+        Args:
+            skip_bad_records: Whether to go without the records that are damaged.
+            progress: Told about every shard.
+
+        Raises:
+            DataError: Records are damaged and may not be skipped, or none is left.
+        """
+        bad = find_bad_records(self.folder, self.manifest, self.records, self.workers, progress)
+        if not bad:
+            return self
+        first = bad[min(bad)]
+        message = f"{len(bad)} of {len(self)} records in {self.folder} cannot be used; the first: {first}"
+        hint = f"`fcoslite records verify {self.folder} --deep` names them; copy those shards again, or {REBUILD}"
+        if len(bad) == len(self):
+            raise DataError(message, hint)
+        if not skip_bad_records:
+            raise DataError(message, f"{hint}, or go without them: --skip-bad-records")
+        _log.warning("%s; going on without them", message)
+        return replace(self, bad=frozenset(bad))
 
     def part(self, records: range) -> "RecordSource":
         """The same source, of these records only."""
@@ -147,15 +185,15 @@ class RecordSource:
 
         steps = steps_per_pass(len(self), batch_size)
         first_pass, skipped_steps = divmod(first_step, steps)
-        pieces = self._pieces()
+        files, runs = self._pieces(keep_places=True)
 
         def one_pass(number: tf.Tensor) -> tf.data.Dataset:
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(pieces[0])), seed=[seed, number])
-            shuffled = tuple(tf.gather(column, order) for column in pieces)
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(files)), seed=[seed, number])
+            shuffled = tf.gather(files, order), tf.gather(runs, order)
             # shards are mixed, then shuffled in windows by stateless operations: Dataset.shuffle takes no seed that
             # depends on the pass, and without one no pass could be repeated on its own
             serialized = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
-                _read_piece, cycle_length=_MIXED_SHARDS, block_length=1
+                self._read, cycle_length=_MIXED_SHARDS, block_length=1
             )
             windows = serialized.batch(min(self.shuffle_buffer, len(self))).enumerate()
             serialized = windows.map(
@@ -173,24 +211,41 @@ class RecordSource:
         """See `Source`."""
         import tensorflow as tf
 
-        serialized = tf.data.Dataset.from_tensor_slices(self._pieces()).flat_map(_read_piece)
+        serialized = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._read)
         examples = tf.data.Dataset.zip(self._decoded(serialized), serialized.map(parse_record))
         for group in _grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
             batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
             yield batch, [self._label(parsed) for _, parsed in group]
 
-    def _pieces(self) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """File, records to skip and records to take, for every shard that holds some of ours."""
-        files, skips, takes = [], [], []
-        start = 0
-        for shard in self.manifest.shards:
-            low, high = max(self.records.start, start), min(self.records.stop, start + shard.count)
-            if low < high:
-                files.append(str(self.folder / shard.name))
-                skips.append(low - start)
-                takes.append(high - low)
-            start += shard.count
-        return files, np.array(skips, np.int64), np.array(takes, np.int64)
+    def _pieces(self, keep_places: bool) -> tuple[list[str], Any]:
+        """File and runs of every shard that holds some of ours.
+
+        A run is: records to skip from the file's start, records to read, and bad ones after them to stand in for; none
+        of these unless the places of bad records are kept.
+        """
+        import tensorflow as tf
+
+        files: list[str] = []
+        runs: list[list[list[int]]] = []
+        for shard, start, ours in self.manifest.shards_of(self.records):
+            files.append(str(self.folder / shard.name))
+            runs.append([])
+            for is_bad, group in groupby(ours, key=self.bad.__contains__):
+                positions = list(group)
+                if not is_bad:
+                    runs[-1].append([positions[0] - start, len(positions), 0])
+                elif keep_places:
+                    runs[-1].append([0, 0, len(positions)])
+        return files, tf.ragged.constant(runs, tf.int64, ragged_rank=1, inner_shape=(3,))
+
+    def _read(self, file: Any, runs: Any) -> Any:
+        import tensorflow as tf
+
+        def read_run(run: Any) -> Any:
+            blanks = tf.data.Dataset.from_tensors(blank_record(self.image_size)).repeat(run[2])
+            return tf.data.TFRecordDataset(file).skip(run[0]).take(run[1]).concatenate(blanks)
+
+        return tf.data.Dataset.from_tensor_slices(runs).flat_map(read_run)
 
     def _decoded(self, serialized: Any) -> Any:
         import tensorflow as tf
@@ -239,12 +294,6 @@ def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
             group = []
     if group:
         yield group
-
-
-def _read_piece(file: Any, skip: Any, take: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.data.TFRecordDataset(file).skip(skip).take(take)
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,34 @@
-"""Sets of TFRecord shards: build them from a COCO folder, know what is in them, parse their records."""
+"""Sets of TFRecord shards: build them from a COCO folder, parse their records."""
 
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import msgspec
-
 from fcoslite import __version__
 from fcoslite.backend import load_tensorflow
-from fcoslite.data.build import (
-    RecordBytes,
-    Shard,
-    encode_image,
-    make_record,
-    write_shards,
-)
+from fcoslite.data.build import encode_image, make_record
 from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco, seeded_order
-from fcoslite.data.parallel import map_in_order, one_opencv_thread
+from fcoslite.data.manifest import RecordsManifest, read_manifest
+from fcoslite.data.parallel import one_opencv_thread
+from fcoslite.data.shards import clear_journals, name_shards, write_parts
 from fcoslite.data.staging import (
     MANIFEST,
     check_free_space,
     check_output,
+    file_digest,
+    file_size,
     free_bytes,
+    is_finished,
+    job_digest,
     staged_folder,
     write_json,
 )
 from fcoslite.errors import ConfigError, DataError
-from fcoslite.progress import Advance, Progress, no_progress
+from fcoslite.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -40,40 +36,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("fcoslite.data")
 
 KIND = "fcoslite-records"
-FORMAT = 1
 Encoding = Literal["png", "jpeg"]
 # Around 85 MB of PNG at 512 pixels: large enough to read in one go, small enough to shuffle and share out.
 RECORDS_PER_SHARD = 256
 _SAMPLES = 16
-
-
-@dataclass(frozen=True)
-class RecordsManifest:
-    """What a set of records holds; its manifest.json.
-
-    Attributes:
-        class_names: Names by class id - 1.
-        image_size: Side of the letterboxed images, pixels.
-        encoding: `png` or `jpeg`.
-        seed: Of the order.
-        count: Records in all.
-        boxes: Boxes in all, crowds included.
-        max_boxes: Most boxes in one image, crowds included.
-        shards: In the order of their records.
-        version: Of the fcoslite that wrote it.
-        format: Of the records.
-    """
-
-    class_names: tuple[str, ...]
-    image_size: int
-    encoding: str
-    seed: int
-    count: int
-    boxes: int
-    max_boxes: int
-    shards: tuple[Shard, ...]
-    version: str
-    format: int = FORMAT
 
 
 @dataclass(frozen=True)
@@ -101,34 +67,6 @@ class BuildResult:
     free_bytes: int
 
 
-def read_manifest(folder: Path) -> RecordsManifest:
-    """Read a set's manifest and check that its shards are there.
-
-    Raises:
-        DataError: There is no manifest, it cannot be read, or a shard is missing or of another size.
-    """
-    rebuild = "build the records with `fcoslite build-records`"
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise DataError(f"no records at {folder}: it has no {MANIFEST}", f"{rebuild}, or name their folder")
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=RecordsManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a manifest of records: {error}", rebuild) from None
-    if manifest.format != FORMAT:
-        raise DataError(f"{path} is of format {manifest.format}, this fcoslite reads {FORMAT}", rebuild)
-    for shard in manifest.shards:
-        file = folder / shard.name
-        if not file.is_file():
-            raise DataError(f"{folder} lacks the shard {shard.name}", f"copy it there, or {rebuild} --overwrite")
-        if file.stat().st_size != shard.size:
-            raise DataError(
-                f"{file} has {file.stat().st_size} bytes, not {shard.size}",
-                f"copy it again, or {rebuild} --overwrite",
-            )
-    return manifest
-
-
 def build_records(
     data: Path,
     out: Path,
@@ -148,7 +86,8 @@ def build_records(
 
     Args:
         data: Folder with annotations.json and images/, as `extract` writes it.
-        out: Folder to write; nothing appears there before it is complete.
+        out: Folder to write; nothing appears there before it is complete. If it was built from the same data with
+            the same options there is nothing to do; if that was stopped in the middle, it goes on.
         limit: Take the first so many of the order; None, or more than there are: all.
         image_size: Side of the letterboxed images, pixels; a multiple of 32.
         encoding: Of the images: png, without loss, or jpeg of quality 95, a quarter of the size.
@@ -162,6 +101,7 @@ def build_records(
     Raises:
         DataError: The data set is missing, empty or unusable, `out` is taken, or the disk too small.
         ConfigError: An argument is not allowed.
+        BusyError: Another process is at work on `out`.
     """
     workers = workers if workers is not None else os.cpu_count() or 1
     _check_arguments(limit, image_size, encoding, workers, records_per_shard)
@@ -169,53 +109,54 @@ def build_records(
     dataset = _read(data)
     by_id = {image.image_id: image for image in dataset.images}
     chosen = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")[:limit]]
-    record = partial(make_record, folder=dataset.folder, image_size=image_size, encoding=encoding)
-    tally = _Tally()
+    options = {"image_size": image_size, "encoding": encoding, "seed": seed, "records_per_shard": records_per_shard}
+    job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
+    free = free_bytes(out)
+    if not overwrite and is_finished(out, job):
+        _logger.info("%s is there already, built from the same data with the same options", out)
+        return _result(out, read_manifest(out), free)
     with one_opencv_thread():
         estimate = _estimate_bytes(chosen, dataset.folder, image_size, encoding)
-        plan = BuildResult(
-            out=out,
-            class_names=dataset.class_names,
-            images=len(chosen),
-            boxes=sum(len(image.class_ids) for image in chosen),
-            skipped_images=0,
-            shards=-(-len(chosen) // records_per_shard),
-            size_bytes=estimate,
-            free_bytes=free_bytes(out),
-        )
         check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out")
         if dry_run:
-            return plan
-        load_tensorflow()  # before the threads that use it
-        with staged_folder(out) as folder, closing(map_in_order(record, chosen, workers)) as records:
-            with progress("Building records", len(chosen), "images") as advance:
-                shards = write_shards(
-                    tally.usable(records, advance), folder, _prefix(dataset.class_names), records_per_shard
-                )
-            if tally.problems:
-                _logger.warning("%d images were skipped; the first: %s", len(tally.problems), tally.problems[0])
-            if not shards:
-                raise DataError("no image can be used", tally.problems[0])
-            manifest = RecordsManifest(
+            return BuildResult(
+                out=out,
                 class_names=dataset.class_names,
-                image_size=image_size,
-                encoding=encoding,
-                seed=seed,
-                count=sum(shard.count for shard in shards),
-                boxes=tally.boxes,
-                max_boxes=tally.max_boxes,
-                shards=shards,
-                version=__version__,
+                images=len(chosen),
+                boxes=sum(len(image.class_ids) for image in chosen),
+                skipped_images=0,
+                shards=-(-len(chosen) // records_per_shard),
+                size_bytes=estimate,
+                free_bytes=free,
             )
-            write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
-    return replace(
-        plan,
-        images=manifest.count,
-        boxes=manifest.boxes,
-        skipped_images=len(tally.problems),
-        shards=len(shards),
-        size_bytes=sum(shard.size for shard in shards),
-    )
+        load_tensorflow()  # before the threads that use it
+        record = partial(make_record, folder=dataset.folder, image_size=image_size, encoding=encoding)
+        with staged_folder(out, job, overwrite) as folder:
+            if not (folder / MANIFEST).is_file():  # else killed after all the work
+                parts = write_parts(chosen, record, folder, records_per_shard, workers, progress)
+                problems = [problem for part in parts for problem in part.problems]
+                if problems:
+                    _logger.warning("%d images were skipped; the first: %s", len(problems), problems[0])
+                if len(problems) == len(chosen):
+                    raise DataError("no image can be used", problems[0])
+                shards = name_shards(parts, folder, _prefix(dataset.class_names))
+                manifest = RecordsManifest(
+                    class_names=dataset.class_names,
+                    image_size=image_size,
+                    encoding=encoding,
+                    seed=seed,
+                    count=sum(shard.count for shard in shards),
+                    boxes=sum(part.boxes for part in parts),
+                    max_boxes=max(part.max_boxes for part in parts),
+                    shards=shards,
+                    version=__version__,
+                    skipped_images=len(problems),
+                    job=job,
+                )
+                write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
+            clear_journals(folder)
+            manifest = read_manifest(folder)
+    return _result(out, manifest, free)
 
 
 def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -262,27 +203,6 @@ def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
     }
 
 
-class _Tally:
-    """Counts what passes through."""
-
-    def __init__(self) -> None:
-        self.boxes = 0
-        self.max_boxes = 0
-        self.problems: list[str] = []
-
-    def usable(self, records: Iterator[RecordBytes], advance: Advance) -> Iterator[bytes]:
-        for record in records:
-            advance()
-            if record.problem:
-                _logger.debug("skipped: %s", record.problem)
-                self.problems.append(record.problem)
-                continue
-            boxes = len(record.image.class_ids)
-            self.boxes += boxes
-            self.max_boxes = max(self.max_boxes, boxes)
-            yield record.serialized
-
-
 def _check_arguments(limit: int | None, image_size: int, encoding: str, workers: int, records_per_shard: int) -> None:
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}", "it must be at least 1")
@@ -306,6 +226,25 @@ def _read(data: Path) -> CocoDataset:
     if not any(len(image.class_ids) for image in dataset.images):
         raise DataError(f"{annotations} has no usable box", "there is nothing to learn from it")
     return dataset
+
+
+def _data_digest(dataset: CocoDataset, chosen: list[LabelledImage]) -> list[object]:
+    """What the records depend on, short of reading every image: annotations, order, and the sizes of the files."""
+    sizes = {image.file_name: file_size(dataset.folder / image.file_name) for image in chosen}
+    return [file_digest(dataset.folder.parent / "annotations.json"), list(sizes.items())]
+
+
+def _result(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
+    return BuildResult(
+        out=out,
+        class_names=manifest.class_names,
+        images=manifest.count,
+        boxes=manifest.boxes,
+        skipped_images=manifest.skipped_images,
+        shards=len(manifest.shards),
+        size_bytes=sum(shard.size for shard in manifest.shards),
+        free_bytes=free,
+    )
 
 
 def _estimate_bytes(chosen: list[LabelledImage], folder: Path, image_size: int, encoding: str) -> int:

@@ -1,21 +1,31 @@
-"""Output folders that appear whole or not at all, and replace only what we wrote ourselves."""
+"""Output folders that appear whole or not at all, replace only what we wrote ourselves, and survive a kill.
 
+The work is done in a hidden sibling, `.NAME.partial`, that knows by a digest which job it belongs to. A run that is
+killed leaves it; the next run of the same job goes on in it, the next run of another one clears it.
+"""
+
+import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.errors import ConfigError, DataError, FcosliteError
+from fcoslite.files import replace_file
+from fcoslite.locks import locked
 
 _logger = logging.getLogger("fcoslite.data")
 
 MANIFEST = "manifest.json"
+_JOB = ".job.json"
 
 
 def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]) -> None:
-    """Refuse an output folder that holds something else than a former output of the same kind.
+    """Refuse an output folder that cannot be written, or that holds something else than a former output.
 
     Args:
         out: The folder to be written.
@@ -24,10 +34,11 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         inputs: Files and folders that are read and must survive.
 
     Raises:
-        DataError: `out` is a file or a mount point, or holds files that may not be replaced.
+        DataError: `out` is a file or a mount point, holds files that may not be replaced, or its parent is read-only.
         ConfigError: Replacing `out` would delete an input.
     """
     target = out.resolve()
+    check_writable(target.parent, "choose another folder with --out")
     if not target.exists():
         return
     if not target.is_dir():
@@ -36,85 +47,200 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         raise DataError(f"{out} is a mount point and cannot be replaced", "choose a folder inside it with --out")
     if not any(target.iterdir()):
         return
-    if not _is_ours(target, kind):
+    if _read_json(target / MANIFEST).get("kind") != kind:
         raise DataError(
             f"{out} is not empty",
             "choose another folder with --out; what fcoslite did not write is never replaced",
         )
-    if not overwrite:
-        raise DataError(f"{out} exists already", "add --overwrite to replace it, or choose another --out")
-    for path in inputs:
+    for path in inputs if overwrite else ():
         if path.resolve().is_relative_to(target):
             raise ConfigError(f"replacing {out} would delete its own input {path}", "choose another --out")
 
 
-@contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `out` that takes its place at the end, or vanishes on any failure.
+def check_writable(folder: Path, hint: str) -> None:
+    """Refuse a folder that nothing can be written to; if it is not there, the one in which it would be made.
 
-    The sibling's name is fixed, so what a killed run left behind is cleared by the next.
+    Raises:
+        DataError: It is a file, on a read-only disk, or without permission.
+    """
+    existing = _existing(folder.resolve())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file, not a folder", hint)
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise DataError(f"{existing} cannot be written to", f"mend its permissions, or {hint}")
+
+
+def job_digest(facts: Mapping[str, Any]) -> str:
+    """A digest of all that decides what a job writes; the same digest, the same bytes."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; -1 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def is_finished(out: Path, job: str) -> bool:
+    """Whether `out` holds what this very job writes.
+
+    Raises:
+        DataError: It holds what another job has written.
     """
     target = out.resolve()
-    staging = target.with_name(f".{target.name}.partial")
+    if not target.is_dir() or not any(target.iterdir()):
+        return False
+    if _read_json(target / MANIFEST).get("job") != job:
+        raise DataError(
+            f"{out} exists already, made of other data or with other options",
+            "add --overwrite to replace it, or choose another --out",
+        )
+    return True
+
+
+@contextmanager
+def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
+    """Yield a hidden sibling of `out` that takes its place at the end.
+
+    It may hold what a former run of the same job has finished. It is kept if this run is stopped or the disk is full,
+    and vanishes if the input is to blame. The manifest that is written there must hold `job`.
+
+    Args:
+        out: The folder.
+        job: Digest of what is done.
+        overwrite: Whether a former output may be replaced.
+
+    Raises:
+        BusyError: Another process is at work on `out`.
+        DataError: `out` has appeared in the meantime, or writing failed.
+    """
+    target = out.resolve()
+    staging = _staging(target)
     new_parents = [parent for parent in target.parents if not parent.exists()]
     try:
-        if staging.exists():
-            shutil.rmtree(staging)
-        staging.mkdir(parents=True)
-        yield staging
-        _put_in_place(staging, target)
-    except BaseException:  # Ctrl-C too
-        shutil.rmtree(staging, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.with_name(f".{target.name}.lock"), str(out)):
+            _put_back_former(target)
+            if not overwrite and target.exists() and any(target.iterdir()):
+                raise DataError(f"{out} exists already", "add --overwrite to replace it, or choose another --out")
+            try:
+                _enter(staging, job)
+                yield staging
+                (staging / _JOB).unlink(missing_ok=True)
+                _put_in_place(staging, target)
+            except FcosliteError:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            except BaseException:  # Ctrl-C too
+                _leave(staging)
+                raise
+    except OSError as error:
+        hint = "make room or mend what it says, then run the same command again: what is finished is kept"
+        raise DataError(f"{out} is not finished: {error}", hint) from error
+    finally:
         with suppress(OSError):
             for parent in new_parents:
                 parent.rmdir()
-        raise
 
 
 def free_bytes(out: Path) -> int:
     """Free space on the disk that holds, or would hold, `out`."""
-    existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(out.resolve())).free
 
 
 def check_free_space(out: Path, needed_bytes: int, hint: str) -> None:
-    """Refuse to start what the disk cannot hold.
+    """Say what space is needed, and refuse to start what the disk cannot hold.
+
+    What a stopped run has left takes no new space: it is gone on with, or cleared.
 
     Raises:
         DataError: Less than `needed_bytes` are free where `out` would be.
     """
     free = free_bytes(out)
+    needed_bytes -= sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
+    text = f"{out} needs about {max(0, needed_bytes) / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
     if needed_bytes > free:
-        raise DataError(f"{out} needs about {needed_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free", hint)
+        raise DataError(text, hint)
+    _logger.info(text)
 
 
 def write_json(path: Path, document: dict[str, object]) -> None:
-    """Write an indented UTF-8 JSON file."""
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Write an indented UTF-8 JSON file, whole or not at all."""
+    replace_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _staging(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}.former")
+
+
+def _enter(staging: Path, job: str) -> None:
+    # once the manifest is written, the job's own file may be gone
+    if job in (_read_json(staging / _JOB).get("job"), _read_json(staging / MANIFEST).get("job")):
+        _logger.info("going on in %s, where a run of the same command was stopped", staging)
+        return
+    if staging.exists():
+        shutil.rmtree(staging)
+    staging.mkdir()
+    write_json(staging / _JOB, {"job": job})
+
+
+def _leave(staging: Path) -> None:
+    if any(path.name != _JOB for path in staging.glob("*")):
+        _logger.warning("stopped: the same command goes on from here; what it has done is kept in %s", staging)
+    else:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _put_in_place(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    former = target.with_name(f".{target.name}.former")
-    if former.exists():
-        shutil.rmtree(former)
+    former = _former(target)
     target.rename(former)
     try:
         staging.rename(target)
     except BaseException:
         former.rename(target)
         raise
+    _delete(former)
+
+
+def _put_back_former(target: Path) -> None:
+    """Undo or complete a replacement that was killed between its renames."""
+    former = _former(target)
+    if former.exists() and target.exists():
+        _delete(former)
+    elif former.exists():
+        former.rename(target)
+
+
+def _delete(former: Path) -> None:
     try:
         shutil.rmtree(former)
     except OSError as error:
         _logger.warning("could not delete the former output %s: %s", former, error)
 
 
-def _is_ours(folder: Path, kind: str) -> bool:
+def _existing(path: Path) -> Path:
+    # os.path: what may not be looked into counts as absent
+    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == kind
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -10,6 +10,7 @@ from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source
 from fcoslite.data.split import split
+from fcoslite.data.staging import check_writable
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import to_results
 from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
@@ -43,12 +44,18 @@ class EvaluationPlan:
     settings: Settings
     out: Path
 
+    @property
+    def skipped_records(self) -> int:
+        """Damaged records that are gone without."""
+        return len(self.source.bad) if isinstance(self.source, RecordSource) else 0
+
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
         return {
             "weights": str(self.weights),
             "data": str(self.data),
             "images": len(self.source),
+            "skipped_records": self.skipped_records,
             "image_size": self.detector.image_size,
             "classes": list(self.detector.class_names),
             "score_threshold": self.settings.evaluate.score,
@@ -64,8 +71,10 @@ def plan_evaluation(
     annotations: Path | None = None,
     images: Path | None = None,
     out: Path | None = None,
+    skip_bad_records: bool = False,
+    progress: Progress = no_progress,
 ) -> EvaluationPlan:
-    """Load the weights and open the data.
+    """Load the weights, open and check the data.
 
     Args:
         settings: Loss, thresholds, workspace.
@@ -75,10 +84,12 @@ def plan_evaluation(
         annotations: COCO instances file, with `images`; all its images are used.
         images: Folder of its images.
         out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
+        skip_bad_records: Go without records that are damaged, instead of refusing them.
+        progress: Told about the shards of records that are checked.
 
     Raises:
         WeightsError: The weights cannot be used.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or `out` not be written.
     """
     detector, _ = load_detector(weights)
     run = run_of(weights)
@@ -92,13 +103,14 @@ def plan_evaluation(
         if records is None and run is not None and run.records is None:
             raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
-        whole = RecordSource.open(data, settings.data, settings.compute)
+        whole = RecordSource.open(data, settings.data, settings.compute, skip_bad_records)
         parts = split(len(whole), settings.data)
-        source = whole.part(parts.validation or parts.training)
+        source = whole.part(parts.validation or parts.training).checked(skip_bad_records, progress)
         category_ids = tuple(range(1, len(detector.class_names) + 1))
     if out is None:
         folder = run.path if run is not None else weights.parent
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
+    check_writable(out, "choose another folder with --out")
     return EvaluationPlan(detector, weights, source, data, category_ids, settings, out)
 
 
@@ -114,7 +126,9 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     xla = compile_with_xla(plan.settings.compute.compile)
     evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate, xla)
     evaluation = evaluator.run(plan.source, batch_size, progress)
-    facts = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
+    facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
+    if plan.skipped_records:
+        facts["skipped_records"] = plan.skipped_records
     document = evaluation_document(evaluation, facts)
     results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
     truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)

@@ -14,8 +14,10 @@ from fcoslite.boxes import Tensor
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, resize, unpack
 from fcoslite.data.pipeline import Batch
+from fcoslite.data.staging import check_free_space
 from fcoslite.errors import RunError
 from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.locks import locked
 from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
@@ -31,6 +33,8 @@ from fcoslite.training.stop_request import StopRequest
 from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
+
+_MAKE_ROOM = "make room, or name another disk: --set workspace.runs=FOLDER"
 
 
 @dataclass(frozen=True)
@@ -132,15 +136,16 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
         progress: Shown while training and validating.
 
     Raises:
-        FcosliteError: The weights to start from do not fit; no run is left behind.
+        FcosliteError: The weights to start from do not fit, or the disk is too small; no run is left behind.
     """
     detector = _build(plan, fresh=True)
     if plan.start_from is not None:
         load_weights(detector, plan.start_from)
+    check_free_space(runs, plan.needed_bytes(detector.network.count_params()), _MAKE_ROOM)
     facts = {**plan.facts, "start_from": str(plan.start_from or "")}
     run = create_run(runs, plan.verb, plan.name, plan.settings, facts)
-    run.write_json("environment.json", environment())
-    with _console_log(run):
+    with locked(run.lock_file, str(run.path)), _console_log(run):
+        run.write_json("environment.json", environment())
         _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
         return _fit_in_memory(plan, detector, run, progress, resume=False)
 
@@ -150,9 +155,13 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
 
     Raises:
         RunError: The run holds no state to go on from, or is finished.
+        BusyError: Another process trains it.
     """
-    with _console_log(run):
-        return _fit_in_memory(plan, _build(plan, fresh=False), run, progress, resume=True)
+    with locked(run.lock_file, str(run.path)), _console_log(run):
+        detector = _build(plan, fresh=False)
+        written = sum(path.stat().st_size for path in run.checkpoints.glob("*.npz"))
+        check_free_space(run.path, plan.needed_bytes(detector.network.count_params()) - written, _MAKE_ROOM)
+        return _fit_in_memory(plan, detector, run, progress, resume=True)
 
 
 def _build(plan: TrainingPlan, fresh: bool) -> Detector:

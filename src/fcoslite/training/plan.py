@@ -10,10 +10,13 @@ from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.coco import read_coco, seeded_order
 from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
 from fcoslite.data.split import Split, split
+from fcoslite.data.staging import check_writable, free_bytes
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source
+from fcoslite.models.detector import build_detector
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
+from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, chunk_parent, find_backbone
 
 _log = logging.getLogger("fcoslite")
@@ -62,9 +65,18 @@ class TrainingPlan:
         backbone = self.settings.model.backbone_weights
         return str(self.start_from or (f"backbone {backbone}" if backbone else "random weights"))
 
+    def needed_bytes(self, parameters: int) -> int:
+        """Space for weights and checkpoints of a model of so many parameters."""
+        # weights, Adam's two moments, accumulated gradients, averages
+        state = 3 + (self.settings.compute.accumulation > 1) + (self.schedule.ema > 0)
+        # two states are kept while the next is written; so are best and last weights
+        return 4 * parameters * (3 * state + 3)
+
     def describe(self) -> dict[str, Any]:
-        """The plan in plain words, for --dry-run."""
+        """The plan in plain words, for --dry-run; a model is built to know its size."""
         compute, schedule = self.settings.compute, self.schedule
+        model = self.settings.model.model_copy(update={"backbone_weights": None})
+        parameters = build_detector(model).network.count_params()
         return {
             "verb": self.verb,
             "config": self.settings.name,
@@ -80,6 +92,8 @@ class TrainingPlan:
             "epochs": schedule.epochs,
             "steps_per_epoch": self.steps_per_epoch,
             "learning_rate": schedule.lr_max,
+            "needed_disk_mb": round(self.needed_bytes(parameters) / 1e6),
+            "free_disk_mb": round(free_bytes(Path(self.settings.workspace.runs)) / 1e6),
         }
 
 
@@ -90,8 +104,10 @@ def plan_run(
     data: Path | None = None,
     chunk: int | None = None,
     start_from: Path | None = None,
+    skip_bad_records: bool = False,
+    progress: Progress = no_progress,
 ) -> TrainingPlan:
-    """Open the data, split it, and settle what depends on it.
+    """Open and check the data, split it, and settle what depends on it.
 
     Args:
         verb: `train` or `finetune`.
@@ -100,20 +116,23 @@ def plan_run(
         data: Folder of an extracted COCO data set, read without records.
         chunk: Train on this chunk only, counted from 1, starting from the chunk before it where that was trained.
         start_from: Weights file to start from; its model takes the place of `settings.model`.
+        skip_bad_records: Go without records that are damaged, instead of refusing them.
+        progress: Told about the shards of records that are checked.
 
     Raises:
-        DataError: The data cannot be used, or has no such chunk.
+        DataError: The data cannot be used, is damaged, or has no such chunk; or runs cannot be written.
     """
     if start_from is not None:
         model = model_settings(start_from).model_copy(update={"image_size": settings.model.image_size})
         settings = settings.model_copy(update={"model": model})
+    check_writable(Path(settings.workspace.runs), "name another folder: --set workspace.runs=FOLDER")
     if data is not None:
         location = {"data": str(data.resolve())}
         training, validation = _from_folder(data, settings, chunk)
     else:
         records = records or Path(settings.workspace.records)
         location = {"records": str(records.resolve())}
-        training, validation = _from_records(records, settings, chunk)
+        training, validation = _from_records(records, settings, chunk, skip_bad_records, progress)
     image_size = min(settings.model.image_size, training.image_size)
     if image_size < settings.model.image_size:
         _log.warning(
@@ -134,6 +153,8 @@ def plan_run(
     if start_from is None and settings.model.backbone_weights is not None:
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
+    if skip_bad_records:
+        facts["skipped_records"] = _bad_records(training, validation)
     if chunk is not None and chunk > 1 and start_from is None:
         parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, training.fingerprint, settings.model)
         if parent is None:
@@ -143,13 +164,21 @@ def plan_run(
     return TrainingPlan(verb, settings, training, validation, facts, start_from)
 
 
-def plan_resume(run: Run, records: Path | None = None, data: Path | None = None) -> TrainingPlan:
+def plan_resume(
+    run: Run,
+    records: Path | None = None,
+    data: Path | None = None,
+    skip_bad_records: bool = False,
+    progress: Progress = no_progress,
+) -> TrainingPlan:
     """The plan a run was started with, to go on with it.
 
     Args:
         run: The run.
         records: Where its records are now, if they were moved.
         data: Where its COCO folder is now, if it was moved.
+        skip_bad_records: Go without records that are damaged; a run that was started so goes on so.
+        progress: Told about the shards of records that are checked.
 
     Raises:
         RunError: The run's files are incomplete.
@@ -162,7 +191,10 @@ def plan_resume(run: Run, records: Path | None = None, data: Path | None = None)
     if "data" in facts:
         training, validation = _from_folder(data or Path(facts["data"]), settings, chunk)
     else:
-        training, validation = _from_records(records or Path(facts["records"]), settings, chunk)
+        folder, skip = records or Path(facts["records"]), skip_bad_records or "skipped_records" in facts
+        training, validation = _from_records(folder, settings, chunk, skip, progress)
+        if skip:
+            facts["skipped_records"] = _bad_records(training, validation)
     if training.fingerprint != facts.get("fingerprint"):
         raise DataError(
             f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",
@@ -171,10 +203,17 @@ def plan_resume(run: Run, records: Path | None = None, data: Path | None = None)
     return TrainingPlan(str(facts["verb"]), settings, training, validation, facts)
 
 
-def _from_records(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
-    whole = RecordSource.open(folder, settings.data, settings.compute)
+def _from_records(
+    folder: Path, settings: Settings, chunk: int | None, skip_bad: bool, progress: Progress
+) -> tuple[RecordSource, RecordSource | None]:
+    whole = RecordSource.open(folder, settings.data, settings.compute, skip_bad)
     parts = split(len(whole), settings.data)
-    return whole.part(parts.chunk(chunk)), whole.part(parts.validation) if parts.validation else None
+    training = whole.part(parts.chunk(chunk)).checked(skip_bad, progress)
+    return training, whole.part(parts.validation).checked(skip_bad, progress) if parts.validation else None
+
+
+def _bad_records(*parts: Source | None) -> int:
+    return sum(len(part.bad) for part in parts if isinstance(part, RecordSource))
 
 
 def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:

@@ -1,0 +1,72 @@
+"""`fcoslite records verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcoslite.cli.options import DebugFlag, JsonFlag, QuietFlag, VerboseFlag
+
+app = typer.Typer(help="Look after a set of records.", no_args_is_help=True)
+_SHOWN = 20
+
+
+@app.command("verify")
+def verify_command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder of TFRecord shards with their manifest.json.",
+            show_default="workspace.records: records",
+        ),
+    ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Read everything: compare the checksum of every shard, parse and decode every record."
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Check that the shards of a manifest are there and of its sizes; with --deep, that every record is whole.
+
+    Ends with exit code 1 if records are bad, and names them. Writes nothing.
+    """
+    from fcoslite.config import WorkspaceSettings
+    from fcoslite.console import Terminal
+    from fcoslite.data.verify import verify_records
+    from fcoslite.errors import DataError
+
+    terminal = Terminal(as_json, quiet, verbose)
+    found = verify_records(folder or Path(WorkspaceSettings().records), deep, terminal.progress)
+    document = {
+        "folder": str(found.folder),
+        "deep": found.deep,
+        "shards": found.shards,
+        "records": found.records,
+        "bad_records": found.bad_records,
+        "faults": [
+            {"shard": fault.shard, "first": fault.records[0], "last": fault.records[-1], "problem": fault.problem}
+            for fault in found.faults
+        ],
+    }
+
+    rows = [
+        ["folder", str(found.folder)],
+        ["shards", f"{found.shards:,}, {'read' if deep else 'looked at; --deep reads them'}"],
+        ["records", f"{found.records:,}, {found.bad_records:,} of them bad"],
+        *(["bad", str(fault)] for fault in found.faults[:_SHOWN]),
+    ]
+    if len(found.faults) > _SHOWN:
+        rows.append(["", f"and {len(found.faults) - _SHOWN} more; --json lists all"])
+    terminal.result(document, lambda: terminal.table(["", ""], rows, header=False))
+    if found.faults:
+        raise DataError(
+            f"{found.bad_records} of {found.records} records in {found.folder} cannot be used",
+            "copy those shards again, build the records again with `fcoslite build-records --overwrite`, or train and "
+            "evaluate without them: --skip-bad-records",
+        )
