@@ -1,4 +1,4 @@
-"""Sessions: nox -s tests | faults | lint | types | docs | demo | overfit | addons-parity."""
+"""Sessions: nox -s tests | faults | fuzz | lint | types | docs | demo | overfit | addons-parity."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "venv"
@@ -14,6 +15,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
+FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
 DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
 
 
@@ -40,6 +42,26 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Every target of fuzz/, for ten minutes or the seconds given after --."""
+    session.install(".", *FUZZ)
+    seconds = session.posargs[0] if session.posargs else "600"
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENCV_LOG_LEVEL": "SILENT"}
+    crashed = []
+    for target in sorted(Path("fuzz").glob("*.py")):
+        [corpus] = Path("fuzz", "corpus").glob(target.stem.partition("_")[0] + "*")
+        found = Path(session.create_tmp()).resolve() / target.stem  # what it finds, crashes too
+        found.mkdir(exist_ok=True)
+        options = (f"-max_total_time={seconds}", f"-artifact_prefix={found}/")
+        try:
+            session.run("python", str(target), str(found), str(corpus), *options, env=quiet)
+        except CommandFailed:
+            crashed.append(str(found))
+    if crashed:
+        session.error(f"crashes, each to become a test, are in {', '.join(crashed)}")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and format."""
     session.install(*LINT)
@@ -50,7 +72,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type hints; imported packages without types are skipped, so few need to be installed."""
-    session.install(*LINT, "pydantic", "typer", "rich", "msgspec", "numpy", "nox")
+    session.install(*LINT, "pydantic", "typer", "rich", "msgspec", "numpy", "nox", "pillow")
     session.run("mypy")
 
 

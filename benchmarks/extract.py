@@ -76,10 +76,11 @@ def read_all(path: Path) -> str:
 
 def select_persons(path: Path) -> str:
     from fcoslite.data.coco_file import open_coco
-    from fcoslite.data.extract import encode_annotations, select_images
+    from fcoslite.data.extract import encode_annotations
+    from fcoslite.data.selection import select_images
 
     source = open_coco(path, ["person"])
-    chosen, _ = select_images(source, range(len(source.images)), limit=None, negatives=0.1, seed=0)
+    chosen, _ = select_images(source, limit=None, negatives=0.1, seed=0)
     return f"{len(chosen):,} images, {len(encode_annotations(source, chosen)) / 1e6:.0f} MB written"
 
 

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.coco import LabelledImage, read_coco, read_labelled, seeded_order
+from fcoslite.data.coco import LabelledImage, read_coco, seeded_order
+from fcoslite.data.images import read_labelled
 from fcoslite.detections import Detections
 from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
 

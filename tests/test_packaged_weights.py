@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fcoslite.config import DetectSettings, load_settings
-from fcoslite.data.coco import read_coco, read_image
-from fcoslite.data.pipeline import FolderSource
+from fcoslite.data.coco import read_coco
+from fcoslite.data.folder import FolderSource
+from fcoslite.data.images import read_image
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.predictor import Predictor
 from fcoslite.models.weights import load_detector

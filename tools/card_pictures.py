@@ -12,7 +12,7 @@ from detection_errors import JudgedImage, WorstError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fcoslite.data.coco import read_labelled
+from fcoslite.data.images import read_labelled
 from fcoslite.detections import Detections
 from fcoslite.errors import ConfigError
 from fcoslite.files import replace_file

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask
 
-from fcoslite.data.coco import CocoDataset, LabelledImage, read_labelled
+from fcoslite.data.coco import CocoDataset, LabelledImage
+from fcoslite.data.images import read_labelled
 from fcoslite.detections import Detections
 from fcoslite.inference.predictor import Predictor
 from fcoslite.progress import Progress, no_progress
@@ -74,7 +75,7 @@ def judge_all(predictor: Predictor, dataset: CocoDataset, progress: Progress = n
     judged = []
     with progress("detecting", len(dataset.images), "images") as advance:
         for image in dataset.images:
-            judged.append(judge(image, predictor.predict(read_labelled(image, dataset.folder))))
+            judged.append(judge(image, predictor.predict(read_labelled(image, dataset.folder, dataset.follow_links))))
             advance()
     return judged
 
@@ -132,7 +133,7 @@ def only_persons(dataset: CocoDataset) -> CocoDataset:
     """The same images with the boxes of the class `person` alone."""
     person = dataset.class_names.index("person") + 1
     images = tuple(_with_boxes(image, image.class_ids == person) for image in dataset.images)
-    return CocoDataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder)
+    return CocoDataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder, dataset.follow_links)
 
 
 def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:

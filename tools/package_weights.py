@@ -22,7 +22,8 @@ import numpy as np
 
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco
-from fcoslite.data.pipeline import FolderSource, RecordSource
+from fcoslite.data.folder import FolderSource
+from fcoslite.data.pipeline import RecordSource
 from fcoslite.data.split import split
 from fcoslite.demo import demo_data
 from fcoslite.evaluation.evaluator import Evaluator

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from fcoslite.config import Settings, load_settings
-from fcoslite.data.coco import read_coco, read_image
+from fcoslite.data.coco import read_coco
 from fcoslite.data.extract import extract
+from fcoslite.data.images import read_labelled
 from fcoslite.data.records import build_records
 from fcoslite.errors import FcosliteError
 from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
@@ -121,7 +122,7 @@ def _draw(predictor: Predictor, data: Path, folder: Path, progress: Progress) ->
     pictures: list[Any] = []
     with progress("detecting", len(dataset.images), "images") as advance:
         for image in dataset.images:
-            pixels = read_image(dataset.folder / image.file_name)
+            pixels = read_labelled(image, dataset.folder, dataset.follow_links)
             picture = draw_detections(pixels, predictor.predict(pixels))
             _save(picture, folder / image.file_name)
             pictures.append(picture)

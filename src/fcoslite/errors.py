@@ -27,6 +27,10 @@ class DataError(FcosliteError):
     """An annotation file, an image folder or a set of records cannot be used."""
 
 
+class TooManySkippedError(DataError):
+    """More images cannot be used than may be left out; what is done so far is good."""
+
+
 class WeightsError(FcosliteError):
     """A weights or checkpoint file cannot be used with the model asked for."""
 

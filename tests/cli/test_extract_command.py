@@ -39,6 +39,20 @@ def test_classes_by_comma_and_by_repetition(
     assert list(workspace.iterdir()) == []
 
 
+def test_images_that_cannot_be_used(demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (demo_data / "images").iterdir():
+        (workspace / path.name).write_bytes(path.read_bytes())
+    broken = workspace / "000000000086.jpg"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    arguments = [*flags(demo_data), "--images", "."]
+    assert run([*arguments, "--dry-run"]) == 1
+    assert "more than --max-skipped 1% allows" in capsys.readouterr().err
+    assert run([*arguments, "--dry-run", "--max-skipped", "1"]) == 0
+    assert "1 (skipped.jsonl)" in capsys.readouterr().out
+    assert run([*arguments, "--max-skipped", "10%", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped_images"] == 1
+
+
 def test_table(demo_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*flags(demo_data), "--link", "symlink", "--limit", "4", "--negatives", "0.5"]) == 0
     out = capsys.readouterr().out
@@ -51,7 +65,8 @@ def test_table(demo_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--classes", "persn"], 2, "did you mean 'person'?"),
         (["--annotations", "absent.json"], 1, "absent.json"),
         (["--images", "absent"], 1, "no images folder at absent"),
-        (["--images", "."], 1, "none of the"),
+        (["--images", "."], 1, "26 of 26 images cannot be used"),
+        (["--max-skipped", "few"], 2, "max-skipped is 'few'"),
         (["--limit", "0"], 2, "--limit"),
         (["--link", "magic"], 2, "--link"),
         (["--negatives", "-1"], 2, "--negatives"),

@@ -1,5 +1,7 @@
 import json
 import random
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from pycocotools.coco import COCO
 import fcoslite.data.extract as extract_module
 from fcoslite.data.coco import read_coco
 from fcoslite.data.extract import ExtractResult, extract
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from tests.disks import SmallDisk
 
 
@@ -157,17 +159,71 @@ def test_subfolders_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "labels" / "x" / "y" / "a.txt").is_file()
 
 
-def test_missing_images_are_left_out(demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole = run(demo_data, tmp_path / "whole")
-    some = names(tmp_path / "whole" / "images")
-    (tmp_path / "whole" / "images" / some[0]).unlink()
-    result = run(demo_data, tmp_path / "out", images=tmp_path / "whole" / "images")
-    assert (result.images, result.missing_images) == (whole.images - 1, 1)
-    assert "1 of" in caplog.text
-    with pytest.raises(DataError, match="none of the") as caught:
-        run(demo_data, tmp_path / "none", images=tmp_path)
-    assert "--images" in caught.value.hint
-    assert not (tmp_path / "none").exists()
+@pytest.fixture
+def damaged(demo_data: Path, tmp_path: Path) -> Path:
+    """The images folder of the demo, one file missing, one cut short, one of another size, one a link to elsewhere."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(demo_data / "images", folder)
+    missing, cut, small, link = sorted(folder.iterdir())[:4]
+    missing.unlink()
+    cut.write_bytes(cut.read_bytes()[:1000])
+    cv2.imwrite(str(small), np.zeros((7, 9, 3), np.uint8))
+    link.unlink()
+    link.symlink_to(demo_data / "images" / link.name)
+    return folder
+
+
+def skipped(out: Path) -> dict[str, str]:
+    lines = [json.loads(line) for line in (out / "skipped.jsonl").read_text("utf-8").splitlines()]
+    assert all(set(line) == {"image_id", "file_name", "reason"} for line in lines)
+    assert all(line["file_name"] == f"{line['image_id']:012d}.jpg" for line in lines)
+    return {line["file_name"]: line["reason"] for line in lines}
+
+
+def test_images_that_cannot_be_used_are_left_out_and_listed(
+    demo_data: Path, damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = run(demo_data, tmp_path / "whole", negatives=1.0)
+    assert whole.skipped_images == 0 and not (tmp_path / "whole" / "skipped.jsonl").exists()
+    result = run(demo_data, tmp_path / "out", images=damaged, negatives=1.0, max_skipped="4")
+    reasons = skipped(tmp_path / "out")
+    bad = names(demo_data / "images")[:4]
+    assert sorted(reasons) == bad and result.skipped_images == 4
+    assert [re.sub(r"\d+x\d+$", "HxW", reasons[name]) for name in bad] == [
+        "missing",
+        "cut short",
+        "9x7 pixels, its annotations are for HxW",
+        "a link that leaves the images folder is not followed",
+    ]
+    assert not set(bad) & set(names(tmp_path / "out" / "images"))
+    assert result.images == len(names(tmp_path / "out" / "images"))
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped_images"] == 4
+    assert "4 of" in caplog.text and "skipped.jsonl" in caplog.text
+    # what is left out of the sample is made up for, in the order that the sample has anyway
+    few = run(demo_data, tmp_path / "few", images=damaged, limit=20, max_skipped="100%")
+    assert few.images == 20 and few.skipped_images < 4
+
+
+def test_too_many_are_an_error_that_says_what_to_do(demo_data: Path, damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooManySkippedError, match=r"cannot be used.*000000.*more than --max-skipped 1%") as caught:
+        run(demo_data, tmp_path / "out", images=damaged)
+    assert "--max-skipped" in caught.value.hint
+    with pytest.raises(TooManySkippedError):
+        run(demo_data, tmp_path / "out", images=damaged, dry_run=True)
+    for path in damaged.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="26 of 26 images cannot be used") as other:
+        run(demo_data, tmp_path / "out", images=damaged, max_skipped="100%")
+    assert "--images" in other.value.hint
+    assert names(tmp_path) == ["damaged"]
+
+
+def test_the_links_of_an_extract_are_followed(demo_data: Path, tmp_path: Path) -> None:
+    first = run(demo_data, tmp_path / "links", link="symlink", limit=3)
+    arguments = {"annotations": tmp_path / "links" / "annotations.json", "images": tmp_path / "links" / "images"}
+    second = run(demo_data, tmp_path / "copies", **arguments)
+    assert (second.images, second.size_bytes) == (first.images, first.size_bytes)
+    assert not any(path.is_symlink() for path in (tmp_path / "copies" / "images").iterdir())
 
 
 def test_dry_run_counts_and_writes_nothing(demo_data: Path, tmp_path: Path) -> None:
@@ -269,7 +325,14 @@ def test_only_a_former_extract_is_replaced(demo_data: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"limit": 0}, {"negatives": -0.1}, {"negatives": float("nan")}, {"link": "x"}, {"classes": ()}],
+    [
+        {"limit": 0},
+        {"negatives": -0.1},
+        {"negatives": float("nan")},
+        {"link": "x"},
+        {"classes": ()},
+        {"max_skipped": "x"},
+    ],
 )
 def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -1,20 +1,17 @@
 """Both sources on the embedded photographs."""
 
-import shutil
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from fcoslite.config import ComputeSettings, DataSettings
 from fcoslite.data.coco import read_coco
 from fcoslite.data.extract import extract
-from fcoslite.data.pipeline import FolderSource, RecordSource, steps_per_pass
+from fcoslite.data.folder import FolderSource
+from fcoslite.data.pipeline import RecordSource, steps_per_pass
 from fcoslite.data.records import build_records
-from fcoslite.errors import DataError
-from fcoslite.letterbox import PAD_COLOUR
 
 SIZE = 64
 
@@ -138,29 +135,3 @@ def test_both_sources_give_the_same_pictures_and_boxes(workspace):
         np.testing.assert_array_equal(example["images"], folder[image_id]["images"])
         np.testing.assert_allclose(example["boxes"], folder[image_id]["boxes"], atol=1e-3)
         np.testing.assert_array_equal(example["crowd"], folder[image_id]["crowd"])
-
-
-def test_a_broken_file_becomes_an_empty_image_in_training_and_an_error_in_evaluation(workspace, tmp_path, caplog):
-    shutil.copytree(workspace / "data", tmp_path / "data")
-    whole = _folder(tmp_path)
-    broken = whole.images[0]
-    path = whole.dataset.folder / broken.file_name
-    path.write_bytes(path.read_bytes()[:500])
-    with caplog.at_level("WARNING"):
-        batches = _take(whole, steps_per_pass(len(whole), 1), batch_size=1)
-    empty = [batch for batch in batches if (batch["images"] == PAD_COLOUR).all()]
-    assert len(empty) == 1
-    assert not empty[0]["mask"].any()
-    assert broken.file_name in caplog.text
-    with pytest.raises(DataError, match=broken.file_name):
-        list(whole.evaluation_batches(4))
-
-
-def test_a_file_of_another_size_is_not_trained_with_shifted_boxes(workspace, tmp_path):
-    shutil.copytree(workspace / "data", tmp_path / "data")
-    source = _folder(tmp_path)
-    path = source.dataset.folder / source.images[0].file_name
-    image = cv2.imread(str(path))
-    cv2.imwrite(str(path), image[: image.shape[0] // 2])
-    with pytest.raises(DataError, match="its annotations are for"):
-        list(source.evaluation_batches(4))

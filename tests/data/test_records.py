@@ -12,11 +12,13 @@ import tensorflow as tf
 
 import fcoslite.data.records as records_module
 from fcoslite.data.build import RecordBytes
-from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco, read_image
+from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco
+from fcoslite.data.extract import extract
+from fcoslite.data.images import read_image
 from fcoslite.data.manifest import read_manifest
 from fcoslite.data.parallel import map_in_order
 from fcoslite.data.records import BuildResult, build_records, parse_record
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.letterbox import Letterbox
 from tests.disks import SmallDisk
 
@@ -141,21 +143,37 @@ def test_unusable_images_are_skipped(demo_data: Path, tmp_path: Path, caplog: py
     (data / "images").mkdir(parents=True)
     (data / "annotations.json").write_bytes((demo_data / "annotations.json").read_bytes())
     files = sorted((demo_data / "images").iterdir())
-    for path in files[3:]:
-        (data / "images" / path.name).symlink_to(path)
+    for path in files[4:]:
+        (data / "images" / path.name).write_bytes(path.read_bytes())
+    (data / "images" / files[3].name).symlink_to(files[3])  # out of the folder
     (data / "images" / files[0].name).write_text("no image")
     cv2.imwrite(str(data / "images" / files[1].name), np.zeros((7, 9, 3), np.uint8))  # not the size annotated
-    result = build(data, tmp_path / "out", records_per_shard=4)
-    assert (result.images, result.skipped_images) == (len(files) - 3, 3)
+    with pytest.raises(TooManySkippedError, match="more than --max-skipped 3 allows") as caught:
+        build(data, tmp_path / "out", records_per_shard=4, max_skipped="3", workers=1)
+    assert "--max-skipped" in caught.value.hint
+    assert names(tmp_path) == [".out.partial", "data"]  # what is done is kept
+    result = build(data, tmp_path / "out", records_per_shard=4, max_skipped="4")
+    assert (result.images, result.skipped_images) == (len(files) - 4, 4)
+    build(data, tmp_path / "again", records_per_shard=4, max_skipped="100%")
+    assert names(tmp_path / "again") == names(tmp_path / "out")
+    listing = (tmp_path / "out" / "skipped.jsonl").read_text()
+    assert listing == (tmp_path / "again" / "skipped.jsonl").read_text()
+    reasons = {line["file_name"]: line["reason"] for line in map(json.loads, listing.splitlines())}
+    assert sorted(reasons) == [path.name for path in files[:4]] and reasons[files[2].name] == "missing"
     shards = read_manifest(tmp_path / "out").shards
     assert all(shard.count == 4 for shard in shards[:-1]) and sum(s.count for s in shards) == result.images
-    assert "3 images were skipped" in caplog.text
+    assert "4 of 32 images cannot be used" in caplog.text
 
     for path in files:
         (data / "images" / path.name).unlink(missing_ok=True)
-    with pytest.raises(DataError, match="no image can be used"):
-        build(data, tmp_path / "none")
-    assert names(tmp_path) == ["data", "out"]
+    with pytest.raises(DataError, match="32 of 32 images cannot be used"):
+        build(data, tmp_path / "none", max_skipped="100%")
+    assert names(tmp_path) == ["again", "data", "out"]
+
+
+def test_the_links_of_an_extract_are_followed(demo_data: Path, tmp_path: Path) -> None:
+    extract(demo_data / "annotations.json", demo_data / "images", tmp_path / "data", limit=3, link="symlink")
+    assert build(tmp_path / "data", tmp_path / "out").images == 3
 
 
 def test_dry_run_estimates_and_writes_nothing(demo_data: Path, records: Path, tmp_path: Path) -> None:
@@ -169,7 +187,7 @@ def test_dry_run_estimates_and_writes_nothing(demo_data: Path, records: Path, tm
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"image_size": 100}, {"image_size": 0}, {"limit": 0}, {"encoding": "gif"}, {"workers": 0}],
+    [{"image_size": 100}, {"image_size": 0}, {"limit": 0}, {"encoding": "gif"}, {"workers": 0}, {"max_skipped": "x"}],
 )
 def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -236,7 +254,7 @@ def test_an_interrupted_build_goes_on_after_its_last_whole_file(
     shutil.copytree(demo_data, data)
     for path in sorted((data / "images").iterdir())[::5]:
         path.unlink()  # skipped images, so that files and images do not go in step
-    build(data, tmp_path / "whole", records_per_shard=4)
+    build(data, tmp_path / "whole", records_per_shard=4, max_skipped="7")
     original, made = records_module.make_record, []
 
     def count(image: LabelledImage, **arguments: Any) -> RecordBytes:
@@ -248,13 +266,13 @@ def test_an_interrupted_build_goes_on_after_its_last_whole_file(
     monkeypatch.setattr(records_module, "make_record", count)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        build(data, out, records_per_shard=4, workers=1)
+        build(data, out, records_per_shard=4, workers=1, max_skipped="7")
     monkeypatch.setattr(records_module, "make_record", original)
     assert not out.exists()
     kept = sorted(path for path in (tmp_path / ".out.partial").glob(".part-*") if not path.suffix)
     assert bool(kept) == (images > 5) and all(path.with_suffix(".json").is_file() for path in kept)
     seen = [path.stat().st_mtime_ns for path in kept]
-    result = build(data, out, records_per_shard=4)
+    result = build(data, out, records_per_shard=4, max_skipped="7")
     assert files(out) == files(tmp_path / "whole")
     shards = sorted(out.glob("*.tfrecord"))
     assert [path.stat().st_mtime_ns for path in shards[: len(seen)]] == seen  # not written again
@@ -268,7 +286,7 @@ def test_trailing_images_that_cannot_be_used_make_no_file(demo_data: Path, tmp_p
     order = parsed_order(data, tmp_path / "order")
     for name in order[4:]:
         (data / "images" / name).unlink()
-    result = build(data, tmp_path / "out", records_per_shard=2)
+    result = build(data, tmp_path / "out", records_per_shard=2, max_skipped="100%")
     assert (result.images, result.shards, result.skipped_images) == (4, 2, len(order) - 4)
     assert [record["file_name"].decode() for record in parsed(tmp_path / "out")] == order[:4]
 

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def enlarged(demo_data: Path, folder: Path, copies: int) -> Path:
     """A larger data set: the 32 photographs again and again, under other names."""
     document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
-    (folder / "images").mkdir(parents=True)
+    shutil.copytree(demo_data / "images", folder / "images")
     images, annotations = [], []
     for copy in range(copies):
         for image in document["images"]:
             name = f"{copy:03d}-{image['file_name']}"
-            (folder / "images" / name).symlink_to(demo_data / "images" / image["file_name"])
+            (folder / "images" / name).symlink_to(image["file_name"])
             images.append(image | {"id": image["id"] + copy * 10**9, "file_name": name})
         annotations += [
             item | {"id": item["id"] + copy * 10**9, "image_id": item["image_id"] + copy * 10**9}

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fcoslite.data.images import read_image
 from fcoslite.detections import Detections
 from fcoslite.inference import live
 from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.live import FpsMeter, run_live
 from fcoslite.inference.output import Output
-from fcoslite.inference.sources import open_source, read_image
+from fcoslite.inference.sources import open_source
 from fcoslite.progress import Advance
 
 Finder = Callable[..., live.Predicts]

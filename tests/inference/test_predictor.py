@@ -4,7 +4,8 @@ import numpy as np
 
 from fcoslite.config import DetectSettings
 from fcoslite.data.augment import normalise
-from fcoslite.data.coco import read_coco, read_image
+from fcoslite.data.coco import read_coco
+from fcoslite.data.images import read_image
 from fcoslite.inference.predictor import Predictor
 from fcoslite.letterbox import Letterbox
 from fcoslite.models.weights import load_detector

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from fcoslite.data.images import read_image
 from fcoslite.errors import SourceError
 from fcoslite.inference import frames
 from fcoslite.inference.frames import Frame, Source
-from fcoslite.inference.sources import open_source, read_image
+from fcoslite.inference.sources import open_source
 
 NumberOf = Callable[[np.ndarray], int]
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fcoslite.data.images import read_image
 from fcoslite.detections import Detections
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.frames import Frame
 from fcoslite.inference.recorder import FrameResult
-from fcoslite.inference.sources import open_source, read_image
+from fcoslite.inference.sources import open_source
 from fcoslite.inference.writers import ImageWriter, JsonlWriter, VideoWriter, to_record
 
 

@@ -376,6 +376,22 @@ def test_training_without_records_from_the_extracted_folder(workspace, slim):
     assert len(resumed.training) == len(plan.training)
 
 
+def test_images_of_a_folder_that_cannot_be_read_are_no_background(workspace, slim, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(workspace / "data", data)
+    first, second = (image.file_name for image in plan_run("train", slim, data=data).training.images[:2])
+    (data / "images" / first).write_bytes(b"")
+    with pytest.raises(DataError, match=f"{first}: empty") as caught:
+        plan_run("train", slim, data=data)
+    assert "--skip-bad-records" in caught.value.hint
+    plan = plan_run("train", slim, data=data, skip_bad_records=True)
+    assert plan.facts["skipped_records"] == 1
+    # one that is lost under way stops the run, whatever Keras makes of the error
+    (data / "images" / second).unlink()
+    with pytest.raises(DataError, match=f"{second}: missing"):
+        loop.train(plan, Path(slim.workspace.runs))
+
+
 def test_mlflow_that_cannot_be_reached_stops_nothing(workspace, slim, caplog, tmp_path):
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"this is not a database" * 100)

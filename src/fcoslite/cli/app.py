@@ -56,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     # TensorFlow's C++ start-up chatter would drown every message of ours; set to 0 to see it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # and OpenCV's about images that we report ourselves
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         code = int(app(list(arguments), standalone_mode=False) or 0)
         # typer turns Ctrl-C into this code without a word

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MaxSkippedOption, QuietFlag, VerboseFlag
 
 
 class Encoding(StrEnum):
@@ -71,6 +71,7 @@ def command(
     workers: WorkersOption = None,
     overwrite: OverwriteFlag = False,
     seed: OrderSeedOption = 0,
+    max_skipped: MaxSkippedOption = "1%",
     dry_run: DryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -97,6 +98,7 @@ def command(
         encoding=encoding.value,
         workers=workers,
         seed=seed,
+        max_skipped=max_skipped,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=terminal.progress,
@@ -106,7 +108,7 @@ def command(
         ["classes", ", ".join(result.class_names)],
         ["records", f"{result.images:,} of {size}x{size} pixels, {encoding.value}"],
         ["boxes", f"{result.boxes:,}"],
-        ["skipped images", f"{result.skipped_images:,}"],
+        ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
         ["shards", f"{result.shards:,}"],
         [
             "estimated size" if dry_run else "size",

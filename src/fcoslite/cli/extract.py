@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MaxSkippedOption, QuietFlag, VerboseFlag
 
 
 class Link(StrEnum):
@@ -81,6 +81,7 @@ def command(
     yolo_labels: YoloFlag = False,
     overwrite: OverwriteFlag = False,
     seed: SampleSeedOption = 0,
+    max_skipped: MaxSkippedOption = "1%",
     dry_run: DryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -109,6 +110,7 @@ def command(
         link=link.value,
         yolo_labels=yolo_labels,
         seed=seed,
+        max_skipped=max_skipped,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=terminal.progress,
@@ -120,7 +122,7 @@ def command(
         ["boxes", f"{result.boxes:,}, {result.crowd_boxes:,} of them crowds"],
         ["image files", f"{result.size_bytes / 1e6:,.1f} MB ({link.value})"],
         ["space", f"{result.needed_bytes / 1e6:,.1f} MB; {result.free_bytes / 1e9:,.1f} GB were free"],
-        ["missing images", f"{result.missing_images:,}"],
+        ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
         ["boxes left out", f"{result.dropped_boxes:,}"],
         ["would write" if dry_run else "written to", str(result.out)],
     ]

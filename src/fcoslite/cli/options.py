@@ -13,6 +13,16 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnin
 VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library does in detail.")]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")]
 
+MaxSkippedOption = Annotated[
+    str,
+    typer.Option(
+        "--max-skipped",
+        metavar="N|PERCENT%",
+        help="Most images that may be left out because their file is missing, damaged, too large or of another size: "
+        "a count, or a share of all. skipped.jsonl lists them; more are an error.",
+    ),
+]
+
 ConfigOption = Annotated[
     str,
     typer.Option(
@@ -49,7 +59,7 @@ SkipBadRecordsFlag = Annotated[
     bool,
     typer.Option(
         "--skip-bad-records",
-        help="Go without damaged or missing records, and count them, instead of refusing them.",
+        help="Go without damaged or missing records, or images of a folder, and count them, instead of refusing them.",
     ),
 ]
 WeightsOption = Annotated[

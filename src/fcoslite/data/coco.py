@@ -1,4 +1,4 @@
-"""COCO data sets as labelled images: read, decode, write, and put in a seeded order."""
+"""COCO data sets as labelled images: read, write, and put in a seeded order."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fcoslite.data.coco_file import open_coco
+from fcoslite.data.images import follows_links
 from fcoslite.errors import DataError
 
 
@@ -47,12 +47,14 @@ class CocoDataset:
         class_names: Names by class id - 1.
         category_ids: The file's own category ids by class id - 1.
         folder: Where the image files are.
+        follow_links: Links out of the folder are meant.
     """
 
     images: tuple[LabelledImage, ...]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     folder: Path
+    follow_links: bool = False
 
 
 def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> CocoDataset:
@@ -78,7 +80,7 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
         rows = source.rows(index)
         labelled.append(
             LabelledImage(
-                image_id=image.id,
+                image_id=image.image_id,
                 file_name=image.file_name,
                 height=image.height,
                 width=image.width,
@@ -89,7 +91,7 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
             )
         )
     category_ids = tuple(category.id for category in source.categories)
-    return CocoDataset(tuple(labelled), source.class_names, category_ids, images)
+    return CocoDataset(tuple(labelled), source.class_names, category_ids, images, follows_links(images))
 
 
 def check_images_folder(folder: Path) -> None:
@@ -101,50 +103,6 @@ def check_images_folder(folder: Path) -> None:
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image file as it is stored: COCO's boxes do not know the EXIF orientation.
-
-    Returns:
-        [height, width, 3] uint8, RGB.
-
-    Raises:
-        DataError: The file is missing or no complete image.
-    """
-    hint = "is it an image, and was it copied or downloaded to its end?"
-    try:
-        content = path.read_bytes()  # not cv2.imread, which cannot open every path on Windows
-    except OSError as error:
-        raise DataError(f"cannot read image {path}: {error.strerror}", hint) from None
-    # OpenCV 4 fills what is missing of a JPEG with grey: the end marker must follow the last scan
-    cut_short = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-    image = None
-    if content and not cut_short:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise DataError(f"cannot decode image {path}" + (": it is cut short" if cut_short else ""), hint)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def read_labelled(image: LabelledImage, folder: Path) -> np.ndarray:
-    """Decode the file of a labelled image.
-
-    Returns:
-        [height, width, 3] uint8, RGB.
-
-    Raises:
-        DataError: The file is missing, no image, or not of the size in the annotations.
-    """
-    pixels = read_image(folder / image.file_name)
-    height, width = pixels.shape[:2]
-    if (height, width) != (image.height, image.width):
-        raise DataError(
-            f"{folder / image.file_name} is {width}x{height} pixels, "
-            f"its annotations are for {image.width}x{image.height}",
-            "was it resized or rotated after it was annotated?",
-        )
-    return pixels
 
 
 def to_coco_json(

@@ -3,8 +3,9 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,8 +13,17 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.coco import check_images_folder, seeded_order, xywh_to_xyxy
+from fcoslite.data.coco import check_images_folder, xywh_to_xyxy
 from fcoslite.data.coco_file import CocoFile, open_coco
+from fcoslite.data.selection import select_images, usable_images
+from fcoslite.data.skipped import (
+    MAX_SKIPPED,
+    SkippedImage,
+    most_skipped,
+    refuse_too_many,
+    summary,
+    write_skipped,
+)
 from fcoslite.data.staging import (
     MANIFEST,
     check_free_space,
@@ -46,7 +56,7 @@ class ExtractResult:
         boxes: Boxes in all, crowds included.
         crowd_boxes: Boxes that cover a group.
         negatives: Images without any of the classes.
-        missing_images: Images that could have been taken, had their file been there.
+        skipped_images: Images that would have been taken, but for their file: missing, damaged, of another size.
         dropped_boxes: Annotations of the classes in the source whose box or image cannot be used.
         clipped_boxes: Boxes of the classes in the source that were cut at the border of their image.
         size_bytes: Size of the image files.
@@ -60,7 +70,7 @@ class ExtractResult:
     boxes: int
     crowd_boxes: int
     negatives: int
-    missing_images: int
+    skipped_images: int
     dropped_boxes: int
     clipped_boxes: int
     size_bytes: int
@@ -78,6 +88,7 @@ def extract(
     link: Link = "copy",
     yolo_labels: bool = False,
     seed: int = 0,
+    max_skipped: str = MAX_SKIPPED,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
@@ -96,24 +107,35 @@ def extract(
         yolo_labels: Also write labels/NAME.txt, `class x_center y_center width height`: class from 0,
             the rest as fractions of the image; crowds are left out.
         seed: Of the samples.
+        max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
+            They are listed in skipped.jsonl.
         overwrite: Replace a former extract at `out`.
         dry_run: Check and count, write nothing.
-        progress: Told about every image placed.
+        progress: Told about every image checked and placed.
 
     Raises:
         DataError: A file or folder is missing or unusable, or no image is left.
+        TooManySkippedError: More images cannot be used.
         ConfigError: An argument is not allowed, or there is no such class.
         BusyError: Another process is at work on `out`.
     """
     _check_arguments(limit, negatives, link)
+    most_skipped(max_skipped, 0)  # a wrong one is told now
     check_images_folder(images)
     check_output(out, KIND, overwrite, (annotations, images))
     source = open_coco(annotations, classes)
-    sizes, missing = _sizes_on_disk(source, images, with_negatives=negatives > 0)
-    chosen, negative_count = select_images(source, sizes, limit, negatives, seed)
+    skipped: list[SkippedImage] = []
+    usable = partial(usable_images, source=source, folder=images, skipped=skipped, progress=progress)
+    chosen, negative_count = select_images(source, limit, negatives, seed, usable)
+    looked_at = len(chosen) + len(skipped)
+    if len(chosen) == negative_count:
+        hint = f"--images must be the folder that holds {skipped[0].file_name}"
+        raise DataError(f"{images}: {summary(skipped, looked_at)}", hint)
+    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
     rows = _rows(source, chosen)
     encoded = encode_annotations(source, chosen)
-    size_bytes = sum(sizes[index] for index in chosen)
+    placed = {name: file_size(images / name) for name in (source.images[index].file_name for index in chosen)}
+    size_bytes = sum(placed.values())
     result = ExtractResult(
         out=out,
         class_names=source.class_names,
@@ -121,7 +143,7 @@ def extract(
         boxes=len(rows),
         crowd_boxes=int(np.count_nonzero(source.iscrowd[rows])),
         negatives=negative_count,
-        missing_images=missing,
+        skipped_images=len(skipped),
         dropped_boxes=source.dropped_boxes,
         clipped_boxes=source.clipped_boxes,
         size_bytes=size_bytes,
@@ -139,13 +161,12 @@ def extract(
         "boxes": result.boxes,
         "crowd_boxes": result.crowd_boxes,
         "negatives": result.negatives,
-        "missing_images": result.missing_images,
+        "skipped_images": result.skipped_images,
         "dropped_boxes": result.dropped_boxes,
         "clipped_boxes": result.clipped_boxes,
         "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
         "seed": seed,
     }
-    placed = {source.images[index].file_name: sizes[index] for index in chosen}
     job = job_digest({**manifest, "placed": list(placed.items())})
     if not overwrite and is_finished(out, job):
         _refuse_lost_files(out, placed)
@@ -158,43 +179,16 @@ def extract(
         _place_images(placed, images, folder, link, progress)
         if yolo_labels:
             _write_yolo_labels(source, chosen, folder / "labels")
+        write_skipped(skipped, looked_at, folder)
         (folder / "annotations.json").write_bytes(encoded)
         write_json(folder / MANIFEST, {**manifest, "job": job})
     return result
 
 
-def select_images(
-    source: CocoFile, available: Iterable[int], limit: int | None, negatives: float, seed: int
-) -> tuple[list[int], int]:
-    """Choose images with a box of the classes, and a sample of those without any.
-
-    Args:
-        source: The data set.
-        available: Indexes of the images that may be taken.
-        limit: So many images with a box at most.
-        negatives: Images without, as a fraction of those taken with a box.
-        seed: Of both samples.
-
-    Returns:
-        Indexes into `source.images`, ascending, and how many of them are negatives.
-    """
-    with_box = np.diff(source.starts) > 0
-    index_of = {source.images[index].id: index for index in available}
-    positive = [image_id for image_id, index in index_of.items() if with_box[index]]
-    positive = seeded_order(positive, seed, "extract-positive")[:limit]
-    # an image whose only person has an unusable box is no negative
-    negative = [image_id for image_id, index in index_of.items() if not source.mentions_class[index]]
-    wanted = round(negatives * len(positive))
-    negative = seeded_order(negative, seed, "extract-negative")[:wanted]
-    if len(negative) < wanted:
-        _logger.warning("%d negatives were asked for, %d were found", wanted, len(negative))
-    return sorted(index_of[image_id] for image_id in positive + negative), len(negative)
-
-
 def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
     """COCO instances JSON of the chosen images; category id 1 is the first class."""
     image_ids = np.repeat(
-        [source.images[index].id for index in chosen], [len(_rows(source, [index])) for index in chosen]
+        [source.images[index].image_id for index in chosen], [len(_rows(source, [index])) for index in chosen]
     )
     rows = _rows(source, chosen)
     columns = zip(
@@ -236,30 +230,6 @@ def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
         raise ConfigError(f"negatives is {negatives}", "it is a fraction, 0 or more")
     if link not in get_args(Link):
         raise ConfigError(f"link is '{link}'", "it is one of " + ", ".join(get_args(Link)))
-
-
-def _sizes_on_disk(source: CocoFile, folder: Path, with_negatives: bool) -> tuple[dict[int, int], int]:
-    """Size in bytes of every image that may be taken, by its index, and how many are missing."""
-    with_box = np.diff(source.starts) > 0
-    if not with_box.any():
-        names = ", ".join(source.class_names)
-        raise DataError(f"{source.path} has no box of {names}", "choose other classes with --classes")
-    candidates = with_box | ~source.mentions_class if with_negatives else with_box
-    sizes = {}
-    for index in np.flatnonzero(candidates).tolist():
-        path = folder / source.images[index].file_name
-        if path.is_file():
-            sizes[index] = path.stat().st_size
-    missing = int(np.count_nonzero(candidates)) - len(sizes)
-    if not any(with_box[index] for index in sizes):
-        first = source.images[int(np.argmax(with_box))].file_name
-        raise DataError(
-            f"none of the {np.count_nonzero(with_box)} images with a box is in {folder}",
-            f"--images must be the folder that holds {first}",
-        )
-    if missing:
-        _logger.warning("%d of %d images are not in %s and are left out", missing, missing + len(sizes), folder)
-    return sizes, missing
 
 
 def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:

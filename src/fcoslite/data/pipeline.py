@@ -1,4 +1,4 @@
-"""Sources of batches: TFRecords through tf.data, or a COCO folder through OpenCV. Both yield the same batches.
+"""Sources of batches: TFRecords through tf.data; in folder.py, a COCO folder. Both yield the same batches.
 
 A batch is a dict of
     images  [B, S, S, 3] uint8, letterboxed RGB
@@ -10,10 +10,9 @@ M is the most boxes any image of the set has: no box is ever dropped.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain, groupby, tee
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,13 +21,12 @@ import numpy as np
 from fcoslite.backend import load_tensorflow
 from fcoslite.config import ComputeSettings, DataSettings
 from fcoslite.data.build import blank_record
-from fcoslite.data.coco import CocoDataset, LabelledImage, read_labelled
+from fcoslite.data.coco import LabelledImage
 from fcoslite.data.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
-from fcoslite.data.parallel import map_in_order
 from fcoslite.data.records import parse_record
 from fcoslite.data.verify import find_bad_records
 from fcoslite.errors import DataError
-from fcoslite.letterbox import PAD_COLOUR, Letterbox
+from fcoslite.letterbox import Letterbox
 from fcoslite.progress import Progress, no_progress
 
 _log = logging.getLogger("fcoslite")
@@ -56,8 +54,13 @@ class Source(Protocol):
         """Of the whole set that this is a part of: the same images in the same order have the same."""
         ...
 
+    @property
+    def bad(self) -> Collection[int]:
+        """Positions of the images that cannot be read."""
+        ...
+
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of images, bad ones too."""
         ...
 
     def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
@@ -164,7 +167,7 @@ class RecordSource:
     @property
     def fingerprint(self) -> str:
         """See `Source`."""
-        return _digest(shard.sha256 for shard in self.manifest.shards)
+        return digest(shard.sha256 for shard in self.manifest.shards)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -213,7 +216,7 @@ class RecordSource:
 
         serialized = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._read)
         examples = tf.data.Dataset.zip(self._decoded(serialized), serialized.map(parse_record))
-        for group in _grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
+        for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
             batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
             yield batch, [self._label(parsed) for _, parsed in group]
 
@@ -281,11 +284,13 @@ class RecordSource:
         )
 
 
-def _digest(parts: Iterable[str]) -> str:
+def digest(parts: Iterable[str]) -> str:
+    """A fingerprint of a list of facts."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items; the last may be shorter."""
     group: list[Any] = []
     for item in items:
         group.append(item)
@@ -294,103 +299,3 @@ def _grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
             group = []
     if group:
         yield group
-
-
-@dataclass(frozen=True)
-class FolderSource:
-    """A COCO data set read image by image, without records and without TensorFlow.
-
-    Attributes:
-        dataset: Images and boxes.
-        images: The images used, in order.
-        image_size: Side to letterbox to, pixels.
-        workers: Decoding threads.
-    """
-
-    dataset: CocoDataset
-    images: tuple[LabelledImage, ...]
-    image_size: int
-    workers: int
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names by class id - 1."""
-        return self.dataset.class_names
-
-    @property
-    def fingerprint(self) -> str:
-        """See `Source`."""
-        return _digest(f"{image.image_id}:{len(image.boxes_xyxy)}" for image in self.dataset.images)
-
-    @cached_property
-    def _most_boxes(self) -> int:
-        return max(1, max(len(image.boxes_xyxy) for image in self.dataset.images))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
-        """See `Source`."""
-        groups = self._shuffled(batch_size, seed, first_step)
-        return (batch for batch, _ in self._load(groups, self._read_or_skip))
-
-    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
-        """See `Source`."""
-        return [image.image_id for image in next(self._shuffled(batch_size, seed, step))]
-
-    def _shuffled(self, batch_size: int, seed: int, first_step: int) -> Iterator[list[LabelledImage]]:
-        """The images of `training_batches`."""
-        steps = steps_per_pass(len(self), batch_size)
-        number, step = divmod(first_step, steps)
-        while True:
-            order = np.random.default_rng([seed, number]).permutation(len(self))
-            # a set smaller than a batch is repeated
-            order = np.resize(order, max(len(order), batch_size))
-            for start in range(step * batch_size, steps * batch_size, batch_size):
-                yield [self.images[index] for index in order[start : start + batch_size]]
-            number, step = number + 1, 0
-
-    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
-        """See `Source`."""
-        starts = range(0, len(self), batch_size)
-        groups = (list(self.images[start : start + batch_size]) for start in starts)
-        return self._load(groups, self._read)
-
-    def _load(
-        self, groups: Iterable[list[LabelledImage]], read: Callable[[LabelledImage], np.ndarray | None]
-    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
-        """Decode groups of images, a few images ahead of the group that is asked for."""
-        ahead, now = tee(groups)
-        pixels = map_in_order(read, chain.from_iterable(ahead), self.workers)
-        for group in now:
-            yield self._collect(group, [next(pixels) for _ in group]), group
-
-    def _read(self, image: LabelledImage) -> np.ndarray:
-        pixels = read_labelled(image, self.dataset.folder)
-        return Letterbox(image.height, image.width, self.image_size).apply_image(pixels)
-
-    def _read_or_skip(self, image: LabelledImage) -> np.ndarray | None:
-        # an exception would come out of Keras as something else, in a thread of TensorFlow's
-        try:
-            return self._read(image)
-        except DataError as error:
-            _log.warning("left out of this batch: %s", error.message)
-            return None
-
-    def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray | None]) -> Batch:
-        most, size = self._most_boxes, self.image_size
-        images = np.full((len(group), size, size, 3), PAD_COLOUR, np.uint8)
-        boxes = np.zeros((len(group), most, 5), np.float32)
-        crowd = np.zeros((len(group), most), bool)
-        mask = np.zeros((len(group), most), bool)
-        for row, (image, decoded) in enumerate(zip(group, pixels, strict=True)):
-            if decoded is None:
-                continue  # stays an empty grey square
-            images[row] = decoded
-            count = len(image.boxes_xyxy)
-            letterbox = Letterbox(image.height, image.width, size)
-            boxes[row, :count, 0] = image.class_ids
-            boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
-            crowd[row, :count] = image.iscrowd
-            mask[row, :count] = True
-        return {"images": images, "boxes": boxes, "crowd": crowd, "mask": mask}

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ from fcoslite import __version__
 from fcoslite.backend import load_tensorflow
 from fcoslite.data.build import encode_image, make_record
 from fcoslite.data.coco import CocoDataset, LabelledImage, read_coco, seeded_order
+from fcoslite.data.images import UnusableImageError
 from fcoslite.data.manifest import RecordsManifest, read_manifest
 from fcoslite.data.parallel import one_opencv_thread
 from fcoslite.data.shards import clear_journals, name_shards, write_parts
+from fcoslite.data.skipped import MAX_SKIPPED, most_skipped, summary, write_skipped
 from fcoslite.data.staging import (
     MANIFEST,
     check_free_space,
@@ -75,6 +78,7 @@ def build_records(
     encoding: Encoding = "png",
     workers: int | None = None,
     seed: int = 0,
+    max_skipped: str = MAX_SKIPPED,
     records_per_shard: int = RECORDS_PER_SHARD,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -93,6 +97,8 @@ def build_records(
         encoding: Of the images: png, without loss, or jpeg of quality 95, a quarter of the size.
         workers: Threads; None: one a CPU.
         seed: Of the order.
+        max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
+            They are listed in skipped.jsonl.
         records_per_shard: Records a file.
         overwrite: Replace former records at `out`.
         dry_run: Check and estimate, write nothing.
@@ -100,6 +106,7 @@ def build_records(
 
     Raises:
         DataError: The data set is missing, empty or unusable, `out` is taken, or the disk too small.
+        TooManySkippedError: More images cannot be used; with more allowed, the same call goes on.
         ConfigError: An argument is not allowed.
         BusyError: Another process is at work on `out`.
     """
@@ -109,6 +116,7 @@ def build_records(
     dataset = _read(data)
     by_id = {image.image_id: image for image in dataset.images}
     chosen = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")[:limit]]
+    most_skipped(max_skipped, len(chosen))  # a wrong one is told now
     options = {"image_size": image_size, "encoding": encoding, "seed": seed, "records_per_shard": records_per_shard}
     job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
     free = free_bytes(out)
@@ -116,7 +124,7 @@ def build_records(
         _logger.info("%s is there already, built from the same data with the same options", out)
         return _result(out, read_manifest(out), free)
     with one_opencv_thread():
-        estimate = _estimate_bytes(chosen, dataset.folder, image_size, encoding)
+        estimate = _estimate_bytes(chosen, dataset, image_size, encoding)
         check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out")
         if dry_run:
             return BuildResult(
@@ -130,15 +138,14 @@ def build_records(
                 free_bytes=free,
             )
         load_tensorflow()  # before the threads that use it
-        record = partial(make_record, folder=dataset.folder, image_size=image_size, encoding=encoding)
+        record = partial(make_record, dataset=dataset, image_size=image_size, encoding=encoding)
         with staged_folder(out, job, overwrite) as folder:
             if not (folder / MANIFEST).is_file():  # else killed after all the work
-                parts = write_parts(chosen, record, folder, records_per_shard, workers, progress)
-                problems = [problem for part in parts for problem in part.problems]
-                if problems:
-                    _logger.warning("%d images were skipped; the first: %s", len(problems), problems[0])
-                if len(problems) == len(chosen):
-                    raise DataError("no image can be used", problems[0])
+                parts = write_parts(chosen, record, folder, records_per_shard, workers, max_skipped, progress)
+                skipped = [image for part in parts for image in part.skipped]
+                if len(skipped) == len(chosen):
+                    raise DataError(summary(skipped, len(chosen)), "there is nothing to learn from it")
+                write_skipped(skipped, len(chosen), folder)
                 shards = name_shards(parts, folder, _prefix(dataset.class_names))
                 manifest = RecordsManifest(
                     class_names=dataset.class_names,
@@ -150,7 +157,7 @@ def build_records(
                     max_boxes=max(part.max_boxes for part in parts),
                     shards=shards,
                     version=__version__,
-                    skipped_images=len(problems),
+                    skipped_images=len(skipped),
                     job=job,
                 )
                 write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
@@ -247,13 +254,11 @@ def _result(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
     )
 
 
-def _estimate_bytes(chosen: list[LabelledImage], folder: Path, image_size: int, encoding: str) -> int:
+def _estimate_bytes(chosen: list[LabelledImage], dataset: CocoDataset, image_size: int, encoding: str) -> int:
     sizes = []
     for image in chosen[:_SAMPLES]:
-        try:
-            sizes.append(len(encode_image(image, folder, image_size, encoding)))
-        except DataError as error:
-            _logger.debug("%s", error.message)
+        with suppress(UnusableImageError):  # told when its record is made
+            sizes.append(len(encode_image(image, dataset, image_size, encoding)))
     return round(sum(sizes) / len(sizes) * len(chosen)) if sizes else 0
 
 

@@ -19,12 +19,14 @@ from fcoslite.data.build import RecordBytes
 from fcoslite.data.coco import LabelledImage
 from fcoslite.data.manifest import Shard
 from fcoslite.data.parallel import map_in_order
+from fcoslite.data.skipped import SkippedImage, refuse_too_many
 from fcoslite.files import replace_file
 from fcoslite.progress import Progress
 
 _logger = logging.getLogger("fcoslite.data")
 
 _JOURNALS = ".part-*"
+_LIST = "-v names them as they come"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Part:
         size: Of the file, bytes.
         boxes: In its records, crowds included.
         max_boxes: Most boxes of one record.
-        problems: Why images were skipped.
+        skipped: Images without a record.
     """
 
     images_used: int
@@ -47,7 +49,7 @@ class Part:
     size: int
     boxes: int
     max_boxes: int
-    problems: tuple[str, ...]
+    skipped: tuple[SkippedImage, ...]
 
 
 def write_parts(
@@ -56,6 +58,7 @@ def write_parts(
     folder: Path,
     records_per_shard: int,
     workers: int,
+    max_skipped: str,
     progress: Progress,
 ) -> list[Part]:
     """Write the records of images, in their order; go on after the parts that are there.
@@ -66,12 +69,16 @@ def write_parts(
         folder: For the files.
         records_per_shard: Records a file.
         workers: Threads that make records.
+        max_skipped: Most images that may be skipped: a count, or a share such as `1%`.
         progress: Told about every image.
 
     Raises:
         OSError: A file cannot be written.
+        TooManySkippedError: More images had to be skipped.
     """
     parts = _finished_parts(folder)
+    skipped = [image for part in parts for image in part.skipped]
+    refuse_too_many(skipped, len(images), max_skipped, _LIST)
     used = parts[-1].images_used if parts else 0
     with progress("Building records", len(images), "images") as advance:
         if used:
@@ -81,6 +88,9 @@ def write_parts(
         def tell(records: Iterator[RecordBytes]) -> Generator[RecordBytes, None, None]:
             for made in records:
                 advance()
+                if made.skipped is not None:
+                    skipped.append(made.skipped)
+                    refuse_too_many(skipped, len(images), max_skipped, _LIST)
                 yield made
 
         with closing(map_in_order(record, images[used:], workers)) as made, closing(tell(made)) as records:
@@ -127,14 +137,13 @@ def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: i
     import tensorflow as tf
 
     boxes: list[int] = []
-    problems = []
+    skipped = []
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
             for made in records:
                 used += 1
-                if made.problem:
-                    _logger.debug("skipped: %s", made.problem)
-                    problems.append(made.problem)
+                if made.skipped is not None:
+                    skipped.append(made.skipped)
                     continue
                 writer.write(made.serialized)
                 boxes.append(len(made.image.class_ids))
@@ -149,7 +158,7 @@ def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: i
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    part = Part(used, len(boxes), digest, path.stat().st_size, sum(boxes), max(boxes, default=0), tuple(problems))
+    part = Part(used, len(boxes), digest, path.stat().st_size, sum(boxes), max(boxes, default=0), tuple(skipped))
     if not boxes:
         path.unlink()
     replace_file(_journal(path), msgspec.json.encode(part))

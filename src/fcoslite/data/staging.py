@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fcoslite.errors import ConfigError, DataError, FcosliteError
+from fcoslite.errors import ConfigError, DataError, FcosliteError, TooManySkippedError
 from fcoslite.files import replace_file
 from fcoslite.locks import locked
 
@@ -110,8 +110,9 @@ def is_finished(out: Path, job: str) -> bool:
 def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
     """Yield a hidden sibling of `out` that takes its place at the end.
 
-    It may hold what a former run of the same job has finished. It is kept if this run is stopped or the disk is full,
-    and vanishes if the input is to blame. The manifest that is written there must hold `job`.
+    It may hold what a former run of the same job has finished. It is kept if this run is stopped, the disk is full, or
+    too many images had to be skipped, and vanishes if the input is to blame otherwise. The manifest that is written
+    there must hold `job`.
 
     Args:
         out: The folder.
@@ -136,6 +137,9 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 yield staging
                 (staging / _JOB).unlink(missing_ok=True)
                 _put_in_place(staging, target)
+            except TooManySkippedError:  # more may be allowed
+                _leave(staging)
+                raise
             except FcosliteError:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise

@@ -8,7 +8,8 @@ from typing import Any
 from fcoslite.backend import compile_with_xla
 from fcoslite.config import Settings
 from fcoslite.data.coco import read_coco, to_coco_json
-from fcoslite.data.pipeline import FolderSource, RecordSource, Source
+from fcoslite.data.folder import FolderSource
+from fcoslite.data.pipeline import RecordSource, Source
 from fcoslite.data.split import split
 from fcoslite.data.staging import check_writable
 from fcoslite.errors import DataError
@@ -47,7 +48,7 @@ class EvaluationPlan:
     @property
     def skipped_records(self) -> int:
         """Damaged records that are gone without."""
-        return len(self.source.bad) if isinstance(self.source, RecordSource) else 0
+        return len(self.source.bad)
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
@@ -97,7 +98,8 @@ def plan_evaluation(
     if annotations is not None and images is not None:
         data = annotations
         dataset = read_coco(annotations, images, detector.class_names)
-        source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
+        unchecked = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
+        source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     else:
         if records is None and run is not None and run.records is None:

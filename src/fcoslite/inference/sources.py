@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
-import numpy as np
 
+from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
 from fcoslite.inference.cameras import list_cameras
 from fcoslite.inference.frames import Frame, Source
@@ -173,32 +173,15 @@ def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
     for index, path in enumerate(paths):
         try:
             image_rgb = read_image(path)
-        except SourceError as error:
+        except UnusableImageError as error:
             if not skip:
-                raise
+                raise SourceError(error.message, "open it in an image viewer") from None
             logger.warning("skipped: %s", error.message)
             continue
         readable += 1
         yield Frame(index, image_rgb, path.name, 0.0)
     if not readable:
         raise SourceError(f"no image in {paths[0].parent} can be decoded", "open one in an image viewer")
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Decode a photograph upright, [h, w, 3] uint8 RGB.
-
-    Raises:
-        SourceError: It cannot be read or decoded.
-    """
-    try:
-        # not cv2.imread, which cannot open non-ASCII paths on Windows
-        image_bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "empty, or too large"
-        raise SourceError(f"cannot read image {path}: {reason}", "open it in an image viewer") from None
-    if image_bgr is None:
-        raise SourceError(f"{path} is no image that can be decoded", "open it in an image viewer")
-    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
 
 
 def _silence_opencv() -> None:

@@ -15,7 +15,7 @@ from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, resize, unpack
 from fcoslite.data.pipeline import Batch
 from fcoslite.data.staging import check_free_space
-from fcoslite.errors import RunError
+from fcoslite.errors import FcosliteError, RunError
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.locks import locked
 from fcoslite.losses import detection_losses
@@ -235,15 +235,17 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
                 if journal.stopped_early:
                     break
                 model.switch_mosaic(first < mosaic_epochs)
-                model.fit(
-                    _as_inputs(plan.training.training_batches(batch_size, settings.seed, position.step)),
-                    initial_epoch=first,
-                    epochs=last,
-                    steps_per_epoch=epoch_steps,
-                    callbacks=[journal, ShowProgress(advance, batch_size, schedule.epochs)],
-                    shuffle=False,  # the source has shuffled
-                    verbose=0,
-                )
+                batches = plan.training.training_batches(batch_size, settings.seed, position.step)
+                with _inputs(batches) as inputs:
+                    model.fit(
+                        inputs,
+                        initial_epoch=first,
+                        epochs=last,
+                        steps_per_epoch=epoch_steps,
+                        callbacks=[journal, ShowProgress(advance, batch_size, schedule.epochs)],
+                        shuffle=False,  # the source has shuffled
+                        verbose=0,
+                    )
         except BaseException:
             tracker.close(failed=True)
             raise
@@ -254,9 +256,28 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best)
 
 
-def _as_inputs(batches: Iterable[Batch]) -> Any:
-    """Keras takes a generator's items for (inputs, targets) unless they are tuples of one; tf.data passes as it is."""
-    return ((batch,) for batch in batches) if isinstance(batches, Iterator) else batches
+@contextmanager
+def _inputs(batches: Iterable[Batch]) -> Iterator[Any]:
+    """What Keras takes of a source's batches: tf.data as it is, the items of a generator as tuples of one."""
+    if not isinstance(batches, Iterator):
+        yield batches
+        return
+    failures: list[FcosliteError] = []
+
+    def tuples() -> Iterator[tuple[Batch]]:
+        try:
+            for batch in batches:
+                yield (batch,)
+        except FcosliteError as error:
+            failures.append(error)
+            raise
+
+    try:
+        yield tuples()
+    except Exception:
+        if failures:  # TensorFlow has made something else of it
+            raise failures[0] from None
+        raise
 
 
 def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable[tuple[int, int, int]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.coco import read_coco, seeded_order
-from fcoslite.data.pipeline import FolderSource, RecordSource, Source, steps_per_pass
+from fcoslite.data.folder import FolderSource
+from fcoslite.data.pipeline import RecordSource, Source, steps_per_pass
 from fcoslite.data.split import Split, split
 from fcoslite.data.staging import check_writable, free_bytes
 from fcoslite.errors import ConfigError, DataError, RunError
@@ -126,9 +127,11 @@ def plan_run(
         model = model_settings(start_from).model_copy(update={"image_size": settings.model.image_size})
         settings = settings.model_copy(update={"model": model})
     check_writable(Path(settings.workspace.runs), "name another folder: --set workspace.runs=FOLDER")
+    training: Source
+    validation: Source | None
     if data is not None:
         location = {"data": str(data.resolve())}
-        training, validation = _from_folder(data, settings, chunk)
+        training, validation = _from_folder(data, settings, chunk, skip_bad_records, progress)
     else:
         records = records or Path(settings.workspace.records)
         location = {"records": str(records.resolve())}
@@ -188,13 +191,15 @@ def plan_resume(
     if "verb" not in facts or not ("data" in facts or "records" in facts):
         raise RunError(f"{run.path}/run.json does not name its data", "start a new run")
     chunk = facts.get("chunk")
+    skip = skip_bad_records or "skipped_records" in facts
+    training: Source
+    validation: Source | None
     if "data" in facts:
-        training, validation = _from_folder(data or Path(facts["data"]), settings, chunk)
+        training, validation = _from_folder(data or Path(facts["data"]), settings, chunk, skip, progress)
     else:
-        folder, skip = records or Path(facts["records"]), skip_bad_records or "skipped_records" in facts
-        training, validation = _from_records(folder, settings, chunk, skip, progress)
-        if skip:
-            facts["skipped_records"] = _bad_records(training, validation)
+        training, validation = _from_records(records or Path(facts["records"]), settings, chunk, skip, progress)
+    if skip:
+        facts["skipped_records"] = _bad_records(training, validation)
     if training.fingerprint != facts.get("fingerprint"):
         raise DataError(
             f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",
@@ -213,10 +218,12 @@ def _from_records(
 
 
 def _bad_records(*parts: Source | None) -> int:
-    return sum(len(part.bad) for part in parts if isinstance(part, RecordSource))
+    return sum(len(part.bad) for part in parts if part is not None)
 
 
-def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[Source, Source | None]:
+def _from_folder(
+    folder: Path, settings: Settings, chunk: int | None, skip_bad: bool, progress: Progress
+) -> tuple[FolderSource, FolderSource | None]:
     annotations = folder / "annotations.json"
     if not annotations.is_file():
         raise DataError(f"no annotations.json in {folder}", "--data names a folder made by `fcoslite extract`")
@@ -228,7 +235,7 @@ def _from_folder(folder: Path, settings: Settings, chunk: int | None) -> tuple[S
 
     def open_range(positions: range) -> FolderSource:
         chosen = images[positions.start : positions.stop]
-        size = settings.model.image_size
-        return FolderSource(dataset, chosen, size, settings.compute.workers)
+        source = FolderSource(dataset, chosen, settings.model.image_size, settings.compute.workers)
+        return source.checked(skip_bad, progress)
 
     return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None

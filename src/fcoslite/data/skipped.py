@@ -1,0 +1,100 @@
+"""Images that cannot be used: left out, listed with their reasons, and refused when they are too many."""
+
+import json
+import logging
+import re
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
+from fcoslite.data.parallel import map_in_order, one_opencv_thread
+from fcoslite.errors import ConfigError, TooManySkippedError
+
+_logger = logging.getLogger("fcoslite.data")
+
+MAX_SKIPPED = "1%"
+LISTING = "skipped.jsonl"
+_NAMED = 3  # in a message
+_LONG_NAME = 100
+
+
+@dataclass(frozen=True)
+class SkippedImage:
+    """An image that is left out: COCO's id, its file name, and why."""
+
+    image_id: int
+    file_name: str
+    reason: str
+
+
+def skipped_image(image: AnnotatedImage, error: UnusableImageError) -> SkippedImage:
+    """Note why an image is left out."""
+    _logger.debug("skipped: %s", error.message)
+    return SkippedImage(image.image_id, image.file_name, error.reason)
+
+
+def try_images(
+    images: Sequence[AnnotatedImage], folder: Path, follow_links: bool, workers: int
+) -> Generator[SkippedImage | None, None, None]:
+    """Decode images, in threads, and tell of each, in their order, why it cannot be used, or None."""
+
+    def attempt(image: AnnotatedImage) -> SkippedImage | None:
+        try:
+            read_labelled(image, folder, follow_links)
+        except UnusableImageError as error:
+            return skipped_image(image, error)
+        return None
+
+    with one_opencv_thread(), closing(map_in_order(attempt, images, workers)) as tried:
+        yield from tried
+
+
+def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: str, hint: str) -> None:
+    """Stop because of the images that would be left out.
+
+    Args:
+        skipped: Images that cannot be used.
+        total: Of so many.
+        max_skipped: Most that may be left out: a count, or a share such as `1%`.
+        hint: What else to do about too many.
+
+    Raises:
+        TooManySkippedError: There are more.
+        ConfigError: `max_skipped` is neither.
+    """
+    if len(skipped) > most_skipped(max_skipped, total):
+        raise TooManySkippedError(
+            f"{summary(skipped, total)}: more than --max-skipped {max_skipped} allows",
+            f"mend or replace them, or allow more with --max-skipped; {hint}",
+        )
+
+
+def summary(skipped: Sequence[SkippedImage], total: int) -> str:
+    """How many images cannot be used, and why the first of them cannot."""
+    reasons = [f"{image.file_name[-_LONG_NAME:]}: {image.reason}" for image in skipped[:_NAMED]]
+    if len(skipped) > _NAMED:
+        reasons.append("...")
+    return f"{len(skipped):,} of {total:,} images cannot be used ({'; '.join(reasons)})"
+
+
+def most_skipped(max_skipped: str, total: int) -> int:
+    """How many of `total` images may be left out.
+
+    Raises:
+        ConfigError: `max_skipped` is neither a count nor a share of at most 100%.
+    """
+    match = re.fullmatch(r"(\d{1,9})|(\d{1,9}(?:\.\d{1,9})?)%", max_skipped.strip())
+    if match is None or (match[2] and Fraction(match[2]) > 100):
+        raise ConfigError(f"max-skipped is '{max_skipped}'", "it is a count, such as 20, or a share, such as 1%")
+    return int(match[1]) if match[1] else int(Fraction(match[2]) * total / 100)
+
+
+def write_skipped(skipped: Sequence[SkippedImage], total: int, folder: Path) -> None:
+    """Warn of the images that are left out of `total`, and list them in skipped.jsonl; without any, do nothing."""
+    if skipped:
+        _logger.warning("%s and are left out: see %s", summary(skipped, total), LISTING)
+        lines = [json.dumps(asdict(image), ensure_ascii=False) + "\n" for image in skipped]
+        (folder / LISTING).write_text("".join(lines), "utf-8")
