@@ -8,19 +8,21 @@ import pytest
 import fcoslite
 
 ROOT = Path(fcoslite.__file__).parent
-BASE = {"errors", "progress", "backend", "files"}
+BASE = {"errors", "progress", "backend", "files", "locks"}
 GEOMETRY = {"boxes", "letterbox", "detections", "config"} | BASE
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "backend": {"errors"},
     "files": set(),
+    "locks": {"errors"},
     "detections": set(),
     "letterbox": set(),
     "boxes": set(),
     "config": {"errors"},
     "console": {"errors", "progress"},
     "runs": {"config", "errors", "files"},
+    "overview": {"config", "errors", "locks", "runs"},
     "data": GEOMETRY,
     "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
@@ -28,7 +30,7 @@ MAY_IMPORT = {
     "postprocess": {"boxes", "config", "detections", "letterbox"},
     "evaluation": {"data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
     "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
-    "training": {"data", "evaluation", "losses", "models", "runs"} | GEOMETRY,
+    "training": {"data", "evaluation", "losses", "models", "overview", "runs"} | GEOMETRY,
 }
 TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
 

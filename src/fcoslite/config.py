@@ -184,6 +184,10 @@ class Settings(_Node):
         """The whole tree as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its `section.key`."""
+        return _flat(self.model_dump(mode="json"))
+
 
 def packaged_configs() -> list[str]:
     """Names of the configs installed with the package."""
@@ -265,6 +269,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def _parse_override(override: str) -> dict[str, Any]:

@@ -35,6 +35,14 @@ class RunError(FcosliteError):
     """A run directory is missing or cannot be continued."""
 
 
+class BusyError(FcosliteError):
+    """Another process is writing to the same run or folder."""
+
+
+class TrackingError(FcosliteError):
+    """MLflow cannot be brought to what a run holds."""
+
+
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
 

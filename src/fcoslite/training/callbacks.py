@@ -109,7 +109,7 @@ class Journal(keras.callbacks.Callback):
             save_weights(self.detector, self.run.last_weights, facts)
         self.run.append_metrics(line)
         self._checkpoint()
-        self.tracker.log(line)
+        self.tracker.follow()
         try:
             plot_curves(self.run.read_metrics(), self.run.curves_file)
         except OSError as error:  # on Windows, while somebody looks at it

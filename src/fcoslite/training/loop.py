@@ -20,7 +20,7 @@ from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, create_run, find_backbone
+from fcoslite.runs import Run, best_line, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment
@@ -176,7 +176,7 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
         run.truncate_metrics(position.step)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
-    tracker = MlflowTracker(settings.workspace.mlflow_uri, run.name, _flat(settings.model_dump(mode="json")))
+    tracker = MlflowTracker(run, settings.workspace.mlflow_uri)
     journal = Journal(
         run=run,
         detector=detector,
@@ -209,14 +209,10 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
                 )
                 if journal.stopped_early:
                     break
-        except BaseException:
-            tracker.close(failed=True)
-            raise
-    tracker.close()
+        finally:
+            tracker.close()
     lines = run.read_metrics()
-    scored = [line for line in lines if line.get("val_loss") is not None]
-    best = min(scored, key=lambda line: line["val_loss"]) if scored else lines[-1]
-    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best)
+    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best_line(lines) or lines[-1])
 
 
 def _as_inputs(batches: Iterable[Batch]) -> Any:
@@ -261,13 +257,3 @@ def _console_log(run: Run) -> Iterator[None]:
         _log.removeHandler(handler)
         _log.setLevel(level)
         handler.close()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
