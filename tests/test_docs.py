@@ -156,9 +156,14 @@ def test_the_examples_in_python_run(tour: Path, monkeypatch: pytest.MonkeyPatch)
 def parse(arguments: list[str]) -> None:
     """Check a command's flags, their values and the settings they name, without running it."""
     name, *rest = arguments
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    assert name in commands, f"there is no command {name}"
-    values = commands[name].make_context(name, list(rest)).params
+    command: Any = get_command(app)
+    assert name in command.commands, f"there is no command {name}"
+    command = command.commands[name]
+    if hasattr(command, "commands"):  # a group, such as runs
+        name, *rest = rest
+        assert name in command.commands, f"there is no command {name}"
+        command = command.commands[name]
+    values = command.make_context(name, list(rest)).params
     config = values.get("config")
     load_settings(None if config == "auto" else config, values.get("overrides") or [])
 
@@ -179,8 +184,9 @@ def test_commands_exist_with_these_flags_and_values(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_is_said_of_commands_in_passing_is_so(page: Path) -> None:
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    flags = {flag for command in commands.values() for option in command.params for flag in option.opts}
+    commands: list[Any] = list(get_command(app).commands.values())  # type: ignore[attr-defined]
+    commands += [command for group in commands for command in getattr(group, "commands", {}).values()]
+    flags = {flag for command in commands for option in command.params for flag in option.opts}
     for code in re.findall(r"`([^`]+)`", prose(page)):
         if re.match(r"fcoslite [\w-]+ -", code):
             parse(shlex.split(code)[1:])

@@ -129,7 +129,9 @@ def test_a_copy_that_differs_is_made_anew(store, tmp_path, change):
         run.truncate_metrics(10)
     elif change == "twice":
         with closing(sqlite3.connect(store)) as database:
-            database.execute("insert into metrics select key, value, timestamp + 1, run_uuid, step, is_nan from metrics")
+            database.execute(
+                "insert into metrics select key, value, timestamp + 1, run_uuid, step, is_nan from metrics"
+            )
             database.commit()
     else:  # as when memory did not suffice
         (run.path / "config.yaml").write_text(load_settings(run.path / "config.yaml", ["seed=9"]).to_yaml())
@@ -172,7 +174,9 @@ def test_more_lines_than_a_call_may_hold(store, tmp_path):
 # --- MLflow in trouble
 
 
-@pytest.fixture(params=["garbage", "truncated", "locked", "not a folder", "refused", "silent", "no module", "no scheme"])
+@pytest.fixture(
+    params=["garbage", "truncated", "locked", "not a folder", "refused", "silent", "no module", "no scheme"]
+)
 def trouble(request, empty_store, tmp_path, monkeypatch) -> Iterator[tuple[str, str]]:
     """An address of MLflow that does not work, and a word of the reason."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fcoslite.errors import FcosliteError, TrackingError
-from fcoslite.overview import FINISHED, RUNNING, STOPPED
+from fcoslite.errors import FcosliteError, RunError, TrackingError
+from fcoslite.overview import FINISHED, RUNNING, STOPPED, end_state, overview
+from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run
 
 _log = logging.getLogger("fcoslite")
@@ -34,15 +35,72 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What was done to MLflow.
+    """What MLflow lacked, and got.
 
     Attributes:
-        points: Values of metrics that it lacked.
-        parameters: Settings that it lacked.
+        points: Values of metrics.
+        parameters: Settings.
     """
 
     points: int
     parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was done for a run.
+
+    Attributes:
+        run: Its directory.
+        state: See `overview`.
+        uri: Where MLflow is.
+        points: Values of metrics that MLflow lacked.
+        parameters: Settings that it lacked.
+        problem: Why nothing was done; empty where all went well.
+    """
+
+    run: str
+    state: str
+    uri: str = ""
+    points: int = 0
+    parameters: int = 0
+    problem: str = ""
+
+
+def sync_runs(
+    runs: Sequence[Run], uri: str | None = None, dry_run: bool = False, progress: Progress = no_progress
+) -> list[Synced]:
+    """Bring MLflow to what runs hold. One that is damaged, or is being trained, does not keep the others from it.
+
+    Args:
+        runs: The runs.
+        uri: An MLflow tracking URI; None takes what each run was trained with.
+        dry_run: Only say what would be brought where.
+        progress: Shown meanwhile.
+
+    Raises:
+        TrackingError: MLflow is missing, or its store damaged or out of reach.
+    """
+    done = []
+    with progress("MLflow", len(runs), "runs") as advance:
+        for run in runs:
+            try:
+                done.append(_sync(run, uri, dry_run))
+            except TrackingError:
+                raise
+            except FcosliteError as error:
+                done.append(Synced(str(run.path), overview(run).state, problem=error.message))
+            advance()
+    return done
+
+
+def _sync(run: Run, uri: str | None, dry_run: bool) -> Synced:
+    state = overview(run).state
+    if state == RUNNING:  # two at once would enter everything twice
+        raise RunError(f"{run.path} is being trained, which keeps MLflow up to date", "wait until it has ended")
+    address = uri or run.settings().workspace.mlflow_uri
+    update = Update(0, 0) if dry_run else MlflowMirror(run, address).update(end_state(run))
+    return Synced(str(run.path), state, _without_password(address), update.points, update.parameters)
 
 
 class MlflowMirror:
@@ -190,6 +248,10 @@ def _check_sqlite(uri: str) -> None:
         )
 
 
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
 @contextmanager
 def _trouble(uri: str) -> Iterator[None]:
     """Turn what MLflow and its many parts raise into one kind of error."""
@@ -200,6 +262,7 @@ def _trouble(uri: str) -> Iterator[None]:
     except ImportError as error:
         raise TrackingError(f"MLflow cannot be loaded: {error}", "install it: pip install mlflow") from error
     except Exception as error:
-        store = re.sub(r"//[^/@]*@", "//", uri)  # without user and password
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise TrackingError(f"MLflow at {store} fails: {reason}", "`fcoslite runs sync RUN` tries again") from error
+        raise TrackingError(
+            f"MLflow at {_without_password(uri)} fails: {reason}", "`fcoslite runs sync RUN` tries again"
+        ) from error
