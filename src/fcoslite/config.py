@@ -5,6 +5,7 @@ A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -263,7 +264,12 @@ def make_settings(tree: Mapping[str, Any], origin: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise explain(error, origin, Settings.model_json_schema()) from None
+        raise explain(error, origin, _schema()) from None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Settings.model_json_schema()
 
 
 def _checked(tree: dict[str, Any], origin: str) -> dict[str, Any]:
