@@ -29,6 +29,19 @@ _STATUS = {RUNNING: "RUNNING", FINISHED: "FINISHED", STOPPED: "KILLED"}
 _PARAMETERS_A_CALL, _METRICS_A_CALL = 100, 1000
 _LONGEST_PARAMETER = 6000  # characters
 
+_ENVIRONMENT = {
+    # no usage statistics and no agent hints: nothing leaves the machine unasked
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    # stdout is for the result of a command
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # a connection that is kept open goes on writing to a file that was moved away
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+}
+
 _Point = tuple[str, int, float]  # name, step, value
 _Item = TypeVar("_Item")
 
@@ -214,14 +227,8 @@ def _written(run: Run) -> int:
 
 def _connect(uri: str) -> Any:
     _check_sqlite(uri)
-    # no usage statistics and no agent hints: nothing leaves the machine unasked
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    # a connection that is kept open goes on writing to a file that was moved away
-    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -244,7 +251,7 @@ def _check_sqlite(uri: str) -> None:
     if verdict != "ok":
         raise TrackingError(
             f"MLflow's store {path} is damaged ({verdict.splitlines()[-1]})",
-            "move it away: MLflow makes a new one, and `fcoslite runs sync RUN` fills it from metrics.jsonl",
+            "move it away: MLflow makes a new one, and `fcoslite runs sync` fills it again",
         )
 
 
@@ -260,9 +267,9 @@ def _trouble(uri: str) -> Iterator[None]:
     except FcosliteError:
         raise
     except ImportError as error:
-        raise TrackingError(f"MLflow cannot be loaded: {error}", "install it: pip install mlflow") from error
+        raise TrackingError(f"MLflow cannot be loaded: {error}", "pip install mlflow") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise TrackingError(
-            f"MLflow at {_without_password(uri)} fails: {reason}", "`fcoslite runs sync RUN` tries again"
+            f"MLflow at {_without_password(uri)} fails: {reason}", "see whether it runs and can be reached"
         ) from error

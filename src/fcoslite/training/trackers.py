@@ -62,15 +62,14 @@ class MlflowTracker:
             except Exception as error:  # whatever happens here must not reach training
                 mirror = None
                 self._failing = True
-                hint = error.hint if isinstance(error, FcosliteError) else ""
-                self._warn("; ".join(filter(None, (str(error), hint))))
+                self._warn(f"{error} ({error.hint})" if isinstance(error, FcosliteError) else repr(error))
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "MLflow does not follow this run: %s. metrics.jsonl holds everything; `fcoslite runs sync %s` brings "
-                "MLflow to it later",
+                "MLflow does not follow this run: %s; metrics.jsonl holds everything, and `fcoslite runs sync %s` "
+                "enters it later",
                 reason,
                 self._run.name,
             )
