@@ -64,14 +64,14 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
-    def lock_file(self) -> Path:
-        """Locked while the run is trained."""
-        return self.path / "lock"
-
-    @property
     def curves_file(self) -> Path:
         """Chart of losses and AP."""
         return self.path / "curves.png"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the process that trains it."""
+        return self.path / ".lock"
 
     def settings(self) -> Settings:
         """The settings it was started with.
