@@ -224,8 +224,10 @@ class Settings(_Node):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its `section.key`."""
-        return _flat(self.model_dump(mode="json"))
+        """The values by `section.key`."""
+        tree = self.model_dump(mode="json")
+        sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
+        return {f"{name}.{key}".rstrip("."): value for name, part in sections.items() for key, value in part.items()}
 
 
 def packaged_configs() -> list[str]:
@@ -332,13 +334,6 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def _parse_override(override: str) -> dict[str, Any]:

@@ -154,6 +154,11 @@ def test_what_the_user_adds_in_mlflow_stays(store, tmp_path):
     assert _sync(run, store) == (0, 0)
     (again,) = client.search_runs(["1"])
     assert (again.data.tags["note"], again.data.metrics["my own"]) == ("good", 1.0)
+    run.truncate_metrics(5)
+    _sync(run, store)
+    (anew,) = client.search_runs(["1"])
+    assert anew.info.run_id != again.info.run_id
+    assert anew.data.tags == again.data.tags
 
 
 def test_runs_of_the_first_days_have_no_id_but_a_time(store, tmp_path):
@@ -161,6 +166,14 @@ def test_runs_of_the_first_days_have_no_id_but_a_time(store, tmp_path):
     run.write_json("run.json", {key: value for key, value in run.facts().items() if key != "id"})
     assert _sync(run, store)[0] == 4
     assert _sync(run, store)[0] == 0
+
+
+def test_a_line_that_is_there_twice_counts_once(store, tmp_path):
+    run = _append(_run(tmp_path), METRICS[0], METRICS[0], {**METRICS[0], "loss": 2.25})
+    assert _sync(run, store)[0] == 4
+    assert _sync(run, store)[0] == 0
+    assert _stored(store)["loss", 5, 2.25] == 1
+    assert _stored(store)["loss", 5, 2.5] == 0
 
 
 def test_more_lines_than_a_call_may_hold(store, tmp_path):

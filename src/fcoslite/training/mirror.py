@@ -131,6 +131,7 @@ class MlflowMirror:
     def __init__(self, run: Run, uri: str) -> None:
         self._run = run
         self._uri = uri
+        self._tags = {_TAG: run.id}
         with _trouble(uri):
             self._client = _connect(uri)
             self._experiment_id = self._find_experiment()
@@ -149,7 +150,7 @@ class MlflowMirror:
         # where files lie is no parameter of a run, and an address can hold a password
         settings = {key: str(value)[:_LONGEST_PARAMETER] for key, value in self._run.settings().flat().items()}
         parameters = {key: value for key, value in settings.items() if not key.startswith("workspace.")}
-        points = Counter(_points(self._run))
+        points = _points(self._run)
         with _trouble(self._uri):
             self._drop_if_other(points, parameters)
             new_points = list((points - self._points).elements())
@@ -166,6 +167,7 @@ class MlflowMirror:
     def _find_copy(self) -> None:
         found = self._client.search_runs([self._experiment_id], f"tags.`{_TAG}` = '{self._run.id}'", max_results=1)
         copy = found[0] if found else self._make_copy()
+        self._tags |= copy.data.tags  # the user's notes among them
         self._id: str = copy.info.run_id
         self._status: str = copy.info.status
         self._parameters: dict[str, str] = dict(copy.data.params)
@@ -177,8 +179,9 @@ class MlflowMirror:
 
     def _make_copy(self) -> Any:
         started = int(self._run.created.timestamp() * 1000)
-        tags = {_TAG: self._run.id}
-        return self._client.create_run(self._experiment_id, start_time=started, tags=tags, run_name=self._run.name)
+        return self._client.create_run(
+            self._experiment_id, start_time=started, tags=self._tags, run_name=self._run.name
+        )
 
     def _drop_if_other(self, points: Counter[_Point], parameters: dict[str, str]) -> None:
         """Delete a copy that holds what the files do not; MLflow itself can change neither points nor parameters."""
@@ -213,11 +216,15 @@ def _batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _points(run: Run) -> Iterator[_Point]:
-    for line in run.read_metrics():
-        for name, value in line.items():
-            if name != "step" and isinstance(value, (int, float)):
-                yield name, line["step"], float(value)
+def _points(run: Run) -> Counter[_Point]:
+    """What metrics.jsonl holds; of a step that is there twice, the last."""
+    latest = {
+        (name, line["step"]): float(value)
+        for line in run.read_metrics()
+        for name, value in line.items()
+        if name != "step" and isinstance(value, (int, float))
+    }
+    return Counter((name, step, value) for (name, step), value in latest.items())
 
 
 def _written(run: Run) -> int:
