@@ -19,9 +19,12 @@ MAY_IMPORT = {
     "detections": set(),
     "letterbox": set(),
     "boxes": set(),
-    "config": {"errors"},
+    "plain_yaml": {"errors"},
+    "setting_errors": {"errors"},
+    "config": {"errors", "plain_yaml", "setting_errors"},
     "console": {"errors", "progress"},
     "runs": {"config", "errors", "files"},
+    "overview": {"config", "errors", "locks", "runs"},
     "data": GEOMETRY,
     "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
@@ -29,7 +32,7 @@ MAY_IMPORT = {
     "postprocess": {"boxes", "config", "detections", "letterbox"},
     "evaluation": {"data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
     "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
-    "training": {"data", "evaluation", "losses", "models", "runs"} | GEOMETRY,
+    "training": {"data", "evaluation", "losses", "models", "overview", "runs"} | GEOMETRY,
 }
 TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
 

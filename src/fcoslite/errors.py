@@ -12,9 +12,9 @@ class FcosliteError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _printable(message)
+        self.hint = _printable(hint)
+        super().__init__(self.message)
 
 
 class ConfigError(FcosliteError):
@@ -57,8 +57,19 @@ class BusyError(FcosliteError):
     """Another process is writing to the same run or folder."""
 
 
+class TrackingError(FcosliteError):
+    """MLflow cannot be brought to what a run holds."""
+
+
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
+
+
+def _printable(text: str) -> str:
+    """Names come from files and the command line: they may hold what a terminal obeys, or cannot encode."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+    )
 
 
 def closest(name: str, choices: list[str]) -> str:

@@ -1,27 +1,35 @@
 """A run directory, `runs/<verb>-<name>-NNN/`, and what lies in it. No run is ever overwritten.
 
 config.yaml        the settings, complete          run.log         the console log
-run.json           verb, chunk, data, parent       curves.png      losses and AP
+run.json           id, verb, chunk, data           curves.png      losses and AP
 environment.json   versions and devices            checkpoints/    best.npz, last.npz, state-*.npz
 metrics.jsonl      one line an epoch: the record of the run
 """
 
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from fcoslite.config import ModelSettings, Settings, load_settings
-from fcoslite.errors import RunError, WeightsError, closest
+from fcoslite.errors import FcosliteError, RunError, WeightsError, closest
 from fcoslite.files import replace_file
 
 DEFAULT_WEIGHTS = "lite0"
+_RECORDS_OF_A_RUN = ("run.json", "config.yaml", "metrics.jsonl")  # one that is left makes a folder a run
+
+_TEXTS = ("id", "verb", "name", "created", "records", "data", "fingerprint", "start_from")  # in run.json
+_COUNTS = ("epoch", "step")  # in every line of metrics.jsonl
+
+_log = logging.getLogger("fcoslite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +97,39 @@ class Run:
         }
 
     def facts(self) -> dict[str, Any]:
-        """What run.json holds: verb, chunk, data, parent, created.
+        """What run.json holds: id, verb, chunk, data, created.
 
         Raises:
             RunError: run.json is missing or damaged.
         """
         try:
             facts = json.loads((self.path / "run.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            if not isinstance(facts, dict) or not all(isinstance(facts.get(key, ""), str) for key in _TEXTS):
+                raise ValueError("run.json does not hold what it should")
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path} is not a run: {error}", "a run directory holds run.json") from None
-        assert isinstance(facts, dict)
         return facts
+
+    @property
+    def id(self) -> str:
+        """What others know it by; it stays when the directory is moved, and when the run is resumed.
+
+        Raises:
+            RunError: run.json is missing or damaged.
+        """
+        facts = self.facts()
+        text = str(facts.get("id") or facts.get("created"))  # runs of the first days have no id
+        if not re.fullmatch(r"[\w:.+-]{8,64}", text):
+            raise RunError(f"{self.path}/run.json holds no id", "it was damaged or edited")
+        return text
+
+    @property
+    def created(self) -> datetime:
+        """When it was started; of a damaged run, when its directory was last changed."""
+        try:
+            return datetime.fromisoformat(str(self.facts()["created"])).astimezone(UTC)
+        except (RunError, KeyError, ValueError, OverflowError):
+            return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     @property
     def records(self) -> Path | None:
@@ -125,21 +155,33 @@ class Run:
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl; a line torn by a crash is left out."""
+        """All whole lines of metrics.jsonl; a line torn by a crash, or otherwise damaged, is left out."""
         if not self.metrics_file.is_file():
             return []
         lines = []
         for text in self.metrics_file.read_text("utf-8", errors="replace").splitlines():
             try:
-                lines.append(json.loads(text))
-            except ValueError:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
                 continue
+            if _is_whole(line):
+                lines.append(line)
         return lines
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines after `step`: a resumed run writes them again. A torn line goes too."""
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         replace_file(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def _is_whole(line: object) -> bool:
+    """Whether it is a line of metrics: JSON can also be something else, and hold numbers beyond a float."""
+    if not isinstance(line, dict) or not all(type(line.get(key)) is int and line[key] >= 0 for key in _COUNTS):
+        return False
+    try:
+        return all(isfinite(value) for value in line.values() if isinstance(value, (int, float)))
+    except OverflowError:
+        return False
 
 
 def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:
@@ -160,20 +202,33 @@ def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Ma
     run.checkpoints.mkdir()
     run.write_settings(settings)
     created = datetime.now(UTC).isoformat()
-    run.write_json("run.json", {"verb": verb, "name": name, "created": created, **facts})
+    run.write_json("run.json", {"id": uuid4().hex, "verb": verb, "name": name, "created": created, **facts})
     return run
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """All runs in a folder, oldest first."""
+    """All runs in a folder, oldest first; damaged ones as well."""
     if not folder.is_dir():
         return []
-    found = []
-    for path in folder.iterdir():
-        if (path / "run.json").is_file():
-            run = Run(path)
-            found.append((str(run.facts().get("created", "")), run.name, run))
-    return [run for _, _, run in sorted(found, key=lambda item: item[:2])]
+    found = [Run(path) for path in folder.iterdir() if _is_run(path)]
+    return sorted(found, key=lambda run: (run.created, run.name))
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return any((path / name).is_file() for name in _RECORDS_OF_A_RUN)
+    except OSError:  # a folder that we may not look into
+        return False
+
+
+def _newest(folder: Path, wanted: Callable[[Run], bool]) -> Run | None:
+    for run in reversed(list_runs(folder)):
+        try:
+            if wanted(run):
+                return run
+        except FcosliteError as error:
+            _log.warning("%s is passed over: %s", run.path, error.message)
+    return None
 
 
 def open_run(text: str | Path, folder: Path) -> Run:
@@ -183,7 +238,7 @@ def open_run(text: str | Path, folder: Path) -> Run:
         RunError: There is no such run.
     """
     for path in (Path(text), folder / str(text)):
-        if (path / "run.json").is_file():
+        if _is_run(path):
             return Run(path)
     names = [run.name for run in list_runs(folder)]
     hint = closest(str(text), names) or (
@@ -210,8 +265,9 @@ def find_weights(text: str | Path | None, folder: Path) -> Path:
     """
     packaged = packaged_weights()
     if text is None:
-        trained = [run.best_weights for run in list_runs(folder) if run.best_weights.is_file()]
-        return trained[-1] if trained else packaged[DEFAULT_WEIGHTS]
+        # eval and webcam go by the settings beside the weights
+        trained = _newest(folder, lambda run: run.best_weights.is_file() and bool(run.settings()))
+        return trained.best_weights if trained else packaged[DEFAULT_WEIGHTS]
     if Path(text).is_file():
         return Path(text)
     if str(text) in packaged:
@@ -262,10 +318,19 @@ def config_of(weights: Path) -> Path | None:
 
 def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
     """The newest run that trained `chunk` of the same data with the same model, and has weights."""
-    for run in reversed(list_runs(folder)):
+
+    def trained_it(run: Run) -> bool:
         facts = run.facts()
-        if (facts.get("chunk"), facts.get("fingerprint")) != (chunk, fingerprint):
-            continue
-        if run.best_weights.is_file() and run.settings().model == model:
-            return run
-    return None
+        return (
+            (facts.get("chunk"), facts.get("fingerprint")) == (chunk, fingerprint)
+            and run.best_weights.is_file()
+            and run.settings().model == model
+        )
+
+    return _newest(folder, trained_it)
+
+
+def best_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The line of the lowest validation loss; the last one where none was validated; None of none."""
+    scored = [line for line in lines if isinstance(line.get("val_loss"), (int, float))]
+    return min(scored, key=lambda line: line["val_loss"]) if scored else lines[-1] if lines else None

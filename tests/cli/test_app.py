@@ -9,6 +9,8 @@ import pytest
 from fcoslite.cli.app import run
 
 COMMANDS = ["demo", "check", "extract", "build-records", "train", "finetune", "eval", "webcam"]
+COMMANDS += ["runs list", "runs show", "runs plot", "runs sync"]
+READERS = ("check", "runs list", "runs show")  # they write nothing
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["webcam", "--help"]])
@@ -35,9 +37,9 @@ def test_completion_imports_nothing_heavy():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_is_explained(command, capsys):
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
-    for flag in ("--json", "--quiet", "--verbose", "--debug", *([] if command == "check" else ["--dry-run"])):
+    for flag in ("--json", "--quiet", "--verbose", "--debug", *([] if command in READERS else ["--dry-run"])):
         assert flag in text
 
 
@@ -76,6 +78,10 @@ def _fails(arguments, capsys, code: int) -> str:
         (["eval", "--annotations", "x.json", "--images", "y"], 1, "x.json"),
         (["eval", "--weights", "nothing.npz"], 1, "nothing.npz"),
         (["webcam", "--source", "nothing.mp4"], 1, "nothing.mp4"),
+        (["runs", "show", "train-x-001"], 1, "no run named"),
+        (["runs", "plot", "train-x-001"], 1, "no run named"),
+        (["runs", "sync", "train-x-001"], 1, "no run named"),
+        (["runs", "sink"], 2, "sink"),
     ],
 )
 def test_wrong_input_is_told_with_a_hint_and_leaves_nothing(arguments, code, message, capsys, tmp_path, monkeypatch):

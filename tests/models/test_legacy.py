@@ -181,6 +181,48 @@ def test_what_is_no_checkpoint_is_refused(arrays: Arrays, tmp_path: Path) -> Non
             import_checkpoint(tmp_path / name, settings=_settings())
 
 
+def _masked_crc32c(data: bytes) -> bytes:
+    """As TensorFlow stores it: Castagnoli's CRC, rotated and shifted."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def test_a_checkpoint_that_declares_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    _write({"cls_head": {"bias": np.zeros(8, "float32")}}, tmp_path / "large")
+    path = tmp_path / "large.index"
+    data = bytearray(path.read_bytes())
+    dimension = data.index(b"\x12\x04\x12\x02\x08\x08") + 5  # shape: one dimension, of 8
+    data[dimension] = 127
+    whole = path.read_bytes()
+    end = next(i for i in range(dimension, len(data)) if whole[i : i + 4] == _masked_crc32c(whole[:i]))
+    data[end : end + 4] = _masked_crc32c(bytes(data[:end]))
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="more than it holds"):
+        import_checkpoint(tmp_path / "large", settings=_settings())
+
+
+def test_a_damaged_index_is_refused(arrays: Arrays, tmp_path: Path) -> None:
+    _write(_old_model(arrays), tmp_path / "damaged")
+    path = tmp_path / "damaged.index"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), len(whole) // 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(WeightsError):
+            import_checkpoint(tmp_path / "damaged", settings=_settings())
+
+
+def test_a_variable_of_another_type_is_refused(arrays: Arrays, tmp_path: Path) -> None:
+    model = _old_model(arrays)
+    model["ctr_head"]["bias"] = np.array(["x"])
+    with pytest.raises(WeightsError, match="bias"):
+        import_checkpoint(_write(model, tmp_path / "text"), settings=_settings())
+
+
 def test_the_package_offers_the_importer_without_importing_keras() -> None:
     assert fcoslite.models.import_checkpoint is import_checkpoint
     code = "import sys, fcoslite.models; sys.exit('keras' in sys.modules)"

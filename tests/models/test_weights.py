@@ -3,8 +3,9 @@ import pytest
 
 from fcoslite.config import ModelSettings
 from fcoslite.errors import WeightsError
+from fcoslite.models.arrays import read_arrays, write_arrays
 from fcoslite.models.detector import build_detector
-from fcoslite.models.weights import load_backbone, load_detector, load_weights, read_arrays, save_weights, write_arrays
+from fcoslite.models.weights import load_backbone, load_detector, load_weights, model_settings, save_weights
 
 SMALL = {"image_size": 64, "head_depth": 1}
 
@@ -61,6 +62,78 @@ def test_pickles_are_never_opened(tmp_path):
     np.savez(path, fcoslite=np.array([{"code": "object"}], dtype=object))
     with pytest.raises(WeightsError):
         load_detector(path)
+
+
+def _model(**changes):
+    return {"kind": "weights", "model": {**SMALL, "classes": ["person"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({}, "does not hold the weights of a detector"),
+        ({"kind": "state", "step": 5}, "does not hold the weights of a detector"),
+        ({"kind": ["weights"]}, "does not hold the weights of a detector"),
+        ({"kind": "weights"}, "model is None, and must be a section"),
+        ({"kind": "weights", "model": []}, "must be a section"),
+        (_model(preset="yolo"), "one of lite, lite0, r50"),
+        (_model(image_size=10**9), "at most 4,096"),
+        (_model(head_channels=10**9), "at most 1,024"),
+        (_model(head_depth=10**9), "at most 8"),
+        (_model(strides=[4] * 10**5), "a list of 1 to 8"),
+        (_model(strides=[4, 8, 8]), "do not make a pyramid"),
+        (_model(classes=["a"] * 10**5), "a list of 1 to 2,000"),
+        (_model(classes=["x" * 10**6]), "text of 1 to 1,000"),
+        (_model(classes=["\x1b[2J"]), "control characters"),
+        (_model(classes={"a": 1}), "a list"),
+        (_model(classes=5), "a list"),
+        (_model(surprise=1), "unknown setting 'model.surprise'"),
+        (_model(classes=["person", "dog"]), r"head_class_logits/\w+ is float32 .*1.*, and should be float32 .*2"),
+        (_model(head_depth=2), "it lacks head_"),
+        (_model(preset="lite0"), "it lacks backbone_"),
+    ],
+)
+def test_a_header_that_lies_is_refused(saved, header, message):
+    arrays, _ = read_arrays(saved)
+    write_arrays(saved, arrays, header)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_detector(saved)
+    assert str(saved) in caught.value.message and caught.value.hint
+    assert len(caught.value.message) < 1000
+
+
+@pytest.mark.parametrize("preset", ["lite", "r50"])
+def test_a_file_does_not_decide_which_other_files_are_read(saved, preset):
+    arrays, _ = read_arrays(saved)
+    write_arrays(saved, arrays, _model(preset=preset, image_size=128, backbone_weights="/etc/hostname"))
+    assert model_settings(saved).backbone_weights is None
+    if preset == "r50":
+        with pytest.raises(WeightsError, match="it lacks"):
+            load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda array: np.full_like(array, np.nan), "holds NaN or infinity"),
+        (lambda array: np.where(array == array.max(), np.inf, array), "holds NaN or infinity"),
+        (lambda array: np.full(array.shape, 1e300), "holds NaN or infinity"),
+        (lambda array: array.astype("int32"), "is int32"),
+        (lambda array: array > 0, "is bool"),
+        (lambda array: array[..., None], "and should be float32"),
+        (lambda array: array.T, "and should be float32"),
+    ],
+)
+def test_values_that_cannot_be_weights_are_refused(small, saved, change, message):
+    before = [np.array(weight) for weight in small.network.weights]
+    arrays, header = read_arrays(saved)
+    name = "backbone_c3a_conv1/kernel"
+    write_arrays(saved, {**arrays, name: change(arrays[name])}, header)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_weights(small, saved)
+    assert name in caught.value.message
+    for one, other in zip(before, small.network.weights, strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other))
 
 
 def test_another_model_or_class_is_refused_and_nothing_assigned(small, saved):

@@ -72,3 +72,12 @@ WeightsOption = Annotated[
         show_default="the newest run in ./runs, else lite0",
     ),
 ]
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow-uri",
+        metavar="URI",
+        help="MLflow tracking server or database.",
+        show_default="workspace.mlflow_uri: sqlite:///mlflow.db",
+    ),
+]

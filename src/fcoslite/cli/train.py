@@ -10,6 +10,7 @@ from fcoslite.cli.options import (
     DebugFlag,
     DryRunFlag,
     JsonFlag,
+    MlflowOption,
     QuietFlag,
     RecordsOption,
     SeedOption,
@@ -44,15 +45,6 @@ ResumeOption = Annotated[
         metavar="RUN",
         help="Go on with this run (path or name) from its newest checkpoint, with its own settings.",
         show_default="none",
-    ),
-]
-MlflowOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mlflow-uri",
-        metavar="URI",
-        help="MLflow tracking server or database.",
-        show_default="workspace.mlflow_uri: sqlite:///mlflow.db",
     ),
 ]
 CheckpointOption = Annotated[

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
+from matplotlib.lines import Line2D
 
 from fcoslite.files import replace_file
 
@@ -43,6 +44,11 @@ def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
 
 def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Losses, AP and learning rate over the epochs, from the lines of metrics.jsonl."""
+    compare_curves({"": lines}, path)
+
+
+def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """The curves of several runs in one chart, from their lines of metrics.jsonl by name."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     charts = [
@@ -53,18 +59,27 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
         ("validation AP", ["val_ap", "val_ap50", "val_ap75"]),
         ("learning rate", ["learning_rate"]),
     ]
+    alone = len(runs) == 1
     for axes, (title, keys) in zip(panels, charts, strict=True):
-        for key in keys:
-            points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, label=key)
+        for number, lines in enumerate(runs.values()):
+            for style, key in zip(("-", "--", ":"), keys, strict=False):
+                points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+                if points:
+                    # one run: a colour a curve; several: a colour a run, a style a curve
+                    look = {} if alone else {"color": f"C{number % 10}", "linestyle": style}
+                    marker = "." if len(points) < 40 else None
+                    axes.plot(*zip(*points, strict=True), marker=marker, label=key, **look)
         axes.set(title=title, xlabel="epoch")
         if axes.lines:
             axes.grid(alpha=0.3)
-            axes.legend()
+            first = {line.get_label(): line for line in reversed(axes.lines)}
+            axes.legend(handles=[first[key] for key in keys if key in first])
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, "no validation", ha="center", va="center")
+    if not alone:
+        colours = [Line2D([], [], color=f"C{number % 10}", label=name) for number, name in enumerate(runs)]
+        figure.legend(handles=colours, loc="outside lower center", ncols=3)
     _save(figure, path)
 
 

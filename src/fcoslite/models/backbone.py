@@ -6,6 +6,7 @@ import keras
 
 from fcoslite.errors import WeightsError
 from fcoslite.models.efficientnet import efficientnet_lite0
+from fcoslite.models.keras_file import check_keras_file
 from fcoslite.models.layers import activate, conv, norm
 
 
@@ -69,8 +70,9 @@ def resnet50(images: keras.KerasTensor, weights: str | None = None) -> dict[int,
     Its ImageNet weights expect BGR in 0-255 with the channel means taken off; that happens here, so that every
     backbone takes the same input.
     """
-    if weights is not None and not Path(weights).is_file():
-        raise WeightsError(f"no backbone weights at {weights}", "model.backbone_weights names a local file")
+    if weights is not None:
+        check_keras_file(Path(weights))
+        weights = str(Path(weights).resolve())  # keras.applications takes some names for what it can download
     mean = [103.939, 116.779, 123.68]  # BGR, keras.applications' "caffe" preprocessing
     bgr = keras.layers.Rescaling(255.0, offset=[-value for value in reversed(mean)], name="backbone_scale")(images)
     bgr = keras.ops.flip(bgr, axis=-1)
@@ -78,7 +80,9 @@ def resnet50(images: keras.KerasTensor, weights: str | None = None) -> dict[int,
         network = keras.applications.ResNet50(
             include_top=False, weights=weights, input_tensor=bgr, name="backbone_resnet50"
         )
-    except ValueError as error:
+    except Exception as error:  # Keras takes the file for granted, and fails wherever it is not what it expects
+        if weights is None:
+            raise
         raise WeightsError(f"{weights} does not fit ResNet-50: {error}", "take the file without the top") from None
     names = {8: "conv3_block4_out", 16: "conv4_block6_out", 32: "conv5_block3_out"}
     return {stride: network.get_layer(name).output for stride, name in names.items()}

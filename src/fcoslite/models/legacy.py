@@ -14,6 +14,7 @@ by their depth in the graph, and ours, of the same graph, numbers them alike. On
 two operands may differ; the shapes tell (see `_name_body`).
 """
 
+import math
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -85,22 +86,34 @@ def _read_groups(checkpoint: Path) -> dict[str, list[_Layer]]:
     """The layers that each attribute holds, in TensorFlow's order; a scalar of a list counts as a layer."""
     import tensorflow as tf
 
-    prefix = checkpoint.with_suffix("") if checkpoint.suffix == ".index" else checkpoint
     groups: defaultdict[str, defaultdict[int, _Layer]] = defaultdict(lambda: defaultdict(dict))
     try:
+        prefix = checkpoint.with_suffix("") if checkpoint.suffix == ".index" else checkpoint
+        if checkpoint.is_dir():
+            prefix = Path(tf.train.latest_checkpoint(str(checkpoint)) or checkpoint)
         reader = tf.train.load_checkpoint(str(prefix))
-        for key, shape in reader.get_variable_to_shape_map().items():
-            match = _KEY.fullmatch(key)
-            if match and match["variable"]:
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        wanted = {key: match for key in shapes if (match := _KEY.fullmatch(key))}
+        # TensorFlow takes the memory that a shape asks for before it looks whether there is as much
+        declared = sum(math.prod(shapes[key]) * dtypes[key].size for key in wanted)
+        if declared > _bytes_of_data(prefix):
+            raise ValueError("its shapes ask for more than it holds")
+        for key, match in wanted.items():
+            if match["variable"]:
                 groups[match["group"]][int(match["layer"] or 0)][match["variable"]] = reader.get_tensor(key)
-            elif match and not shape:
+            elif not shapes[key]:
                 groups[match["group"]][int(match["item"])]["scale"] = reader.get_tensor(key)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # TensorFlow's reader raises whatever a damaged file leads it to
         raise WeightsError(
             f"{checkpoint} cannot be read as a TensorFlow checkpoint: {error}",
             "give the path without .index; the .data files must lie beside the .index file",
         ) from None
     return {name: [layers[index] for index in sorted(layers)] for name, layers in groups.items()}
+
+
+def _bytes_of_data(prefix: Path) -> int:
+    files = [path for path in prefix.parent.iterdir() if path.name.startswith(f"{prefix.name}.data-")]
+    return sum(path.stat().st_size for path in files)
 
 
 def _find_group(groups: dict[str, list[_Layer]], purpose: str, names: list[str], checkpoint: Path) -> list[_Layer]:

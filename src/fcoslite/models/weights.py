@@ -1,11 +1,5 @@
-"""Weights files: one `.npz` of plain arrays by variable path, and the settings needed to rebuild the detector.
+"""Weights files: the arrays of a detector by variable path, and the settings needed to rebuild it."""
 
-A zip of plain arrays: every member has a checksum, nothing in it can execute, and any Numpy opens it.
-"""
-
-import io
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,44 +8,8 @@ import numpy as np
 
 from fcoslite.config import ModelSettings, make_settings
 from fcoslite.errors import ConfigError, WeightsError
-from fcoslite.files import replace_file
+from fcoslite.models.arrays import read_arrays, read_header, write_arrays
 from fcoslite.models.detector import Detector, build_detector
-
-_HEADER = "fcoslite"
-_FORMAT = 1
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
-    """Write arrays and a header so that `path` is at all times either the old file or the whole new one."""
-    text = json.dumps({"format": _FORMAT, **header})
-    buffer = io.BytesIO()
-    # the stub of np.savez takes a mapping of arrays for a mapping of flags
-    np.savez(buffer, **{_HEADER: np.array(text)}, **arrays)  # type: ignore[arg-type]
-    replace_file(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `write_arrays` wrote.
-
-    Returns:
-        The arrays by name, and the header.
-
-    Raises:
-        WeightsError: The file is missing, damaged or not ours.
-    """
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}", "give a .npz file or a run directory")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop(_HEADER)))
-    except KeyError:
-        raise WeightsError(f"{path} is not a weights file of fcoslite", _import_hint()) from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise WeightsError(f"{path} cannot be read: {error}", "the file is damaged or of another format") from None
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise WeightsError(f"{path} is of another version of fcoslite", "retrain, or use the version that wrote it")
-    return arrays, header
 
 
 def save_weights(detector: Detector, path: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -72,8 +30,8 @@ def load_detector(path: Path, precision: str = "float32") -> tuple[Detector, dic
         WeightsError: The file cannot be used.
     """
     arrays, header = read_arrays(path)
+    settings = _model_of(header, path)
     try:
-        settings = make_settings({"model": header.get("model", {})}, origin=str(path)).model
         detector = build_detector(settings, precision)
     except ConfigError as error:
         raise WeightsError(f"{path} names a model we cannot build: {error.message}", error.hint) from None
@@ -88,7 +46,7 @@ def load_weights(detector: Detector, path: Path) -> None:
         WeightsError: The file is of another model or other classes.
     """
     arrays, header = read_arrays(path)
-    stored = tuple(header.get("model", {}).get("classes") or ())
+    stored = _model_of(header, path).classes or ()
     if stored != detector.class_names:
         raise WeightsError(
             f"{path} knows the classes {', '.join(stored) or 'of nobody'}, "
@@ -113,16 +71,25 @@ def _of_backbone(name: str) -> bool:
 
 
 def _assign(weights: Mapping[str, Any], arrays: Mapping[str, np.ndarray], complaint: str) -> None:
-    wrong = sorted(weights.keys() ^ arrays.keys())
-    if not wrong:
-        wrong = [name for name, weight in weights.items() if tuple(weight.shape) != arrays[name].shape]
-    if wrong:
+    differences = [f"it lacks {name}" for name in weights if name not in arrays]
+    differences += [f"it has {name}, which the model has not" for name in arrays if name not in weights]
+    differences += [
+        f"{name} is {array.dtype} {array.shape}, and should be float32 {tuple(weights[name].shape)}"
+        for name, array in arrays.items()
+        if name in weights and (array.dtype.kind != "f" or array.shape != tuple(weights[name].shape))
+    ]
+    if differences:
+        more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
         raise WeightsError(
-            f"{complaint}: {wrong[0]} and {len(wrong) - 1} more differ",
-            "use the preset, classes and widths that it was trained with",
+            f"{complaint}: {differences[0]}{more}", "use the preset, classes and widths that it was trained with"
         )
+    with np.errstate(over="ignore"):
+        values = {name: array.astype("float32") for name, array in arrays.items()}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{complaint}: {name} holds NaN or infinity", "take weights from before they diverged")
     for name, weight in weights.items():
-        weight.assign(arrays[name].astype("float32"))
+        weight.assign(values[name])
 
 
 def load_backbone(detector: Detector, path: Path) -> None:
@@ -143,9 +110,15 @@ def model_settings(path: Path) -> ModelSettings:
     Raises:
         WeightsError: The file cannot be used.
     """
-    _, header = read_arrays(path)
-    return make_settings({"model": header.get("model", {})}, origin=str(path)).model
+    return _model_of(read_header(path), path)
 
 
-def _import_hint() -> str:
-    return "a TensorFlow checkpoint of old is brought in by fcoslite.models.import_checkpoint"
+def _model_of(header: Mapping[str, Any], path: Path) -> ModelSettings:
+    if header.get("kind") != "weights":
+        raise WeightsError(f"{path} does not hold the weights of a detector", "take best.npz or last.npz of a run")
+    try:
+        settings = make_settings({"model": header.get("model")}, origin=str(path)).model
+    except ConfigError as error:
+        raise WeightsError(f"{path} names a model we cannot build: {error.message}", error.hint) from None
+    # nobody's file decides which other files are read here
+    return settings.model_copy(update={"backbone_weights": None})

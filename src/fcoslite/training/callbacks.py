@@ -143,7 +143,7 @@ class Journal(keras.callbacks.Callback):
         self.run.append_metrics(line)
         self.position.epoch_open = False
         self._checkpoint()
-        self.tracker.log(line)
+        self.tracker.follow()
         try:
             plot_curves(self.run.read_metrics(), self.run.curves_file)
         except OSError as error:  # on Windows, while somebody looks at it

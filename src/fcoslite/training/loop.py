@@ -22,7 +22,7 @@ from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, create_run, find_backbone
+from fcoslite.runs import Run, best_line, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
 from fcoslite.training.checkpoint import Position, load_state
 from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
@@ -208,7 +208,7 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
         run.truncate_metrics(position.step - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
-    tracker = MlflowTracker(settings.workspace.mlflow_uri, run.name, settings.flat())
+    tracker = MlflowTracker(run, settings.workspace.mlflow_uri)
     stop_request = StopRequest()
     journal = Journal(
         model=model,
@@ -246,14 +246,10 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
                         shuffle=False,  # the source has shuffled
                         verbose=0,
                     )
-        except BaseException:
-            tracker.close(failed=True)
-            raise
-    tracker.close()
+        finally:
+            tracker.close()
     lines = run.read_metrics()
-    scored = [line for line in lines if line.get("val_loss") is not None]
-    best = min(scored, key=lambda line: line["val_loss"]) if scored else lines[-1]
-    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best)
+    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best_line(lines) or lines[-1])
 
 
 @contextmanager
