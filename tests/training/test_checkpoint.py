@@ -1,9 +1,16 @@
 """A state file is whole or refused, and its place in the data survives a smaller batch."""
 
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.training.checkpoint import Position
+from fcoslite.errors import RunError
+from fcoslite.models.arrays import write_arrays
+from fcoslite.training.checkpoint import Position, load_state
 
 
 @given(
@@ -21,3 +28,14 @@ def test_a_place_counted_in_smaller_batches(images, batch_size, factor, data):
     assert (after.step // smaller, after.step % smaller * after.batch_size) == (epoch, within * batch_size)
     assert (after.best_score, after.stale) == (0.5, 2)
     assert after == before or factor == 2
+
+
+@pytest.mark.parametrize("change", [{"step": None}, {"step": "7"}, {"step": -1}, {"best_score": []}, {"stale": None}])
+def test_a_header_that_does_not_say_where_a_run_stands_is_refused(change, tmp_path):
+    header = {"kind": "state", **asdict(Position(4, 10, step=7)), **change}
+    if change.get("step", 0) is None:
+        del header["step"]
+    write_arrays(tmp_path / "state-000000007.npz", {"count00000": np.zeros(())}, header)
+    with pytest.raises(RunError, match="does not say where its run stands") as caught:
+        load_state(keras.Model(), tmp_path, 4, 10)
+    assert "new run" in caught.value.hint

@@ -4,11 +4,13 @@ Model, metrics, optimizer with its accumulators and loss scale, and random state
 data's position follows from the step. What is not a variable (step, best score, patience) rides in the header.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 
 from fcoslite.errors import RunError, WeightsError
@@ -74,11 +76,25 @@ def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoc
         except WeightsError as error:
             damaged.append(str(error))
             continue
-        position = Position(**{field.name: header[field.name] for field in fields(Position)})
+        position = _read_position(header, path)
         _assign(model, arrays, position.batch_size // batch_size, path)
         return position.in_batches_of(batch_size, steps_per_epoch)
     detail = f" ({damaged[0]})" if damaged else ""
     raise RunError(f"{folder} holds no whole training state{detail}", "start a new run from its weights, if any")
+
+
+def _read_position(header: Mapping[str, Any], path: Path) -> Position:
+    try:
+        position = msgspec.convert({field.name: header[field.name] for field in fields(Position)}, Position)
+        if min(position.batch_size, position.steps_per_epoch) < 1 or min(position.step, position.stale) < 0:
+            raise ValueError("a count is negative")
+    except (KeyError, ValueError) as error:  # msgspec's ValidationError is a ValueError
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RunError(
+            f"{path} does not say where its run stands: {reason}",
+            "it was written by another version of fcoslite, or edited; start a new run from the run's weights",
+        ) from None
+    return position
 
 
 def _assign(model: keras.Model, arrays: dict[str, np.ndarray], factor: int, path: Path) -> None:
