@@ -183,6 +183,20 @@ def test_a_batch_without_boxes_has_finite_losses_and_gradients(model, loss):
 
 
 @pytest.mark.parametrize(("model", "loss"), MODELS)
+@pytest.mark.parametrize("side", [(0.0, 0.0), (0.001, 0.9), (1.0, 60.0)], ids=["points", "below-a-pixel", "any"])
+def test_500_boxes_and_the_smallest_ones_do_no_harm(model, loss, side):
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 60, (500, 2))
+    boxes = np.concatenate([np.ones((500, 1)), corners, corners + random.uniform(*side, (500, 2))], axis=1)
+    settings = LossSettings.model_validate(loss)
+    losses, gradients = _gradients(model, settings, boxes[None].astype(np.float32), np.ones((1, 500), bool))
+    # the losses are means: many boxes and odd ones weigh no more than a few
+    assert 0 < _number(losses.total) < 20
+    assert all(np.isfinite(gradient).all() for gradient in gradients.values())
+    assert sum(float((gradient**2).sum()) for gradient in gradients.values()) ** 0.5 < 1000
+
+
+@pytest.mark.parametrize(("model", "loss"), MODELS)
 def test_a_box_teaches_every_part(model, loss):
     boxes, mask = np.float32([[[1, 8, 8, 56, 60]]]), np.ones((1, 1), bool)
     losses, gradients = _gradients(model, LossSettings.model_validate(loss), boxes, mask)

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,22 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path):
     assert names == ["train-mission-001", "train-mission-002", "finetune-mission-001"]
     assert [run.name for run in list_runs(tmp_path)] == names
     assert _run(tmp_path).settings() == Settings()
+
+
+def test_runs_that_begin_together_get_names_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        names = set(pool.map(lambda _: _run(tmp_path, weights=False).name, range(24)))
+    assert names == {f"train-mission-{number:03d}" for number in range(1, 25)}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_run_that_cannot_be_made_leaves_no_half_of_it(tmp_path):
+    with pytest.raises(TypeError):
+        _run(tmp_path, **{"chunk": {1: 2, "x": 3, (4,): 5}})  # JSON takes no such key
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".0123").mkdir()  # by a kill in between
+    (tmp_path / ".0123" / "run.json").write_text("{}")
+    assert list_runs(tmp_path) == []
 
 
 def test_metrics_survive_a_torn_line_and_are_cut_on_resume(tmp_path):

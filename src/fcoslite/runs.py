@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,25 +186,31 @@ def _is_whole(line: object) -> bool:
 
 
 def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:
-    """Make the next `<verb>-<name>-NNN` with its config.yaml and run.json."""
+    """Make the next `<verb>-<name>-NNN` with its config.yaml and run.json; a kill leaves no half of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    prefix = f"{verb}-{name}-"
-    numbers = [
-        int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(re.escape(prefix) + r"(\d+)", path.name))
-    ]
-    number = max(numbers, default=0) + 1
+    run_id, created = uuid4().hex, datetime.now(UTC).isoformat()
+    unnamed = Run(folder / f".{run_id}")
+    unnamed.checkpoints.mkdir(parents=True)
+    try:
+        unnamed.write_settings(settings)
+        unnamed.write_json("run.json", {"id": run_id, "verb": verb, "name": name, "created": created, **facts})
+        return Run(_take_next_name(unnamed.path, f"{verb}-{name}-"))
+    except BaseException:
+        shutil.rmtree(unnamed.path, ignore_errors=True)
+        raise
+
+
+def _take_next_name(path: Path, prefix: str) -> Path:
+    """Rename a folder to `prefix` with the number after the highest that is taken beside it."""
+    names = (re.fullmatch(re.escape(prefix) + r"(\d+)", other.name) for other in path.parent.iterdir())
+    number = max((int(match[1]) for match in names if match), default=0) + 1
     while True:
-        run = Run(folder / f"{prefix}{number:03d}")
         try:
-            run.path.mkdir()
-            break
-        except FileExistsError:  # another process was faster
-            number += 1
-    run.checkpoints.mkdir()
-    run.write_settings(settings)
-    created = datetime.now(UTC).isoformat()
-    run.write_json("run.json", {"id": uuid4().hex, "verb": verb, "name": name, "created": created, **facts})
-    return run
+            return path.rename(path.with_name(f"{prefix}{number:03d}"))
+        except OSError:
+            if not path.with_name(f"{prefix}{number:03d}").exists():
+                raise
+            number += 1  # another process was faster
 
 
 def list_runs(folder: Path) -> list[Run]:
@@ -216,7 +223,7 @@ def list_runs(folder: Path) -> list[Run]:
 
 def _is_run(path: Path) -> bool:
     try:
-        return any((path / name).is_file() for name in _RECORDS_OF_A_RUN)
+        return not path.name.startswith(".") and any((path / name).is_file() for name in _RECORDS_OF_A_RUN)
     except OSError:  # a folder that we may not look into
         return False
 

@@ -19,7 +19,7 @@ from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
 from fcoslite.runs import Run, find_backbone, find_weights
 from fcoslite.training import loop
-from fcoslite.training.checkpoint import load_state
+from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.memory import halve_batch
 from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
@@ -119,26 +119,31 @@ def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, 
     result = loop.resume(plan_resume(run), run)
     assert result.epochs == 3
     _assert_same_state(undisturbed.run, run)
-    with pytest.raises(RunError, match="is finished"):
-        loop.resume(plan_resume(run), run)
+    assert loop.resume(plan_resume(run), run) == result  # finished, and stays so
+    _assert_same_state(undisturbed.run, run)
 
 
-@pytest.mark.parametrize("place", ["run", "append_metrics"])
+@pytest.mark.parametrize(("where", "what", "epoch"), [(loop.Evaluator, "run", 3), (Run, "append_metrics", 1)])
 def test_a_run_killed_in_its_validation_or_before_the_epoch_is_recorded(
-    workspace, slim, undisturbed, monkeypatch, place
+    workspace, slim, undisturbed, monkeypatch, where, what, epoch
 ):
     class Kill(BaseException):
         pass
 
-    def killing(*arguments, **options):
-        raise Kill
+    original, calls = getattr(where, what), []
 
-    monkeypatch.setattr(loop.Evaluator if place == "run" else Run, place, killing)
+    def killing(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == epoch:
+            raise Kill
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(where, what, killing)
     with pytest.raises(Kill):
         loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
     monkeypatch.undo()
     run = Run(Path(slim.workspace.runs) / "train-smoke-001")
-    assert run.read_metrics() == []
+    assert len(run.read_metrics()) == epoch - 1
     loop.resume(plan_resume(run), run)
     _assert_same_state(undisturbed.run, run)
 
@@ -169,12 +174,14 @@ def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, 
     _assert_same_state(undisturbed.run, run)
 
 
-def test_a_run_killed_at_once_resumes_from_its_beginning(workspace, slim, undisturbed, monkeypatch):
-    monkeypatch.setattr(loop, "_as_inputs", lambda batches: 1 / 0)
+@pytest.mark.parametrize("where", ["environment", "_inputs"])
+def test_a_run_killed_at_once_resumes_from_its_beginning(workspace, slim, undisturbed, monkeypatch, where):
+    monkeypatch.setattr(loop, where, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
     monkeypatch.undo()
     run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    assert has_state(run.checkpoints) == (where == "_inputs")
     loop.resume(plan_resume(run), run)
     _assert_same_state(undisturbed.run, run)
 
@@ -226,8 +233,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(workspace, slim, monkeypatch
     assert result.run.settings().compute.batch_size == 2
     assert result.run.settings().compute.accumulation == 2 * accumulation
     assert all(np.isfinite(line["loss"]) for line in result.run.read_metrics())
-    with pytest.raises(RunError, match="is finished"):
-        loop.resume(plan_resume(result.run), result.run)
+    assert loop.resume(plan_resume(result.run), result.run) == result
 
 
 def test_a_batch_that_cannot_be_halved(slim):

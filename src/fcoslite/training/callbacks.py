@@ -90,10 +90,13 @@ class Journal(keras.callbacks.Callback):
         self._sums: list[np.ndarray] = []
 
     def begin(self) -> None:
-        """Save the very beginning, or finish the epoch that an earlier sitting has left open."""
+        """Save the very beginning, or finish what an earlier sitting has left open: an epoch, its curves."""
+        self.stopped_early = self.position.stale >= self.patience
         if self.position.step == 0:
             self._checkpoint()
-        elif self.position.epoch_open:
+        else:
+            self._draw_curves()
+        if self.position.epoch_open:
             epoch = self.position.step // self.position.steps_per_epoch - 1
             self.on_epoch_end(epoch, self.model.get_metrics_result())
         elif self.position.step % self.position.steps_per_epoch:
@@ -144,10 +147,7 @@ class Journal(keras.callbacks.Callback):
         self.position.epoch_open = False
         self._checkpoint()
         self.tracker.follow()
-        try:
-            plot_curves(self.run.read_metrics(), self.run.curves_file)
-        except OSError as error:  # on Windows, while somebody looks at it
-            _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
+        self._draw_curves()
         _log.info(_summary(line, self.epochs))
 
     def _validate(self, validation: Source) -> dict[str, float]:
@@ -173,6 +173,12 @@ class Journal(keras.callbacks.Callback):
         self._look()
         save_state(self.model, self.position, self.run.checkpoints)
         self._saved_at = time.monotonic()
+
+    def _draw_curves(self) -> None:
+        try:
+            plot_curves(self.run.read_metrics(), self.run.curves_file)
+        except OSError as error:  # on Windows, while somebody looks at it
+            _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
 
     def _look(self) -> None:
         if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch

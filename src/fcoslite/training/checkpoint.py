@@ -61,6 +61,11 @@ def write_state(path: Path, model: keras.Model, position: Position) -> None:
     write_arrays(path, arrays, {"kind": "state", **asdict(position)})
 
 
+def has_state(folder: Path) -> bool:
+    """Whether there is any state, whole or not."""
+    return bool(_states(folder))
+
+
 def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
     """Load the newest state that is whole into a compiled and built model.
 

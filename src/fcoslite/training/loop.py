@@ -15,7 +15,7 @@ from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, resize, unpack
 from fcoslite.data.pipeline import Batch
 from fcoslite.data.staging import check_free_space
-from fcoslite.errors import FcosliteError, RunError
+from fcoslite.errors import FcosliteError
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.locks import locked
 from fcoslite.losses import detection_losses
@@ -24,7 +24,7 @@ from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, best_line, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
-from fcoslite.training.checkpoint import Position, load_state
+from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
 from fcoslite.training.not_finite import FiniteCheck
 from fcoslite.training.optimizer import build_optimizer
@@ -139,33 +139,38 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
         FcosliteError: The weights to start from do not fit, or the disk is too small; no run is left behind.
     """
     detector = _build(plan, fresh=True)
-    if plan.start_from is not None:
-        load_weights(detector, plan.start_from)
     check_free_space(runs, plan.needed_bytes(detector.network.count_params()), _MAKE_ROOM)
-    facts = {**plan.facts, "start_from": str(plan.start_from or "")}
-    run = create_run(runs, plan.verb, plan.name, plan.settings, facts)
+    start_from = str(plan.start_from.resolve()) if plan.start_from is not None else ""
+    run = create_run(runs, plan.verb, plan.name, plan.settings, {**plan.facts, "start_from": start_from})
     with locked(run.lock_file, str(run.path)), _console_log(run):
-        run.write_json("environment.json", environment())
-        _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
-        return _fit_in_memory(plan, detector, run, progress, resume=False)
+        return _begin(plan, detector, run, progress)
 
 
 def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> TrainingResult:
-    """Go on with a run from its newest checkpoint, in the middle of an epoch if need be.
+    """Go on with a run from its newest checkpoint, in the middle of an epoch if need be; a finished one stays so.
 
     Raises:
-        RunError: The run holds no state to go on from, or is finished.
+        RunError: The run's checkpoints are all damaged.
         BusyError: Another process trains it.
     """
     with locked(run.lock_file, str(run.path)), _console_log(run):
-        detector = _build(plan, fresh=False)
+        begun = has_state(run.checkpoints)
+        detector = _build(plan, fresh=not begun)
         written = sum(path.stat().st_size for path in run.checkpoints.glob("*.npz"))
         check_free_space(run.path, plan.needed_bytes(detector.network.count_params()) - written, _MAKE_ROOM)
+        if not begun:
+            return _begin(plan, detector, run, progress)
         return _fit_in_memory(plan, detector, run, progress, resume=True)
 
 
+def _begin(plan: TrainingPlan, detector: Detector, run: Run, progress: Progress) -> TrainingResult:
+    run.write_json("environment.json", environment())
+    _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
+    return _fit_in_memory(plan, detector, run, progress, resume=False)
+
+
 def _build(plan: TrainingPlan, fresh: bool) -> Detector:
-    """A detector; unless `fresh`, its weights are about to be loaded, and a backbone's file may be gone."""
+    """A detector; unless `fresh`, its weights are about to be loaded, and the files it began with may be gone."""
     settings = plan.settings
     model, precision = settings.model, choose_precision(settings.compute.precision)
     if not fresh:
@@ -173,6 +178,8 @@ def _build(plan: TrainingPlan, fresh: bool) -> Detector:
     detector = build_detector(model, precision, seed=settings.seed)
     if model.backbone_weights is not None and detector.architecture.backbone != "resnet50":
         load_backbone(detector, find_backbone(model.backbone_weights))
+    if fresh and plan.start_from is not None:
+        load_weights(detector, plan.start_from)
     return detector
 
 
@@ -202,8 +209,6 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
     batch_size = settings.compute.batch_size
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
-    if position.step >= schedule.epochs * steps or position.stale >= schedule.early_stopping_epochs:
-        raise RunError(f"{run.path} is finished", "start a new run, or finetune from this one")
     if resume:
         run.truncate_metrics(position.step - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)

@@ -205,7 +205,8 @@ def plan_resume(
             f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",
             "validation images may be among what is trained on now: start a new run, or name the old data",
         )
-    return TrainingPlan(str(facts["verb"]), settings, training, validation, facts)
+    start_from = Path(facts["start_from"]) if facts.get("start_from") else None
+    return TrainingPlan(str(facts["verb"]), settings, training, validation, facts, start_from)
 
 
 def _from_records(
