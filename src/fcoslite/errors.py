@@ -45,7 +45,7 @@ class Interrupted(FcosliteError):
     Args:
         message: What was stopped.
         hint: How to go on.
-        signal_number: SIGINT or SIGTERM; the exit code is the shell's for it, 130 or 143.
+        signal_number: SIGINT, SIGTERM or SIGHUP; the exit code is the shell's for it, 130, 143 or 129.
     """
 
     def __init__(self, message: str, hint: str, signal_number: int) -> None:

@@ -82,21 +82,6 @@ class Run:
         """
         return load_settings(self.path / "config.yaml")
 
-    def differences(self, settings: Settings) -> dict[str, tuple[Any, Any]]:
-        """What was asked and what the run has, by `section.key`, where it is not the same.
-
-        What the data decide, or the weights to fine-tune, or the memory of the accelerator, is left out.
-        """
-        weights = ("model.",) if self.facts().get("verb") == "finetune" else ()
-        decided = ("compute.batch_size", "compute.accumulation", "model.classes", "model.image_size", *weights)
-        moved = ("steps_per_epoch", "warmup_steps")  # by a batch that was halved
-        asked, ours = settings.flat(), self.settings().flat()
-        return {
-            key: (value, ours[key])
-            for key, value in asked.items()
-            if value != ours[key] and not key.startswith(decided) and not key.endswith(moved)
-        }
-
     def facts(self) -> dict[str, Any]:
         """What run.json holds: id, verb, chunk, data, created.
 

@@ -64,15 +64,16 @@ def test_full_disks(
     small_disk.resize(200 * 2**20)
     written = _size(_train(workspace, run.path.parent).path)
     shutil.rmtree(run.path)
-    times = 6
-    for number in range(times):
-        # the first state does not fit; it does, but the next does not; and so on, to the last weights
-        small_disk.resize(_size(small_disk.path) + round(written * (0.2 + 0.7 * number / times)))
+    rooms = [round(written * share) for share in (0.1, 0.4, 0.6, 0.75, 0.95)]
+    for room in rooms:  # from one that the first state does not fit into, to one that the last weights do not
+        small_disk.resize(room)
         with pytest.raises(OSError, match="No space left on device"):
             _resume(run) if run.path.exists() else _train(workspace, run.path.parent)
     small_disk.resize(200 * 2**20)
     assert_same_numbers(_resume(run), undisturbed)
-    report("disk full during `train`", times, "nothing", "exit 1; once there was room `--resume` ended bit-identical")
+    report(
+        "disk full during `train`", len(rooms), "nothing", "exit 1; once there was room `--resume` ended bit-identical"
+    )
 
 
 def _size(folder: Path) -> int:
@@ -107,7 +108,9 @@ def test_signals(workspace: Path, undisturbed: dict[str, Any], tmp_path: Path, n
     ended: Counter[int] = Counter()
     times = 5
     while sum(ended.values()) < times:
+        before = signal.signal(number, signal.SIG_DFL)  # an ignored one would be inherited, and stay so
         process = start([*first, "--resume", run.name] if run.path.exists() else first, tmp_path)
+        signal.signal(number, before)
         _wait_until_trained(run, process)
         time.sleep(chance.uniform(0, 2))
         process.send_signal(number)

@@ -151,6 +151,7 @@ def test_a_run_killed_in_its_validation_or_before_the_epoch_is_recorded(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, monkeypatch, number, code):
     """SIGINT between two batches; SIGTERM in a validation, which is not waited for."""
+    before = signal.signal(number, signal.default_int_handler)  # it may be ignored, and would stay so
     place = (loop.ShowProgress, "on_train_batch_end") if number == signal.SIGINT else (loop.Journal, "_validate")
     original, calls = getattr(*place), []
 
@@ -165,9 +166,8 @@ def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, 
         loop.train(_plan(workspace, slim, 3), Path(slim.workspace.runs))
     monkeypatch.undo()
     assert caught.value.exit_code == code
-    assert "train --resume train-smoke-001" in caught.value.hint
-    assert signal.getsignal(number) is not None
-    assert "_note" not in repr(signal.getsignal(number))  # the handlers are those from before
+    assert f"train --resume {slim.workspace.runs}/train-smoke-001" in caught.value.hint
+    assert signal.signal(number, before) == signal.default_int_handler  # the handlers are those from before
     run = Run(Path(slim.workspace.runs) / "train-smoke-001")
     assert max(run.checkpoints.glob("state-*.npz")).name == f"state-{3 if number == signal.SIGINT else 10:09d}.npz"
     loop.resume(plan_resume(run), run)
@@ -396,6 +396,27 @@ def test_images_of_a_folder_that_cannot_be_read_are_no_background(workspace, sli
     (data / "images" / second).unlink()
     with pytest.raises(DataError, match=f"{second}: missing"):
         loop.train(plan, Path(slim.workspace.runs))
+
+
+@pytest.mark.parametrize("fault", ["vanished", "cut off"])
+def test_records_that_are_lost_under_way_are_named(workspace, slim, tmp_path, monkeypatch, fault):
+    records = shutil.copytree(workspace / "records", tmp_path / "records")
+    plan = _plan(tmp_path, slim, 3)
+    [shard] = records.glob("*.tfrecord")
+    original = loop.Journal.on_epoch_end
+
+    def losing(self, epoch, logs=None):
+        original(self, epoch, logs)
+        shard.unlink() if fault == "vanished" else os.truncate(shard, shard.stat().st_size // 2)
+
+    monkeypatch.setattr(loop.Journal, "on_epoch_end", losing)
+    with pytest.raises(
+        DataError, match=f"{shard.name}; No such" if fault == "vanished" else "corrupted|truncated"
+    ) as caught:
+        loop.train(plan, Path(slim.workspace.runs))
+    assert "records verify" in caught.value.hint
+    run = Run(Path(slim.workspace.runs) / "train-smoke-001")
+    assert f"--resume {run.path} goes on" in (run.path / "run.log").read_text()
 
 
 def test_mlflow_that_cannot_be_reached_stops_nothing(workspace, slim, caplog, tmp_path):

@@ -1,5 +1,4 @@
-"""What is settled before a run starts: whole records, room on the disk, that nobody else is at it,
-and what may stand beside --resume."""
+"""What is settled before a run starts: whole records, room on the disk, and that nobody else is at it."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from fcoslite.errors import BusyError, DataError
 from fcoslite.evaluation.report import plan_evaluation
 from fcoslite.locks import locked
 from fcoslite.models.detector import build_detector
+from fcoslite.models.weights import save_weights
 from fcoslite.runs import Run, create_run, find_weights, list_runs
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import Position, save_state
@@ -107,20 +107,23 @@ def test_the_room_that_is_asked_for_is_that_of_the_checkpoints(workspace: Path, 
     plan = plan_run("train", slim, workspace / "records")
     detector = build_detector(plan.settings.model)
     model = loop.build_training_model(detector, plan.settings, plan.schedule, 10)
-    state = save_state(model, Position(), tmp_path).stat().st_size
+    state = save_state(model, Position(4, 5), tmp_path).stat().st_size
     needed = plan.needed_bytes(detector.network.count_params())
     assert 3 * state < needed < 5 * state
 
 
-def test_flags_beside_resume_must_say_what_the_run_has(slim, tmp_path):
-    # what the data, the weights and the memory decide is no difference
-    model = slim.model.model_copy(update={"classes": ("person",), "image_size": 32})
-    compute = slim.compute.model_copy(update={"batch_size": 2, "accumulation": 6})
-    run_settings = slim.model_copy(update={"model": model, "compute": compute})
-    run = create_run(tmp_path, "train", "x", run_settings, {})
-    assert run.differences(slim) == {}
-    longer = slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 77}), "seed": 5})
-    assert run.differences(longer) == {"train.epochs": (77, slim.train.epochs), "seed": (5, slim.seed)}
-    other = slim.model_copy(update={"model": slim.model.model_copy(update={"head_depth": 4})})
-    assert run.differences(other) == {"model.head_depth": (4, 1)}
-    assert create_run(tmp_path, "finetune", "x", run_settings, {}).differences(other) == {}
+def test_a_chunk_that_starts_from_a_run_that_was_stopped_says_so(
+    workspace: Path, slim: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunked = slim.model_copy(update={"data": slim.data.model_copy(update={"chunk_records": 10})})
+    first = plan_run("train", chunked, workspace / "records", chunk=1)
+    run = create_run(Path(slim.workspace.runs), "train", first.name, first.settings, first.facts)
+    save_weights(build_detector(first.settings.model), run.best_weights)
+    with caplog.at_level("WARNING"):
+        assert plan_run("train", chunked, workspace / "records", chunk=2).start_from == run.best_weights
+    assert "stopped before its end" in caplog.text
+    run.append_metrics({"epoch": first.schedule.epochs, "step": 1})
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        plan_run("train", chunked, workspace / "records", chunk=2)
+    assert not caplog.text

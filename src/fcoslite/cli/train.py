@@ -1,5 +1,6 @@
 """`fcoslite train` and `fcoslite finetune`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,10 +106,8 @@ def train_command(
         values["model.backbone_weights"] = init
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        asked = None
-        if overrides or values or config != "auto":
-            asked = _settings(terminal, config, overrides or [], values)
-        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, asked, chunk)
+        asked = _Asked("train", config, overrides or [], values, chunk=chunk)
+        plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
     else:
         settings = _settings(terminal, config, overrides or [], values)
         plan, run = _planned(terminal, "train", settings, records, data, skip_bad_records, chunk=chunk), None
@@ -145,10 +144,8 @@ def finetune_command(
     values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
     terminal = _terminal(as_json, quiet, verbose)
     if resume is not None:
-        asked = None
-        if overrides or values or config != "auto":
-            asked = _settings(terminal, config, overrides or [], values)
-        plan, run = _resumed(terminal, resume, records, data, skip_bad_records, asked, None)
+        asked = _Asked("finetune", config, overrides or [], values, start_from=start_from)
+        plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
     else:
         from fcoslite.runs import find_weights
 
@@ -214,34 +211,42 @@ def _planned(
     return plan_run(verb, settings, records, data, chunk, start_from, skip_bad_records, terminal.progress)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What stood beside --resume."""
+
+    verb: str
+    config: str
+    overrides: list[str]
+    values: dict[str, Any]
+    chunk: int | None = None
+    start_from: str | None = None
+
+
 def _resumed(
-    terminal: "Terminal",
-    name: str,
-    records: Path | None,
-    data: Path | None,
-    skip_bad_records: bool,
-    asked: "Settings | None",
-    chunk: int | None,
+    terminal: "Terminal", name: str, asked: _Asked, records: Path | None, data: Path | None, skip_bad_records: bool
 ) -> tuple["TrainingPlan", "Run"]:
     from fcoslite.backend import load_backend
-    from fcoslite.config import WorkspaceSettings
-    from fcoslite.errors import ConfigError
-    from fcoslite.runs import open_run
+    from fcoslite.config import load_settings
+    from fcoslite.errors import ConfigError, RunError
+    from fcoslite.runs import find_weights, open_run
+    from fcoslite.training.resuming import settings_to_resume
 
-    run = open_run(name, Path((asked.workspace if asked else WorkspaceSettings()).runs))
-    other = run.differences(asked) if asked else {}
-    if chunk is not None and chunk != run.facts().get("chunk"):
-        other["--chunk"] = (chunk, run.facts().get("chunk"))
-    if other:
-        listed = [f"{key} is {there}, not {here}" for key, (here, there) in other.items()]
-        raise ConfigError(
-            f"--resume goes on with the settings of {run.name}: {'; '.join(listed[:5])}",
-            "leave the other flags out, or start a new run",
-        )
+    config = None if asked.config == "auto" else asked.config
+    runs = Path(load_settings(config, asked.overrides, asked.values).workspace.runs)
+    run = open_run(name, runs)
+    facts = run.facts()
+    if facts.get("verb") != asked.verb:
+        raise RunError(f"{run.path} was started by `fcoslite {facts.get('verb')}`", "resume it with that command")
+    if asked.chunk is not None and asked.chunk != facts.get("chunk"):
+        raise ConfigError(f"{run.path} trains chunk {facts.get('chunk')}, not {asked.chunk}", "leave --chunk out")
+    if asked.start_from is not None and str(find_weights(asked.start_from, runs).resolve()) != facts.get("start_from"):
+        raise ConfigError(f"{run.path} started from {facts.get('start_from')}", "leave --from out")
+    settings = settings_to_resume(run, config, asked.overrides, asked.values)
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    return plan_resume(run, records, data, skip_bad_records, terminal.progress), run
+    return plan_resume(run, records, data, skip_bad_records, terminal.progress, settings), run
 
 
 def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run: bool) -> None:

@@ -10,7 +10,10 @@ M is the most boxes any image of the set has: no box is ever dropped.
 
 import hashlib
 import logging
+import re
+import sys
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -216,9 +219,10 @@ class RecordSource:
 
         serialized = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._read)
         examples = tf.data.Dataset.zip(self._decoded(serialized), serialized.map(parse_record))
-        for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
-            batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
-            yield batch, [self._label(parsed) for _, parsed in group]
+        with records_must_be_readable():
+            for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
+                batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
+                yield batch, [self._label(parsed) for _, parsed in group]
 
     def _pieces(self, keep_places: bool) -> tuple[list[str], Any]:
         """File and runs of every shard that holds some of ours.
@@ -282,6 +286,30 @@ class RecordSource:
             iscrowd=parsed["crowd"].numpy(),
             areas=parsed["areas"].numpy(),
         )
+
+
+@contextmanager
+def records_must_be_readable() -> Iterator[None]:
+    """Tell in our words that shards have vanished or changed since they were checked.
+
+    Raises:
+        DataError: TensorFlow could not read a shard.
+    """
+    tensorflow = sys.modules.get("tensorflow")  # without it, it has read nothing
+    try:
+        yield
+    except Exception as error:
+        errors = tensorflow.errors if tensorflow else None
+        if not errors or not isinstance(
+            error, (errors.NotFoundError, errors.DataLossError, errors.PermissionDeniedError)
+        ):
+            raise
+        # without the names of TensorFlow's nodes; where they were called from comes first
+        told = re.sub(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]|name: ", "", str(error)).strip().splitlines()
+        raise DataError(
+            f"records cannot be read any more: {told[-1].strip() if told else type(error).__name__}",
+            "they were whole at the start: `fcoslite records verify --deep` names the bad ones",
+        ) from error
 
 
 def digest(parts: Iterable[str]) -> str:

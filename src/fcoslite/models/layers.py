@@ -141,7 +141,9 @@ class NormedConv(keras.layers.Layer):
 
     def _average(self, running: keras.Variable, value: keras.KerasTensor, level: int) -> None:
         here = np.eye(self._levels, dtype=np.float32)[level][:, None] * (1 - self._MOMENTUM)
-        running.assign(running * (1 - here) + ops.stop_gradient(value) * here)
+        # loss scaling skips the step of a batch that overflows, but not what its forward pass leaves here
+        value = ops.where(ops.isfinite(value), ops.stop_gradient(value), running[level])
+        running.assign(running * (1 - here) + value * here)
 
     def _convolve(self, x: keras.KerasTensor, kernel: keras.KerasTensor, stride: int) -> keras.KerasTensor:
         convolve = ops.depthwise_conv if self._filters is None else ops.conv

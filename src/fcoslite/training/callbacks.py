@@ -189,7 +189,7 @@ class Journal(keras.callbacks.Callback):
         assert self.stop_request.signal_number is not None
         raise Interrupted(
             f"stopped at step {self.position.step} of {self.epochs * self.position.steps_per_epoch}; all is saved",
-            f"fcoslite {self.run.facts()['verb']} --resume {self.run.name} goes on from there",
+            f"fcoslite {self.run.facts()['verb']} --resume {self.run.path} goes on from there",
             self.stop_request.signal_number,
         )
 

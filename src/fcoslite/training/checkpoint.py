@@ -4,6 +4,7 @@ Model, metrics, optimizer with its accumulators and loss scale, and random state
 data's position follows from the step. What is not a variable (step, best score, patience) rides in the header.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 
 from fcoslite.errors import RunError, WeightsError
 from fcoslite.models.weights import read_arrays, write_arrays
+
+_log = logging.getLogger("fcoslite")
 
 _KEEP = 2  # the newest may be damaged; the one before is not
 
@@ -66,25 +69,34 @@ def has_state(folder: Path) -> bool:
     return bool(_states(folder))
 
 
+def clear_partial(folder: Path) -> None:
+    """Delete what a kill has left half-written; nobody else may write there."""
+    for path in folder.glob("*.partial"):
+        path.unlink()
+
+
 def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
-    """Load the newest state that is whole into a compiled and built model.
+    """Load the newest state that is whole into a compiled and built model; damaged ones after it are deleted.
 
     It may have been written with batches larger by a factor, as long as the accumulation was smaller by the same.
 
     Raises:
         RunError: There is none, or it is of another model.
     """
-    damaged = []
+    damaged: list[tuple[Path, str]] = []
     for path in reversed(_states(folder)):
         try:
             arrays, header = read_arrays(path)
         except WeightsError as error:
-            damaged.append(str(error))
+            damaged.append((path, error.message))
             continue
         position = _read_position(header, path)
         _assign(model, arrays, position.batch_size // batch_size, path)
+        for newer, reason in damaged:  # else it would count as one of those that are kept
+            _log.warning("%s; going on from %s", reason, path.name)
+            newer.unlink()
         return position.in_batches_of(batch_size, steps_per_epoch)
-    detail = f" ({damaged[0]})" if damaged else ""
+    detail = f" ({damaged[0][1]})" if damaged else ""
     raise RunError(f"{folder} holds no whole training state{detail}", "start a new run from its weights, if any")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from fcoslite.backend import compile_with_xla
 from fcoslite.boxes import Tensor
 from fcoslite.config import ScheduleSettings, Settings
 from fcoslite.data.augment import Augment, resize, unpack
-from fcoslite.data.pipeline import Batch
+from fcoslite.data.pipeline import Batch, records_must_be_readable
 from fcoslite.data.staging import check_free_space
-from fcoslite.errors import FcosliteError
+from fcoslite.errors import FcosliteError, Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.locks import locked
 from fcoslite.losses import detection_losses
@@ -24,7 +24,7 @@ from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, best_line, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
-from fcoslite.training.checkpoint import Position, has_state, load_state
+from fcoslite.training.checkpoint import Position, clear_partial, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
 from fcoslite.training.not_finite import FiniteCheck
 from fcoslite.training.optimizer import build_optimizer
@@ -154,6 +154,9 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
         BusyError: Another process trains it.
     """
     with locked(run.lock_file, str(run.path)), _console_log(run):
+        clear_partial(run.checkpoints)
+        run.write_settings(plan.settings)
+        run.write_json("run.json", plan.facts)
         begun = has_state(run.checkpoints)
         detector = _build(plan, fresh=not begun)
         written = sum(path.stat().st_size for path in run.checkpoints.glob("*.npz"))
@@ -187,24 +190,27 @@ def _fit_in_memory(
     plan: TrainingPlan, detector: Detector, run: Run, progress: Progress, resume: bool
 ) -> TrainingResult:
     """Train; when the accelerator's memory does not suffice, go on with half the batch and twice the accumulation."""
-    while True:
-        try:
-            return _fit(plan, detector, run, progress, resume)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-        # outside of `except`: the error holds the frames that hold the memory
-        settings = halve_batch(plan.settings)
-        _log.warning(
-            "out of memory: going on with batches of %d, %d to an update, from the last checkpoint",
-            settings.compute.batch_size,
-            settings.compute.accumulation,
-        )
-        run.write_settings(settings)
-        plan, resume = replace(plan, settings=settings), True
+    with closing(MlflowTracker(run, plan.settings.workspace.mlflow_uri)) as tracker:
+        while True:
+            try:
+                return _fit(plan, detector, run, tracker, progress, resume)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            # outside of `except`: the error holds the frames that hold the memory
+            settings = halve_batch(plan.settings)
+            _log.warning(
+                "out of memory: going on with batches of %d, %d to an update, from the last checkpoint",
+                settings.compute.batch_size,
+                settings.compute.accumulation,
+            )
+            run.write_settings(settings)
+            plan, resume = replace(plan, settings=settings), True
 
 
-def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume: bool) -> TrainingResult:
+def _fit(
+    plan: TrainingPlan, detector: Detector, run: Run, tracker: MlflowTracker, bar: Progress, resume: bool
+) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
@@ -213,7 +219,6 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
         run.truncate_metrics(position.step - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
-    tracker = MlflowTracker(run, settings.workspace.mlflow_uri)
     stop_request = StopRequest()
     journal = Journal(
         model=model,
@@ -229,56 +234,55 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
         tracker=tracker,
         bar=bar,
         stop_request=stop_request,
-        finite_check=FiniteCheck(model, run, plan.training, settings.seed),
+        finite_check=FiniteCheck(model, run, plan.training, settings.seed, position),
     )
     left = (schedule.epochs * steps - position.step) * batch_size
     with stop_request, bar(f"{plan.verb} {run.name}", left, "images") as advance:
-        try:
-            journal.begin()
-            mosaic_epochs = schedule.epochs - settings.augment.mosaic_off_epochs
-            for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs, mosaic_epochs):
-                if journal.stopped_early:
-                    break
-                model.switch_mosaic(first < mosaic_epochs)
-                batches = plan.training.training_batches(batch_size, settings.seed, position.step)
-                with _inputs(batches) as inputs:
-                    model.fit(
-                        inputs,
-                        initial_epoch=first,
-                        epochs=last,
-                        steps_per_epoch=epoch_steps,
-                        callbacks=[journal, ShowProgress(advance, batch_size, schedule.epochs)],
-                        shuffle=False,  # the source has shuffled
-                        verbose=0,
-                    )
-        finally:
-            tracker.close()
+        journal.begin()
+        mosaic_epochs = schedule.epochs - settings.augment.mosaic_off_epochs
+        for first, last, epoch_steps in _legs(position.step, steps, schedule.epochs, mosaic_epochs):
+            if journal.stopped_early:
+                break
+            model.switch_mosaic(first < mosaic_epochs)
+            batches = plan.training.training_batches(batch_size, settings.seed, position.step)
+            with _inputs(batches) as inputs:
+                model.fit(
+                    inputs,
+                    initial_epoch=first,
+                    epochs=last,
+                    steps_per_epoch=epoch_steps,
+                    callbacks=[journal, ShowProgress(advance, batch_size, schedule.epochs)],
+                    shuffle=False,  # the source has shuffled
+                    verbose=0,
+                )
     lines = run.read_metrics()
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best_line(lines) or lines[-1])
 
 
 @contextmanager
 def _inputs(batches: Iterable[Batch]) -> Iterator[Any]:
-    """What Keras takes of a source's batches: tf.data as it is, the items of a generator as tuples of one."""
-    if not isinstance(batches, Iterator):
-        yield batches
-        return
+    """What Keras takes of a source's batches: tf.data as it is, the items of a generator as tuples of one.
+
+    Raises:
+        DataError: Something cannot be read, whatever TensorFlow has made of that.
+    """
     failures: list[FcosliteError] = []
 
-    def tuples() -> Iterator[tuple[Batch]]:
+    def tuples(generator: Iterator[Batch]) -> Iterator[tuple[Batch]]:
         try:
-            for batch in batches:
+            for batch in generator:
                 yield (batch,)
         except FcosliteError as error:
             failures.append(error)
             raise
 
-    try:
-        yield tuples()
-    except Exception:
-        if failures:  # TensorFlow has made something else of it
-            raise failures[0] from None
-        raise
+    with records_must_be_readable():
+        try:
+            yield tuples(batches) if isinstance(batches, Iterator) else batches
+        except Exception:
+            if failures:
+                raise failures[0] from None
+            raise
 
 
 def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable[tuple[int, int, int]]:
@@ -305,11 +309,10 @@ def _console_log(run: Run) -> Iterator[None]:
     _log.addHandler(handler)
     try:
         yield
-    except KeyboardInterrupt:
-        _log.warning("stopped; `--resume %s` goes on from the last checkpoint", run.name)
-        raise
     except BaseException as error:
         handler.handle(_log.makeRecord(_log.name, logging.ERROR, "", 0, f"stopped: {error!r}", (), None))
+        if not isinstance(error, Interrupted) and has_state(run.checkpoints):
+            _log.warning("fcoslite %s --resume %s goes on from the last checkpoint", run.facts()["verb"], run.path)
         raise
     finally:
         _log.removeHandler(handler)

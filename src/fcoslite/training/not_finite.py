@@ -19,9 +19,10 @@ class FiniteCheck:
         run: Gets the state for inspection.
         training: Names the images of a batch.
         seed: Of their order.
+        position: Where training begins, or goes on.
     """
 
-    def __init__(self, model: keras.Model, run: Run, training: Source, seed: int) -> None:
+    def __init__(self, model: keras.Model, run: Run, training: Source, seed: int, position: Position) -> None:
         self._model = model
         self._optimizer = inner_optimizer(model)
         self._run = run
@@ -29,6 +30,8 @@ class FiniteCheck:
         self._seed = seed
         self._applied = int(self._optimizer._iterations)
         self._applied_at: int | None = None
+        # the optimizer counts the steps that were made; a batch that was halved makes more of them an epoch
+        self._ahead = position.step - self._applied
 
     def check(self, position: Position) -> None:
         """Look at the optimizer; its variables must be up to date.
@@ -41,7 +44,7 @@ class FiniteCheck:
             self._applied, self._applied_at = applied, position.step
         if broken < 0 and position.step - self._applied_at < _MOST_SKIPPED:
             return
-        step = broken if broken >= 0 else position.step - 1
+        step = broken + self._ahead if broken >= 0 else position.step - 1
         path = self._run.path / f"not-finite-{step:09d}.npz"
         write_state(path, self._model, position)
         ids = ", ".join(str(number) for number in self._training.training_ids(position.batch_size, self._seed, step))

@@ -17,6 +17,7 @@ from fcoslite.evaluation.evaluator import check_source
 from fcoslite.models.detector import build_detector
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
+from fcoslite.overview import FINISHED, end_state
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, chunk_parent, find_backbone
 
@@ -160,6 +161,8 @@ def plan_run(
         facts["skipped_records"] = _bad_records(training, validation)
     if chunk is not None and chunk > 1 and start_from is None:
         parent = chunk_parent(Path(settings.workspace.runs), chunk - 1, training.fingerprint, settings.model)
+        if parent is not None and end_state(parent) != FINISHED:
+            _log.warning("%s, which chunk %d starts from, was stopped before its end", parent.path, chunk)
         if parent is None:
             _log.warning("no run has trained chunk %d: starting afresh", chunk - 1)
         else:
@@ -173,6 +176,7 @@ def plan_resume(
     data: Path | None = None,
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
+    settings: Settings | None = None,
 ) -> TrainingPlan:
     """The plan a run was started with, to go on with it.
 
@@ -182,14 +186,20 @@ def plan_resume(
         data: Where its COCO folder is now, if it was moved.
         skip_bad_records: Go without records that are damaged; a run that was started so goes on so.
         progress: Told about the shards of records that are checked.
+        settings: From `settings_to_resume`; None for the run's own.
 
     Raises:
-        RunError: The run's files are incomplete.
+        RunError: The run's files are incomplete, or it was trained on the other kind of data.
         DataError: Its data is gone, or is other data than it was started on.
     """
-    facts, settings = run.facts(), run.settings()
+    facts, settings = run.facts(), settings or run.settings()
     if "verb" not in facts or not ("data" in facts or "records" in facts):
         raise RunError(f"{run.path}/run.json does not name its data", "start a new run")
+    kind, other = ("data", records) if "data" in facts else ("records", data)
+    if other is not None:
+        raise RunError(
+            f"{run.path} was started with --{kind}", f"name their new place with --{kind}, if they were moved"
+        )
     chunk = facts.get("chunk")
     skip = skip_bad_records or "skipped_records" in facts
     training: Source
@@ -199,7 +209,7 @@ def plan_resume(
     else:
         training, validation = _from_records(records or Path(facts["records"]), settings, chunk, skip, progress)
     if skip:
-        facts["skipped_records"] = _bad_records(training, validation)
+        facts["skipped_records"] = _bad_records(training, validation)  # from now on, as `resume` records
     if training.fingerprint != facts.get("fingerprint"):
         raise DataError(
             f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request, which training answers between two batches."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request, which training answers between two batches."""
 
 import logging
 import signal
@@ -7,11 +7,15 @@ from typing import Any
 
 _log = logging.getLogger("fcoslite")
 
+# SIGHUP: the terminal was closed; Windows has none
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class StopRequest:
-    """Inside the context, the first SIGINT or SIGTERM is only noted; the next one acts as it would have without us.
+    """Inside the context, the first of these signals is only noted; the next one acts as it would have without us.
 
-    Outside the main thread Python allows no signal handlers, and nothing is noted.
+    One that is ignored stays so, as `nohup` wants it. Outside the main thread Python allows no signal handlers, and
+    nothing is noted.
 
     Attributes:
         signal_number: Of the signal that came; None before.
@@ -22,7 +26,9 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:  # not in the main thread
