@@ -186,3 +186,17 @@ def test_variances_below_what_float16_holds_survive():
     np.testing.assert_allclose(
         [np.asarray(layer.mean), np.asarray(layer.variance)], np.multiply(before, 0.99), rtol=1e-5
     )
+
+
+def test_a_batch_that_overflows_leaves_no_trace_in_the_statistics():
+    """Loss scaling skips its step, but the forward pass has been made."""
+    layer = _in_half(KINDS["dense"], "running")
+    layer(_images().astype(np.float16), training=True)
+    before = [np.asarray(weight) for weight in layer.weights]
+    overflown = _images().astype(np.float16)
+    overflown[0, 5, 5] = np.inf
+    assert not np.isfinite(np.asarray(layer(overflown, training=True))).all()
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), value, err_msg=weight.path)
+    layer(_images(1).astype(np.float16), training=True)
+    assert not np.array_equal(np.asarray(layer.variance), before[-1])
