@@ -67,7 +67,7 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        metavar="lite0|FILE|RUN",
+        metavar="lite0|lite|FILE|RUN",
         help="Packaged weights, a .npz file, or a run by path or name.",
         show_default="the newest run in ./runs, else lite0",
     ),

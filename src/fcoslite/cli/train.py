@@ -123,7 +123,7 @@ def finetune_command(
         str | None,
         typer.Option(
             "--from",
-            metavar="lite0|FILE|RUN",
+            metavar="lite0|lite|FILE|RUN",
             help="What to fine-tune: packaged weights, a .npz file, or a run by path or name.",
             show_default="the newest run in ./runs, else lite0",
         ),
