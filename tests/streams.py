@@ -5,7 +5,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -120,17 +120,15 @@ class _MjpegHandler(http.server.BaseHTTPRequestHandler):
 
 
 class RtspCamera(NetworkCamera):
-    """An MPEG transport stream over RTSP and TCP (RFC 2326, 10.12), over and over.
+    """An MPEG transport stream over RTSP and TCP (RFC 2326, section 10.12).
 
     Args:
-        video: A .ts file.
-        frames: How many pictures it holds.
+        video: A .ts file with one video in it; at its end the connection ends.
         seconds: Between pictures.
     """
 
-    def __init__(self, video: Path, frames: int, seconds: float = 0.02) -> None:
-        self.content = video.read_bytes()
-        self.frames = frames
+    def __init__(self, video: Path, seconds: float = 0.01) -> None:
+        self.packets = _packets(video.read_bytes())
         self.seconds = seconds
         super().__init__(_RtspHandler, "rtsp")
 
@@ -174,11 +172,25 @@ class _RtspHandler(socketserver.StreamRequestHandler):
 
     def _play(self) -> None:
         camera = self.server.camera  # type: ignore[attr-defined]
-        packets = [camera.content[start : start + 1316] for start in range(0, len(camera.content), 1316)]  # 7 x 188
-        a_picture = max(1, len(packets) // camera.frames)
-        for number, packet in enumerate(packets):
+        for number, (packet, pictures) in enumerate(camera.packets):
             rtp = b"\x80\x21" + (number % 65536).to_bytes(2, "big") + bytes(8) + packet
             self.wfile.write(b"$\x00" + len(rtp).to_bytes(2, "big") + rtp)
-            if number % a_picture == 0:
-                camera.sent += 1
-                time.sleep(camera.seconds)
+            camera.sent += pictures
+            time.sleep(pictures * camera.seconds)
+
+
+def write_transport_stream(path: Path, pictures_bgr: Iterable[np.ndarray]) -> None:
+    """A .ts file, for an `RtspCamera`."""
+    video: Any = None
+    for picture_bgr in pictures_bgr:
+        if video is None:
+            height, width = picture_bgr.shape[:2]
+            video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (width, height))
+        video.write(picture_bgr)
+    video.release()
+
+
+def _packets(content: bytes) -> list[tuple[bytes, int]]:
+    """Packets of 7 x 188 bytes, as RTP carries them, and how many pictures begin in each."""
+    packets = [content[start : start + 1316] for start in range(0, len(content), 1316)]
+    return [(packet, packet.count(b"\x00\x00\x01\xe0")) for packet in packets]

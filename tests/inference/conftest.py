@@ -11,7 +11,7 @@ import pytest
 
 from fcoslite.detections import Detections
 from fcoslite.inference import captures
-from tests.streams import MjpegCamera, jpeg, number_of, numbered
+from tests.streams import MjpegCamera, jpeg, number_of, numbered, write_transport_stream
 
 VIDEO_FRAMES = 24
 
@@ -85,6 +85,14 @@ def messages(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixt
     logger.removeHandler(caplog.handler)
     logger.setLevel(level)
     logger.propagate = propagate
+
+
+@pytest.fixture(scope="session")
+def rtsp_video(photograph: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of transport stream."""
+    path = tmp_path_factory.mktemp("rtsp") / "camera.ts"
+    write_transport_stream(path, (numbered(photograph, number % 30) for number in range(750)))
+    return path
 
 
 MjpegCameras = Callable[..., MjpegCamera]

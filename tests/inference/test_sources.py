@@ -1,4 +1,5 @@
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 from fcoslite.data.images import read_image
 from fcoslite.errors import SourceError
-from fcoslite.inference import frames
+from fcoslite.inference import frames, sources
+from fcoslite.inference.cameras import Camera
 from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.sources import open_source
 from tests.streams import MjpegCamera
@@ -133,6 +135,28 @@ def test_a_cut_off_video_is_told(video: Path, tmp_path: Path, messages: pytest.L
     assert f"after {seen} of 24 frames" in messages.text
 
 
+@pytest.mark.parametrize("name", ["empty.avi", "empty.mp4"])
+def test_a_video_without_frames(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / name)
+    codec = "MJPG" if name.endswith("avi") else "mp4v"
+    cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*codec), 12.0, (320, 240)).release()
+    with pytest.raises(SourceError, match=r"holds no frame|can be decoded") as caught:
+        open_source(path)
+    assert caught.value.hint
+
+
+def test_a_camera_that_another_program_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # there is no camera here to be busy, so only its presence is pretended
+    monkeypatch.setattr(sources, "list_cameras", lambda: [Camera(93, "Lid"), Camera(94, "USB camera")])
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    with pytest.raises(SourceError, match="camera 93 cannot be opened") as caught:
+        open_source("93")
+    assert "another program" in caught.value.hint
+    with pytest.raises(SourceError) as caught:
+        open_source("95")
+    assert "93 (Lid), 94 (USB camera)" in caught.value.hint
+
+
 def reading() -> bool:
     return any(thread.name == "fcoslite-stream" for thread in threading.enumerate())
 
@@ -144,7 +168,9 @@ def test_a_live_stream_gives_only_the_newest(mjpeg_camera: MjpegCameras, number_
         first = next(arriving)
         while reading():  # the consumer is busy until the last frame is out
             time.sleep(0.01)
-        rest = list(arriving)
+        rest = []
+        with pytest.raises(SourceError, match="lost after 30 frames"):
+            rest.extend(arriving)
     assert first.index == number_of(first.image_rgb) < 29
     assert [(frame.index, number_of(frame.image_rgb)) for frame in rest] == [(29, 29)]
     assert rest[0].seconds > first.seconds >= 0

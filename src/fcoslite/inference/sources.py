@@ -119,7 +119,7 @@ def _network_hint(host: str, port: int) -> str:
 def _open_video(path: Path) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        hint = f"known images: {', '.join(IMAGE_SUFFIXES)}; videos: what FFmpeg reads, such as .mp4, .avi, .mkv"
+        hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)
     fps, count = _plausible_fps(capture), _frame_count(capture)
     frames = read_recording(capture, path.name, fps, count)
