@@ -24,7 +24,7 @@ from fcoslite.inference.captures import read_live
 from fcoslite.inference.frames import Source
 from fcoslite.inference.live import run_live
 from tests.disks import SmallDisk
-from tests.faults.processes import PATIENCE, report, start
+from tests.faults.processes import PATIENCE, report
 from tests.streams import MjpegCamera, NetworkCamera, RtspCamera, jpeg, number_of, numbered, write_transport_stream
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
@@ -111,8 +111,31 @@ def restart(camera: NetworkCamera, jsonl: Path, process: "subprocess.Popen[str]"
         wait_for_more(jsonl, process)
 
 
-def webcam(url: str, save: str, folder: Path) -> "subprocess.Popen[str]":
-    return start(["webcam", "--source", url, "--no-window", "--save", save, "--jsonl", "out.jsonl"], folder)
+# The command as it is, but for the network, whose loading would take most of the time.
+WEBCAM = """
+import sys
+import types
+import numpy as np
+import fcoslite.backend
+from fcoslite.cli.app import main
+from fcoslite.detections import Detections
+
+class Nobody:
+    load = classmethod(lambda cls, weights, settings: cls())
+    warm_up = lambda self: None
+    def predict(self, image_rgb):
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
+
+sys.modules["fcoslite.inference.predictor"] = types.ModuleType("predictor")
+sys.modules["fcoslite.inference.predictor"].Predictor = Nobody
+fcoslite.backend.load_backend = lambda: None
+main(["webcam", "--source", sys.argv[1], "--no-window", "--save", sys.argv[2], "--jsonl", "out.jsonl"])
+"""
+
+
+def webcam(source: str, save: str, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WEBCAM, source, save]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def test_an_mjpeg_stream_with_every_fault(tmp_path: Path, photograph: np.ndarray, pictures: list[bytes]) -> None:
@@ -286,32 +309,11 @@ def test_full_disks(
     report(f"disk full while saving .{name[-3:]}", 5, "nothing that was saved", "exit 1; what was saved plays")
 
 
-KILLED = """
-import sys
-import time
-import numpy as np
-from pathlib import Path
-from fcoslite.detections import Detections
-from fcoslite.inference.live import run_live
-from fcoslite.inference.sources import open_source
-
-class Nobody:
-    def predict(self, image_rgb):
-        time.sleep(0.005)
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
-
-with open_source(sys.argv[1]) as source:
-    run_live(source, Nobody(), window=False, save=Path("out.avi"), jsonl=Path("out.jsonl"))
-"""
-
-
 def test_killed_while_saving_an_avi(tmp_path: Path) -> None:
     source = str(noise_video(tmp_path / "in.avi", frames=1000))
     chance = random.Random(0)
     for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, source], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
+        process = webcam(source, "out.avi", tmp_path)
         wait_for_more(tmp_path / "out.jsonl", process, 20 + chance.randrange(100))
         process.kill()
         process.communicate()
