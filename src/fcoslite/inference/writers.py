@@ -22,12 +22,12 @@ def check_room(path: Path) -> None:
     """See that a disk has room for more, and to complete what is there: half a line or image helps nobody.
 
     Args:
-        path: A file on it, or one to be.
+        path: A file or folder on it, or one to be.
 
     Raises:
         FcosliteError: It has not.
     """
-    place = next(place for place in path.absolute().parents if place.exists())
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
     if shutil.disk_usage(place).free < _SPARE_BYTES:
         raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
 
