@@ -1,8 +1,6 @@
 """Tiny videos and a streaming server, made of the embedded photographs at test time."""
 
-import http.server
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,19 +10,10 @@ import numpy as np
 import pytest
 
 from fcoslite.detections import Detections
+from fcoslite.inference import captures
+from tests.streams import MjpegCamera, jpeg, number_of, numbered, write_transport_stream
 
 VIDEO_FRAMES = 24
-
-
-def numbered(photograph_bgr: np.ndarray, number: int) -> np.ndarray:
-    """The photograph with its number as the brightness of the upper left corner."""
-    image = photograph_bgr.copy()
-    image[:64, :64] = 8 * number + 4
-    return image
-
-
-def number_of(image_rgb: np.ndarray) -> int:
-    return int(image_rgb[8:56, 8:56].mean() // 8)
 
 
 class FindsTheCentre:
@@ -98,46 +87,34 @@ def messages(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixt
     logger.propagate = propagate
 
 
-Stream = Callable[..., str]
+@pytest.fixture(scope="session")
+def rtsp_video(photograph: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of transport stream."""
+    path = tmp_path_factory.mktemp("rtsp") / "camera.ts"
+    write_transport_stream(path, (numbered(photograph, number % 30) for number in range(750)))
+    return path
+
+
+MjpegCameras = Callable[..., MjpegCamera]
 
 
 @pytest.fixture
-def mjpeg_stream(photograph: np.ndarray) -> Iterator[Stream]:
-    """Call it with a number of frames and the seconds between them; returns the URL of such a stream."""
-    servers: list[http.server.ThreadingHTTPServer] = []
-    released = threading.Event()
+def mjpeg_camera(photograph: np.ndarray) -> Iterator[MjpegCameras]:
+    """Call it with a number of pictures, after which every connection ends, and the seconds between them."""
+    cameras: list[MjpegCamera] = []
 
-    def serve(frames: int, seconds: float, stall: bool = False) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path != "/camera":
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                try:
-                    for number in range(frames):
-                        jpeg = cv2.imencode(".jpg", numbered(photograph, number % 30))[1].tobytes()
-                        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                        self.wfile.write(head.encode() + jpeg + b"\r\n")
-                        time.sleep(seconds)
-                    if stall:
-                        released.wait(30)
-                except OSError:
-                    pass  # the reader has left
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}/camera"
+    def serve(pictures: int, seconds: float = 0.01, stall: float = 0.0) -> MjpegCamera:
+        parts = [jpeg(numbered(photograph, number)) for number in range(30)]
+        cameras.append(MjpegCamera(lambda number: [parts[number % 30]][number // pictures], seconds, stall))
+        return cameras[-1]
 
     yield serve
-    released.set()
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    for camera in cameras:
+        camera.die()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost is given up within a second."""
+    monkeypatch.setattr(captures, "_FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 1.0)

@@ -1,5 +1,8 @@
 import json
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +12,17 @@ import pytest
 
 from fcoslite.data.images import read_image
 from fcoslite.detections import Detections
-from fcoslite.inference import live
+from fcoslite.errors import SourceError
+from fcoslite.inference import captures, frames, live
 from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.live import FpsMeter, run_live
 from fcoslite.inference.output import Output
 from fcoslite.inference.sources import open_source
 from fcoslite.progress import Advance
+from tests.streams import MjpegCamera, number_of
 
 Finder = Callable[..., live.Predicts]
+MjpegCameras = Callable[..., MjpegCamera]
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -77,16 +83,58 @@ def test_a_folder_of_images_is_drawn_without_a_frame_rate(folder: Path, tmp_path
     assert [record["name"] for record in lines(tmp_path / "x.jsonl")] == ["a.jpg", "b.PNG", "c.jpeg"]
 
 
-def test_a_stream_ends_cleanly(mjpeg_stream: Callable[..., str], tmp_path: Path, centre_finder: Finder) -> None:
-    jsonl = tmp_path / "out.jsonl"
-    with open_source(mjpeg_stream(20, 0.01)) as source:
-        result = run_live(source, centre_finder(0.03), window=False, save=tmp_path / "out.avi", jsonl=jsonl)
-    assert result.stopped_by == "end"
+def test_a_lost_stream_ends_the_run_and_what_was_saved_plays(
+    mjpeg_camera: MjpegCameras, tmp_path: Path, centre_finder: Finder, messages: pytest.LogCaptureFixture
+) -> None:
+    save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    with pytest.raises(SourceError, match="stayed away"), open_source(mjpeg_camera(20, 0.02).url) as source:
+        run_live(source, centre_finder(), window=False, save=save, jsonl=jsonl)
     records = lines(jsonl)
-    assert len(records) == result.frames
     assert records[-1]["frame"] == 19
-    with open_source(str(tmp_path / "out.avi")) as saved:
+    assert f"stopped after {len(records)} frames; what was saved is complete" in messages.text
+    with open_source(str(save)) as saved:
+        assert len(list(saved)) >= len(records) // 2  # as long as it took
+
+
+def test_ctrl_c_while_a_stream_is_lost(
+    mjpeg_camera: MjpegCameras,
+    tmp_path: Path,
+    centre_finder: Finder,
+    messages: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 10**6)
+    monkeypatch.setattr(captures, "_FIRST_PAUSE_SECONDS", 10**6)
+
+    def interrupt_once_lost() -> None:
+        while "is lost" not in messages.text:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt_once_lost, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt), open_source(mjpeg_camera(20).url) as source:
+        run_live(source, centre_finder(), window=False, save=tmp_path / "out.mp4")
+    with open_source(str(tmp_path / "out.mp4")) as saved:
         assert list(saved)
+
+
+def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder: Finder) -> None:
+    camera = mjpeg_camera(10**6, 0.02)
+    predictor = centre_finder(0.2)
+    behind: list[int] = []
+
+    class Watches:
+        def predict(self, image_rgb: np.ndarray) -> Detections:
+            newest = (camera.sent - 1) % 30
+            behind.append((newest - number_of(image_rgb)) % 30)
+            return predictor.predict(image_rgb)
+
+    with open_source(camera.url) as source:
+        result = run_live(source, Watches(), window=False, max_frames=15)
+    assert camera.sent > 15 * 5
+    # numbers repeat after 30: a queue that grew would put the pictures anywhere among them
+    assert result.frames == len(behind) == 15
+    assert sorted(behind)[10] < 8
 
 
 class _Stops:
@@ -154,6 +202,9 @@ class _Screen:
         self.shown.append(image_rgb.shape)
         return len(self.shown) < 3
 
+    def idle(self) -> bool:
+        return True
+
     def close(self) -> None:
         type(self).closed = True
 
@@ -167,6 +218,27 @@ def test_the_user_ends_it(video: Path, tmp_path: Path, centre_finder: Finder, mo
     assert _Screen.closed and _Screen.shown == [(240, 320, 3)] * 3
     with open_source(str(tmp_path / "out.avi")) as saved:
         assert saved.count == 3
+
+
+class _IdleScreen(_Screen):
+    """A window whose user presses q while it waits."""
+
+    def __init__(self, title: str, fullscreen: bool, hold: bool) -> None:
+        type(self).shown = []
+
+    def idle(self) -> bool:
+        return not self.shown
+
+
+def test_the_user_ends_it_while_nothing_comes(
+    mjpeg_camera: MjpegCameras, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "Window", _IdleScreen)
+    monkeypatch.setattr(live, "plan_output", lambda source, *, window, save, jsonl: Output(window, save, jsonl))
+    with open_source(mjpeg_camera(3, stall=30).url) as source:
+        monkeypatch.setattr(frames, "_JOIN_SECONDS", 0.1)
+        result = run_live(source, centre_finder(), window=True)
+    assert result.stopped_by == "key"
 
 
 def test_the_frame_rate_is_that_of_the_last_ten_frames() -> None:

@@ -7,6 +7,7 @@ from fcoslite.errors import ConfigError, FcosliteError
 from fcoslite.inference import output
 from fcoslite.inference.output import plan_output
 from fcoslite.inference.sources import open_source
+from tests.disks import SmallDisk
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,13 @@ def test_paths_that_cannot_be_written(video: Path, folder: Path, tmp_path: Path)
         plan(folder, "file")
     assert plan(video, "new/folders/out.mp4").save == Path("new/folders/out.mp4")
     assert not (tmp_path / "new").exists()  # planning writes nothing
+
+
+def test_a_full_disk(video: Path, small_disk: SmallDisk) -> None:
+    for save, jsonl in (("out.mp4", None), ("new/out.avi", None), (None, "out.jsonl")):
+        with pytest.raises(FcosliteError, match="is full"):
+            plan(video, save and str(small_disk.path / save), jsonl and str(small_disk.path / jsonl))
+    assert list(small_disk.path.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -1,4 +1,5 @@
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -14,11 +15,14 @@ import pytest
 
 from fcoslite.data.images import read_image
 from fcoslite.errors import SourceError
-from fcoslite.inference import frames
+from fcoslite.inference import frames, sources
+from fcoslite.inference.cameras import Camera
 from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.sources import open_source
+from tests.streams import MjpegCamera
 
 NumberOf = Callable[[np.ndarray], int]
+MjpegCameras = Callable[..., MjpegCamera]
 
 
 def test_a_video_is_read_whole_in_order_however_slow_the_reader(video: Path, number_of: NumberOf) -> None:
@@ -109,6 +113,7 @@ def test_opencv_and_ffmpeg_keep_quiet() -> None:
     program = """
 from fcoslite.errors import SourceError
 from fcoslite.inference.sources import open_source
+from tests.streams import MjpegCamera
 for text in ("93", "http://127.0.0.1:9/x", "rtsp://127.0.0.1:9/x"):
     try:
         open_source(text)
@@ -130,37 +135,61 @@ def test_a_cut_off_video_is_told(video: Path, tmp_path: Path, messages: pytest.L
     assert f"after {seen} of 24 frames" in messages.text
 
 
+@pytest.mark.parametrize("name", ["empty.avi", "empty.mp4"])
+def test_a_video_without_frames(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / name)
+    codec = "MJPG" if name.endswith("avi") else "mp4v"
+    cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*codec), 12.0, (320, 240)).release()
+    with pytest.raises(SourceError, match=r"holds no frame|can be decoded") as caught:
+        open_source(path)
+    assert caught.value.hint
+
+
+def test_a_camera_that_another_program_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # there is no camera here to be busy, so only its presence is pretended
+    monkeypatch.setattr(sources, "list_cameras", lambda: [Camera(93, "Lid"), Camera(94, "USB camera")])
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    with pytest.raises(SourceError, match="camera 93 cannot be opened") as caught:
+        open_source("93")
+    assert "another program" in caught.value.hint
+    with pytest.raises(SourceError) as caught:
+        open_source("95")
+    assert "93 (Lid), 94 (USB camera)" in caught.value.hint
+
+
 def reading() -> bool:
     return any(thread.name == "fcoslite-stream" for thread in threading.enumerate())
 
 
-def test_a_live_stream_gives_only_the_newest(mjpeg_stream: Callable[..., str], number_of: NumberOf) -> None:
-    with open_source(mjpeg_stream(30, 0.01)) as source:
+def test_a_live_stream_gives_only_the_newest(mjpeg_camera: MjpegCameras, number_of: NumberOf) -> None:
+    with open_source(mjpeg_camera(30).url) as source:
         assert (source.kind, source.live, source.count) == ("stream", True, None)
         arriving = iter(source)
         first = next(arriving)
         while reading():  # the consumer is busy until the last frame is out
             time.sleep(0.01)
-        rest = list(arriving)
+        rest = []
+        with pytest.raises(SourceError, match="lost after 30 frames"):
+            rest.extend(arriving)
     assert first.index == number_of(first.image_rgb) < 29
     assert [(frame.index, number_of(frame.image_rgb)) for frame in rest] == [(29, 29)]
     assert rest[0].seconds > first.seconds >= 0
 
 
-def test_leaving_a_stream_early_ends_its_thread(mjpeg_stream: Callable[..., str]) -> None:
-    with open_source(mjpeg_stream(10_000, 0.005)) as source:
+def test_leaving_a_stream_early_ends_its_thread(mjpeg_camera: MjpegCameras) -> None:
+    with open_source(mjpeg_camera(10_000, 0.005).url) as source:
         next(iter(source))
     assert not reading()
 
 
-def test_leaving_a_stalled_stream_returns(mjpeg_stream: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_a_stalled_stream_returns(mjpeg_camera: MjpegCameras, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "_JOIN_SECONDS", 0.1)
-    with open_source(mjpeg_stream(3, 0.01, stall=True)) as source:
+    with open_source(mjpeg_camera(3, stall=30).url) as source:
         assert any(frame.index == 2 for frame in source)
     assert reading()  # still waiting for the network's time-out, but nobody waits for it
 
 
-def test_a_stream_that_cannot_be_reached(mjpeg_stream: Callable[..., str]) -> None:
+def test_a_stream_that_cannot_be_reached(mjpeg_camera: MjpegCameras) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -170,7 +199,7 @@ def test_a_stream_that_cannot_be_reached(mjpeg_stream: Callable[..., str]) -> No
     assert "does not answer" in caught.value.hint
     assert "secret" not in caught.value.message + caught.value.hint
     with pytest.raises(SourceError) as caught:
-        open_source(mjpeg_stream(1, 0.0) + "-with-a-typo")
+        open_source(mjpeg_camera(1).url + "-with-a-typo")
     assert "answers, but" in caught.value.hint
     for text in ("ftp://host/x", "http://", "C://x"):
         with pytest.raises(SourceError, match="no stream address"):

@@ -63,16 +63,18 @@ assert has_display()
 window = Window("fcoslite")
 images = 0
 print("open", flush=True)
-while window.show(np.full((300, 400, 3), 128, np.uint8)):
+image = np.full((300, 400, 3), 128, np.uint8)
+while window.show(image) if sys.argv[1] == "show" or not images else window.idle():
     images += 1
 window.close()
 print("ended", images > 0, flush=True)
 """
 
 
-@pytest.mark.parametrize("key", ["q", "Escape"])
-def test_a_key_ends_the_window(key: str, xvfb: dict[str, str], tmp_path: Path) -> None:
-    shown = subprocess.Popen([sys.executable, "-c", PROGRAM], env=xvfb, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("key", "while_it"), [("q", "show"), ("Escape", "show"), ("q", "idle")])
+def test_a_key_ends_the_window(key: str, while_it: str, xvfb: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, while_it]
+    shown = subprocess.Popen(command, env=xvfb, stdout=subprocess.PIPE, text=True)
     assert shown.stdout is not None
     try:
         assert shown.stdout.readline() == "open\n"

@@ -2,7 +2,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,10 +12,14 @@ from hypothesis import strategies as st
 from fcoslite.data.images import read_image
 from fcoslite.detections import Detections
 from fcoslite.errors import FcosliteError
+from fcoslite.inference import writers
 from fcoslite.inference.frames import Frame
-from fcoslite.inference.recorder import FrameResult
+from fcoslite.inference.recorder import FrameResult, Writer
 from fcoslite.inference.sources import open_source
 from fcoslite.inference.writers import ImageWriter, JsonlWriter, VideoWriter, to_record
+from tests.disks import SmallDisk
+
+NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 
 
 def result(
@@ -80,13 +83,51 @@ def test_an_avi_plays_although_it_was_never_closed(tmp_path: Path) -> None:
         assert len(list(source)) > 35
 
 
-def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = VideoWriter(tmp_path / "out.mp4", 10.0, live=False)
-    writer.write(result())
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(FcosliteError, match="full"):
-        writer.write(result())
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.jsonl", "drawn"])
+def test_a_disk_that_becomes_full(name: str, small_disk: SmallDisk) -> None:
+    small_disk.resize(writers._SPARE_BYTES + 2**20)
+    path = small_disk.path / name
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    writer: Writer
+    if name.startswith("out.jsonl"):
+        writer = JsonlWriter(path)
+        found = Detections(*(np.ones((2000, *shape), np.float32) for shape in ((4,), ())), np.ones(2000, int), ("x",))
+    else:
+        writer = ImageWriter(path, folder=True) if name == "drawn" else VideoWriter(path, 10.0, live=False)
+        found = result().detections
+    written = 0
+    with pytest.raises(FcosliteError, match="is full"):
+        for number in range(1000):
+            writer.write(FrameResult(Frame(number, noise, f"{number}.png", 0.0), found, None))
+            written += 1
     writer.close()
+    assert written > 3
+    if name == "out.jsonl":
+        assert len([json.loads(line) for line in path.read_text("utf-8").splitlines()]) == written
+    elif name == "drawn":
+        assert len([read_image(image) for image in path.iterdir()]) == written
+    else:
+        with open_source(str(path)) as source:
+            assert len(list(source)) == written
+
+
+def test_a_disk_that_is_full_from_the_start(small_disk: SmallDisk) -> None:
+    for writer in (VideoWriter(small_disk.path / "x" / "out.mp4", 10.0, True), JsonlWriter(small_disk.path / "a")):
+        with pytest.raises(FcosliteError, match="is full"):
+            writer.write(result())
+        writer.close()
+    assert list(small_disk.path.iterdir()) == []
+
+
+def test_a_gap_in_a_live_recording_shows_what_was_seen_before(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "out.avi", 10.0, live=True)
+    for seconds, brightness in ((0.0, 40), (0.1, 80), (1.0, 200)):  # lost for a while
+        image = np.full((96, 128, 3), brightness, np.uint8)
+        writer.write(FrameResult(Frame(0, image, "x", seconds), NOBODY, None))
+    writer.close()
+    with open_source(str(tmp_path / "out.avi")) as source:
+        seen = [round(float(frame.image_rgb.mean()), -1) for frame in source]
+    assert seen == [40, *9 * [80], 200]
 
 
 def test_a_video_that_opencv_cannot_write(tmp_path: Path) -> None:

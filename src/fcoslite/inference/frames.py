@@ -5,7 +5,7 @@ slow it is. What lies on disk is read a few frames ahead and never skipped throu
 """
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,8 @@ Kind = Literal["camera", "stream", "video", "image", "folder"]
 
 _READ_AHEAD = 4  # frames; more would only cost memory
 _FIRST_FRAME_SECONDS = 15.0  # some USB cameras need ten
-_JOIN_SECONDS = 2.0
+_JOIN_SECONDS = 6.0  # a stalled stream has its own time-out of 5 s; a thread that outlives Python aborts it
+_WAITING_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Source:
         fps: Frames a second, where known.
         count: Number of frames, where known.
         path: The file or folder, if it is one.
+        stopped: Set when it is closed, for frames that wait for something.
 
     Raises:
         SourceError: It yields no frame.
@@ -66,6 +68,7 @@ class Source:
         fps: float | None = None,
         count: int | None = None,
         path: Path | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -74,6 +77,7 @@ class Source:
         self.count = count
         self.path = path
         self._frames = frames
+        self._stopped = stopped or threading.Event()
         self._channel: Channel[Frame] = Channel(1 if live else _READ_AHEAD, newest=live)
         # It reads from now on: a stream that nobody reads while a model compiles is dropped by its server.
         self._thread = threading.Thread(target=self._read, name=f"fcoslite-{kind}", daemon=True)
@@ -104,11 +108,25 @@ class Source:
         return f"{name}, {self.width}x{self.height} pixels{rate}{length}"
 
     def __iter__(self) -> Iterator[Frame]:
-        while (frame := self._channel.get()) is not None:
+        return self.frames(lambda: True)
+
+    def frames(self, waiting: Callable[[], bool]) -> Iterator[Frame]:
+        """The frames; while none comes `waiting` is called a few times a second, and ends it if False."""
+        while True:
+            try:
+                self._channel.peek(_WAITING_SECONDS)
+            except TimeoutError:
+                if not waiting():
+                    return
+                continue
+            frame = self._channel.get()
+            if frame is None:
+                return
             yield frame
 
     def close(self) -> None:
-        """Stop reading. A stream that has just stalled is left to its own time-out."""
+        """Stop reading."""
+        self._stopped.set()
         self._channel.close()
         self._thread.join(_JOIN_SECONDS)
 

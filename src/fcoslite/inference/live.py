@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fcoslite.detections import Detections
+from fcoslite.errors import FcosliteError
 from fcoslite.inference.frames import Source
 from fcoslite.inference.output import Output, plan_output
 from fcoslite.inference.recorder import FrameResult, Recorder, Writer
@@ -107,6 +108,13 @@ def run_live(
     frames = found = 0
     waited_seconds = 0.0
     stopped_by: Literal["end", "key", "limit"] = "end"
+
+    def waiting() -> bool:
+        nonlocal stopped_by
+        if screen is not None and not screen.idle():
+            stopped_by = "key"
+        return stopped_by == "end"
+
     started = time.perf_counter()
     meter = FpsMeter()
     try:
@@ -116,7 +124,7 @@ def run_live(
                 stack.callback(screen.close)
                 logger.info("ESC or q ends it%s", "; any other key shows the next image" if source.still else "")
             advance = stack.enter_context(progress("Detecting", total, "frames"))
-            for frame in source:
+            for frame in source.frames(waiting):
                 detections = predictor.predict(frame.image_rgb)
                 fps = meter.tick()
                 result = FrameResult(frame, detections, None if source.still else fps)
@@ -134,7 +142,7 @@ def run_live(
                 if frames == max_frames:
                     stopped_by = "limit"
                     break
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, FcosliteError):
         logger.info("stopped after %d frames; what was saved is complete", frames)
         raise
     seconds = time.perf_counter() - started - waited_seconds

@@ -9,7 +9,7 @@ from fcoslite.errors import ConfigError, FcosliteError
 from fcoslite.inference.frames import Kind, Source
 from fcoslite.inference.sources import IMAGE_SUFFIXES
 from fcoslite.inference.window import has_display
-from fcoslite.inference.writers import VIDEO_CODECS
+from fcoslite.inference.writers import VIDEO_CODECS, check_room
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -36,7 +36,7 @@ def plan_output(source: Source, *, window: bool, save: Path | None, jsonl: Path 
 
     Raises:
         ConfigError: `save` is no kind of file for this source.
-        FcosliteError: A path cannot be written.
+        FcosliteError: A path cannot be written, or its disk is full.
     """
     if window and not has_display():
         window = False
@@ -47,6 +47,8 @@ def plan_output(source: Source, *, window: bool, save: Path | None, jsonl: Path 
         check_writable(save, folder=source.kind == "folder")
     if jsonl is not None:
         check_writable(jsonl)
+    for path in filter(None, (save, jsonl)):
+        check_room(path)
     paths = [path.resolve() for path in (source.path, save, jsonl) if path is not None]
     if len(set(paths)) < len(paths):
         raise ConfigError("source, --save and --jsonl must be different files", "choose another name")

@@ -1,12 +1,11 @@
 """Open what `--source` names: a camera, a stream, a video file, an image or a folder of images."""
 
-import itertools
 import logging
 import os
 import re
 import socket
-import time
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ import cv2
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
 from fcoslite.inference.cameras import list_cameras
+from fcoslite.inference.captures import read_live, read_recording
 from fcoslite.inference.frames import Frame, Source
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -52,16 +52,16 @@ def open_source(text: str) -> Source:
 
 
 def _open_camera(index: int) -> Source:
-    capture = cv2.VideoCapture(index)
+    def connect() -> Any:
+        return cv2.VideoCapture(index)
+
+    capture = connect()
     name = f"camera {index}"
     if not capture.isOpened():
         raise SourceError(f"{name} cannot be opened", _camera_hint(index))
-
-    def stopped(frames: int) -> None:
-        raise SourceError(f"{name} stopped after {frames} frames", "is it unplugged, or used by another program?")
-
-    fps = _plausible_fps(capture)
-    return Source("camera", name, _read_capture(capture, name, None, stopped), live=True, fps=fps)
+    stopped = threading.Event()
+    frames = read_live(capture, name, connect, lambda: _camera_hint(index), stopped)
+    return Source("camera", name, frames, live=True, fps=_plausible_fps(capture), stopped=stopped)
 
 
 def _camera_hint(index: int) -> str:
@@ -86,18 +86,22 @@ def _open_stream(url: str) -> Source:
     name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     milliseconds = int(_NETWORK_SECONDS * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+
+    def connect() -> Any:
+        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+
+    def hint() -> str:
+        return _network_hint(str(parts.hostname), _port(parts.port, parts.scheme))
+
+    capture = connect()
     if not capture.isOpened():
-        raise SourceError(f"cannot open {name}", _network_hint(parts.hostname, _port(parts.port, parts.scheme)))
-
-    def ended(frames: int) -> None:
-        logger.warning("%s ended or stalled after %d frames", name, frames)
-
+        raise SourceError(f"cannot open {name}", hint())
     fps, count = _plausible_fps(capture), _frame_count(capture)
-    if count is None:
-        return Source("stream", name, _read_capture(capture, name, None, ended), live=True, fps=fps)
-    # a recording behind a URL has a length, and is not skipped through either
-    return Source("stream", name, _read_capture(capture, name, fps, _warn_if_short(name, count)), fps=fps, count=count)
+    if count is not None:  # a recording behind a URL has a length, and is not skipped through either
+        return Source("stream", name, read_recording(capture, name, fps, count), fps=fps, count=count)
+    stopped = threading.Event()
+    frames = read_live(capture, name, connect, hint, stopped)
+    return Source("stream", name, frames, live=True, fps=fps, stopped=stopped)
 
 
 def _port(port: int | None, scheme: str) -> int:
@@ -115,39 +119,11 @@ def _network_hint(host: str, port: int) -> str:
 def _open_video(path: Path) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        hint = f"known images: {', '.join(IMAGE_SUFFIXES)}; videos: what FFmpeg reads, such as .mp4, .avi, .mkv"
+        hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)
     fps, count = _plausible_fps(capture), _frame_count(capture)
-    frames = _read_capture(capture, path.name, fps, _warn_if_short(str(path), count))
+    frames = read_recording(capture, path.name, fps, count)
     return Source("video", path.name, frames, fps=fps, count=count, path=path)
-
-
-def _warn_if_short(name: str, count: int | None) -> Callable[[int], None]:
-    def check(frames: int) -> None:
-        # containers estimate their length, so a few frames less mean nothing
-        if count and 0 < frames < 0.9 * count:
-            logger.warning("%s ends after %d of %d frames: it is damaged or cut off", name, frames, count)
-
-    return check
-
-
-def _read_capture(
-    capture: Any, name: str, fps: float | None, ended: Callable[[int], None]
-) -> Generator[Frame, None, None]:
-    """Read to the end; `fps` gives a frame its time, or the clock if None; `ended` hears the number read."""
-    start = 0.0
-    try:
-        for index in itertools.count():
-            good, image_bgr = capture.read()
-            if not good:
-                break
-            now = time.monotonic()
-            start = start or now
-            seconds = index / fps if fps else now - start
-            yield Frame(index, cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), name, seconds)
-        ended(index)
-    finally:
-        capture.release()
 
 
 def _plausible_fps(capture: Any) -> float | None:

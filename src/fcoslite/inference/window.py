@@ -61,13 +61,20 @@ class Window:
         key = cv2.waitKey(1)
         while self._hold and key == -1 and self._visible():
             key = cv2.waitKey(30)
-        return self._visible() and (key & 0xFF) not in _END_KEYS
+        return self._goes_on(key)
+
+    def idle(self) -> bool:
+        """Let the window answer while there is nothing new to show; False once the user has ended it."""
+        return not self._open or self._goes_on(cv2.waitKey(1))
 
     def close(self) -> None:
         """Close it, if it is open."""
         if self._open:
             cv2.destroyAllWindows()
             self._open = False
+
+    def _goes_on(self, key: int) -> bool:
+        return self._visible() and (key & 0xFF) not in _END_KEYS
 
     def _visible(self) -> bool:
         try:

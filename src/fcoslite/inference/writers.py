@@ -15,7 +15,21 @@ from fcoslite.inference.recorder import FrameResult
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _FALLBACK_FPS = 25.0  # for a source that does not tell its own
-_SPARE_BYTES = 16 * 2**20
+_SPARE_BYTES = 16 * 2**20  # a frame, and the index of a video of half a day
+
+
+def check_room(path: Path) -> None:
+    """See that a disk has room for more, and to complete what is there: half a line or image helps nobody.
+
+    Args:
+        path: A file or folder on it, or one to be.
+
+    Raises:
+        FcosliteError: It has not.
+    """
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if shutil.disk_usage(place).free < _SPARE_BYTES:
+        raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
 
 
 class VideoWriter:
@@ -41,6 +55,7 @@ class VideoWriter:
         self._live = live
         self._video: Any = None
         self._size = (0, 0)
+        self._before_bgr: np.ndarray | None = None
         self._start_seconds = 0.0
         self._written = 0
 
@@ -48,14 +63,12 @@ class VideoWriter:
         """Draw and encode one frame; one of another size than the first is fitted into that.
 
         Raises:
-            FcosliteError: The video cannot be created, or the disk is full.
+            FcosliteError: The video cannot be created, or the disk is nearly full.
         """
         image_rgb = result.draw()
         if self._video is None:
             self._start_seconds = result.frame.seconds
             self._open(image_rgb)
-        if shutil.disk_usage(self._path.parent).free < _SPARE_BYTES:  # OpenCV never reports a failed write
-            raise FcosliteError(f"the disk that holds {self._path} is full", "free some space or save elsewhere")
         width, height = self._size
         if image_rgb.shape[:2] != (height, width):
             image_rgb = fit_image(image_rgb, width, height)
@@ -63,9 +76,12 @@ class VideoWriter:
         due = self._written + 1
         if self._live:
             due = 1 + round((result.frame.seconds - self._start_seconds) * self._fps)
-        for _ in range(due - self._written):
-            self._video.write(image_bgr)
+        while self._written < due:
+            check_room(self._path)  # OpenCV never reports a failed write
+            # until now it was the picture before that was seen
+            self._video.write(image_bgr if self._written == due - 1 else self._before_bgr)
             self._written += 1
+        self._before_bgr = image_bgr
 
     def close(self) -> None:
         """Write the index."""
@@ -73,6 +89,7 @@ class VideoWriter:
             self._video.release()
 
     def _open(self, image_rgb: np.ndarray) -> None:
+        check_room(self._path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         height, width = image_rgb.shape[:2]
         codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
@@ -94,9 +111,11 @@ class ImageWriter:
         """Draw and write one image.
 
         Raises:
+            FcosliteError: The disk is nearly full.
             OSError: It cannot be written.
         """
         path = self._path / result.frame.name if self._folder else self._path
+        check_room(path)
         _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(result.draw(), cv2.COLOR_RGB2BGR))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())  # not cv2.imwrite, which cannot open non-ASCII paths on Windows
@@ -116,8 +135,10 @@ class JsonlWriter:
         """Append one line.
 
         Raises:
+            FcosliteError: The disk is nearly full.
             OSError: It cannot be written.
         """
+        check_room(self._path)
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="utf-8")
