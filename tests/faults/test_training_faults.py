@@ -138,7 +138,7 @@ def test_signals(workspace: Path, undisturbed: dict[str, Any], tmp_path: Path, n
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode in (0, 128 + number), output
         if process.returncode:
-            assert f"--resume {run.name}" in output, output
+            assert f"--resume runs/{run.name}" in output, output
             ended[process.returncode] += 1
         else:
             assert_same_numbers(run, undisturbed)
