@@ -18,6 +18,7 @@ from fcoslite.data.staging import check_free_space
 from fcoslite.errors import FcosliteError
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.locks import locked
+from fcoslite.log_file import LogFile
 from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
@@ -298,8 +299,7 @@ def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable
 
 @contextmanager
 def _console_log(run: Run) -> Iterator[None]:
-    handler = logging.FileHandler(run.path / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler = LogFile(run.path / "run.log")
     level = _log.level
     _log.setLevel(min(_log.getEffectiveLevel(), logging.INFO))
     _log.addHandler(handler)
