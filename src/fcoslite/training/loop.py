@@ -211,7 +211,7 @@ def _fit(plan: TrainingPlan, detector: Detector, run: Run, bar: Progress, resume
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if resume:
-        run.truncate_metrics(position.step - position.epoch_open)
+        run.truncate_metrics(position.step // position.steps_per_epoch - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
     tracker = MlflowTracker(run, settings.workspace.mlflow_uri)
