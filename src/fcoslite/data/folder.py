@@ -79,7 +79,7 @@ class FolderSource:
     @property
     def fingerprint(self) -> str:
         """See `Source`."""
-        return digest(f"{image.image_id}:{len(image.boxes_xyxy)}" for image in self.dataset.images)
+        return digest(fact for image in self.dataset.images for fact in _facts(image))
 
     @cached_property
     def _most_boxes(self) -> int:
@@ -139,3 +139,9 @@ class FolderSource:
             crowd[row, :count] = image.iscrowd
             mask[row, :count] = True
         return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "mask": mask}
+
+
+def _facts(image: LabelledImage) -> tuple[str, ...]:
+    """All that batches take from an image but its pixels."""
+    labels = (image.boxes_xyxy, image.class_ids, image.iscrowd)
+    return (str(image.image_id), image.file_name, *(array.tobytes().hex() for array in labels))
