@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "backend": {"errors"},
-    "files": set(),
+    "files": {"locks"},
     "locks": {"errors"},
     "log_file": set(),
     "detections": set(),

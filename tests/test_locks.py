@@ -66,7 +66,7 @@ def test_a_lock_deleted_by_its_holder_between_open_and_lock_is_not_taken_for_hel
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".lock"
-    original = locks_module._try_lock
+    original = locks_module.try_lock
     deleted = []
 
     def delete_first(descriptor: int) -> None:
@@ -75,7 +75,7 @@ def test_a_lock_deleted_by_its_holder_between_open_and_lock_is_not_taken_for_hel
             deleted.append(descriptor)
         original(descriptor)
 
-    monkeypatch.setattr(locks_module, "_try_lock", delete_first)
+    monkeypatch.setattr(locks_module, "try_lock", delete_first)
     with locked(path, "it"):
         assert deleted and path.is_file()
         with pytest.raises(BusyError), locked(path, "it"):
@@ -88,7 +88,7 @@ def test_a_file_system_without_locks_gives_a_warning(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks_module, "_try_lock", refuse)
+    monkeypatch.setattr(locks_module, "try_lock", refuse)
     with locked(tmp_path / ".lock", "it"):
         pass
     assert "it cannot be locked" in caplog.text
