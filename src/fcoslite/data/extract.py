@@ -1,9 +1,10 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
+import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -236,17 +237,19 @@ def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
 
 
-def _place_images(placed: Mapping[str, int], images: Path, folder: Path, link: Link, progress: Progress) -> None:
+def _place_images(placed: Collection[str], images: Path, folder: Path, link: Link, progress: Progress) -> None:
     link_failed = False
     copy = folder / ".copy"  # renamed when it is whole
     with progress("Placing images", len(placed), "images") as advance:
-        for name, size in placed.items():
+        for name in placed:
             advance()
             target = folder / "images" / name
-            if file_size(target) == size:  # by a run before, which was killed
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
             original = os.path.realpath(images / name)
+            if target.is_file():  # by a run before, which was killed: perhaps with the whole machine
+                if filecmp.cmp(target, original, shallow=False):
+                    continue
+                target.unlink()
+            target.parent.mkdir(parents=True, exist_ok=True)
             if link != "copy" and not link_failed:
                 try:
                     os.link(original, target) if link == "hardlink" else target.symlink_to(original)

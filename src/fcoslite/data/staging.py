@@ -136,6 +136,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 _enter(staging, job)
                 yield staging
                 (staging / _JOB).unlink(missing_ok=True)
+                _onto_the_disk()
                 _put_in_place(staging, target)
             except TooManySkippedError:  # more may be allowed
                 _leave(staging)
@@ -205,6 +206,12 @@ def _leave(staging: Path) -> None:
         _logger.warning("stopped: the same command goes on from here; what it has done is kept in %s", staging)
     else:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _onto_the_disk() -> None:
+    """What has its final name must survive a power cut; file by file it would take longer than the work."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _put_in_place(staging: Path, target: Path) -> None:
