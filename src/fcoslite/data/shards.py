@@ -24,7 +24,7 @@ from fcoslite.data.staging import file_size
 from fcoslite.files import replace_file
 from fcoslite.progress import Progress
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 _JOURNALS = ".part-*"
 _LIST = "-v names them as they come"
@@ -83,7 +83,7 @@ def write_parts(
     used = parts[-1].images_used if parts else 0
     with progress("Building records", len(images), "images") as advance:
         if used:
-            _logger.info("%d of %d images are done", used, len(images))
+            _log.info("%d of %d images are done", used, len(images))
             advance(used)
 
         def tell(records: Iterator[RecordBytes]) -> Generator[RecordBytes, None, None]:
@@ -134,7 +134,7 @@ def _finished_parts(folder: Path) -> list[Part]:
         parts.append(part)
     lost = [path for path in folder.glob(_JOURNALS) if path.suffix and path >= _journal(_part(folder, len(parts)))]
     if lost:
-        _logger.warning("what a run before has left is damaged from file %d on: made again", len(parts))
+        _log.warning("what a run before has left is damaged from file %d on: made again", len(parts))
     for path in lost:
         path.unlink()
     return parts
