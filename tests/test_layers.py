@@ -14,8 +14,9 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "backend": {"errors"},
-    "files": set(),
+    "files": {"locks"},
     "locks": {"errors"},
+    "log_file": set(),
     "detections": set(),
     "letterbox": set(),
     "boxes": set(),
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "postprocess": {"boxes", "config", "detections", "letterbox"},
     "evaluation": {"data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
     "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
-    "training": {"data", "evaluation", "losses", "models", "overview", "runs"} | GEOMETRY,
+    "training": {"data", "evaluation", "log_file", "losses", "models", "overview", "runs"} | GEOMETRY,
 }
 TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 import fcoslite.locks as locks_module
 from fcoslite.errors import BusyError
-from fcoslite.locks import locked
+from fcoslite.locks import is_locked, locked
 
 HOLD = (
     "import sys; from pathlib import Path; from fcoslite.locks import locked\n"
@@ -66,7 +67,7 @@ def test_a_lock_deleted_by_its_holder_between_open_and_lock_is_not_taken_for_hel
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".lock"
-    original = locks_module._try_lock
+    original = locks_module.try_lock
     deleted = []
 
     def delete_first(descriptor: int) -> None:
@@ -75,11 +76,32 @@ def test_a_lock_deleted_by_its_holder_between_open_and_lock_is_not_taken_for_hel
             deleted.append(descriptor)
         original(descriptor)
 
-    monkeypatch.setattr(locks_module, "_try_lock", delete_first)
+    monkeypatch.setattr(locks_module, "try_lock", delete_first)
     with locked(path, "it"):
         assert deleted and path.is_file()
         with pytest.raises(BusyError), locked(path, "it"):
             pass
+
+
+def test_looking_at_a_lock_tells_whether_it_is_held_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert not is_locked(path) and not path.exists()
+    path.write_text("left by a crash")
+    assert not is_locked(path) and path.read_text() == "left by a crash"
+    with hold(path) as process:
+        assert is_locked(path)
+        process.communicate("\n")
+    assert not is_locked(path)
+
+
+def test_who_looks_at_a_lock_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.touch()
+    descriptor = os.open(path, os.O_RDWR)
+    locks_module.try_lock(descriptor)  # as is_locked does, for a moment
+    Timer(0.05, os.close, [descriptor]).start()
+    with locked(path, "it"):
+        assert is_locked(path)
 
 
 def test_a_file_system_without_locks_gives_a_warning(
@@ -88,7 +110,7 @@ def test_a_file_system_without_locks_gives_a_warning(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks_module, "_try_lock", refuse)
+    monkeypatch.setattr(locks_module, "try_lock", refuse)
     with locked(tmp_path / ".lock", "it"):
         pass
     assert "it cannot be locked" in caplog.text

@@ -5,8 +5,18 @@ from pathlib import Path
 import pytest
 
 from fcoslite.config import Settings
-from fcoslite.errors import RunError, WeightsError
-from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs, open_run, packaged_weights, run_of
+from fcoslite.errors import ConfigError, RunError, WeightsError
+from fcoslite.runs import (
+    Run,
+    chunk_parent,
+    config_of,
+    create_run,
+    find_weights,
+    list_runs,
+    open_run,
+    packaged_weights,
+    run_of,
+)
 
 
 def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
@@ -46,9 +56,63 @@ def test_metrics_survive_a_torn_line_and_are_cut_on_resume(tmp_path):
     with run.metrics_file.open("a") as file:
         file.write('{"epoch": 4, "st')
     assert [line["step"] for line in run.read_metrics()] == [10, 20, 30]
-    run.truncate_metrics(20)
+    run.truncate_metrics(2)
     run.append_metrics({"epoch": 3, "step": 30})
     assert [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()] == [10, 20, 30]
+    assert not (run.path / "metrics.jsonl.damaged").exists()
+
+
+def test_metrics_are_cut_by_epoch_for_the_batch_may_have_been_halved(tmp_path):
+    run = _run(tmp_path)
+    for epoch, step in ((1, 5), (2, 10), (3, 30), (4, 40)):
+        run.append_metrics({"epoch": epoch, "step": step})
+    run.truncate_metrics(3)
+    assert [line["epoch"] for line in run.read_metrics()] == [1, 2, 3]
+
+
+def test_damaged_metrics_are_put_aside_with_a_warning(tmp_path, caplog):
+    run = _run(tmp_path)
+    lines = [b'{"epoch": 1, "step": 5}', b'{"epoch": 2, "s\xff', b"\x00\x00", b"[1]", b"", b'{"epoch": 4, "step": 20}']
+    run.metrics_file.write_bytes(b"\n".join([*lines, b'{"epoch": 5, "st']))
+    assert [line["epoch"] for line in run.read_metrics()] == [1, 4]
+    assert not caplog.records
+    run.truncate_metrics(4)
+    assert "metrics.jsonl has damaged lines, 3" in caplog.text
+    assert [line["epoch"] for line in run.read_metrics()] == [1, 4]
+    aside = run.path / "metrics.jsonl.damaged"
+    assert aside.read_bytes().splitlines() == lines[1:4]
+    with run.metrics_file.open("ab") as file:
+        file.write(b"more\n")
+    run.truncate_metrics(4)
+    run.truncate_metrics(4)
+    assert aside.read_bytes().splitlines() == [*lines[1:4], b"more"]
+
+
+def _cuts() -> list[str]:
+    """config.yaml, cut at each of its lines."""
+    lines = Settings().to_yaml().splitlines(keepends=True)
+    return ["".join(lines[:count]) for count in range(len(lines))]
+
+
+def test_settings_that_were_cut_are_not_taken_for_defaults(tmp_path):
+    run = _run(tmp_path)
+    for text in _cuts():
+        (run.path / "config.yaml").write_text(text)
+        with pytest.raises(ConfigError):
+            run.settings()
+    (run.path / "config.yaml").write_text(_cuts()[-1])
+    with pytest.raises(ConfigError, match="cut short"):
+        config_of(run.best_weights)
+    assert find_weights(None, tmp_path) == packaged_weights()["lite0"]
+
+
+def test_settings_of_an_older_version_lack_some_and_are_read(tmp_path):
+    run = _run(tmp_path)
+    lines = Settings().to_yaml().splitlines(keepends=True)
+    older = "".join(line for line in lines if not line.startswith(("checkpoint_minutes", "  mosaic", "  ema")))
+    assert len(older.splitlines()) == len(lines) - 5
+    (run.path / "config.yaml").write_text(older)
+    assert run.settings() == Settings()
 
 
 def test_weights_by_file_run_name_path_and_default(tmp_path):

@@ -4,8 +4,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,7 +17,32 @@ from rich.text import Text
 from fcoslite.errors import FcosliteError
 from fcoslite.progress import Advance
 
-_stderr = Console(stderr=True)
+
+class _Stderr:
+    """The standard error as it is at the time; what it does not take is dropped.
+
+    A full disk, or a pipe that nobody reads any more, must not end the work that the message tells of.
+    """
+
+    @property
+    def _file(self) -> IO[str]:
+        return _plain_stderr.file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+_plain_stderr = Console(stderr=True)
+_stderr = Console(file=cast(IO[str], _Stderr()))
 
 
 class _RateColumn(TextColumn):

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,12 +15,14 @@ from fcoslite.errors import BusyError
 
 _log = logging.getLogger("fcoslite")
 
+_LOOK_SECONDS = 0.5  # so long a lock may be held by somebody who only looks: see is_locked
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> None:
+    def try_lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; OSError if another has locked it."""
         # a byte far behind the text: Windows keeps others from reading what is locked
         os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -28,7 +31,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> None:
+    def try_lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; OSError if another has locked it."""
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -47,7 +51,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         BusyError: Somebody else holds it.
         OSError: The file cannot be made.
     """
-    descriptor = _open(path, what)
+    descriptor = _take(path, what)
     try:
         with suppress(OSError):  # on a full disk: the line is only a courtesy
             os.ftruncate(descriptor, 0)
@@ -59,16 +63,35 @@ def locked(path: Path, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open(path: Path, what: str) -> int:
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock of a file, which is neither made nor deleted; no, if it is not ours to write."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        try_lock(descriptor)
+    except OSError as error:
+        return error.errno in _HELD
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(path: Path, what: str) -> int:
+    patience = time.monotonic() + _LOOK_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _try_lock(descriptor)
+            try_lock(descriptor)
         except OSError as error:
             if error.errno not in _HELD:
                 _log.warning("%s cannot be locked: see to it that no other process writes there (%s)", what, error)
                 return descriptor
             os.close(descriptor)
+            if time.monotonic() < patience:
+                time.sleep(_LOOK_SECONDS / 10)
+                continue
             raise BusyError(f"{what} is being written by {_holder(path)}", "wait until it ends, or stop it") from None
         if _is_still(path, descriptor):
             return descriptor

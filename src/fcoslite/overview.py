@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 from fcoslite.config import ScheduleSettings, Settings, load_settings, packaged_configs
-from fcoslite.errors import BusyError, FcosliteError
-from fcoslite.locks import locked
+from fcoslite.errors import FcosliteError
+from fcoslite.locks import is_locked
 from fcoslite.runs import Run, best_line
 
 RUNNING, FINISHED, STOPPED, DAMAGED = "running", "finished", "stopped", "damaged"
@@ -71,7 +71,7 @@ def overview(run: Run) -> Overview:
     schedule = _schedule(facts, settings)
     lines = run.read_metrics()
     best = best_line(lines) or {}
-    state = RUNNING if _is_locked(run) else _end(lines, schedule) if schedule else DAMAGED
+    state = RUNNING if is_locked(run.lock_file) else _end(lines, schedule) if schedule else DAMAGED
     return Overview(
         name=run.name,
         verb=str(facts.get("verb", "")),
@@ -147,15 +147,3 @@ def _end(lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
             best, stale = (score, 0) if score < best else (best, stale + 1)
     all_epochs = bool(lines) and lines[-1]["epoch"] >= schedule.epochs
     return FINISHED if all_epochs or stale >= schedule.early_stopping_epochs else STOPPED
-
-
-def _is_locked(run: Run) -> bool:
-    if not run.lock_file.is_file():
-        return False
-    try:
-        with locked(run.lock_file, str(run.path)):
-            return False  # a crash has left the file, and not the lock
-    except BusyError:
-        return True
-    except OSError:  # not ours to write
-        return False

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from fcoslite.config import ModelSettings, Settings, load_settings
-from fcoslite.errors import FcosliteError, RunError, WeightsError, closest
+from fcoslite.errors import ConfigError, FcosliteError, RunError, WeightsError, closest
 from fcoslite.files import replace_file
 
 DEFAULT_WEIGHTS = "lite0"
@@ -80,7 +80,18 @@ class Run:
         Raises:
             ConfigError: config.yaml is missing or damaged.
         """
-        return load_settings(self.path / "config.yaml")
+        path = self.path / "config.yaml"
+        settings = load_settings(path)
+        # what a cut has taken would be a default; an older version may lack settings, but not the end
+        *_, section = Settings.model_fields
+        last = getattr(settings, section)
+        *_, key = type(last).model_fields
+        if key not in last.model_fields_set:
+            raise ConfigError(
+                f"{path} is cut short: it has no {section}.{key}",
+                "put that of a run of the same command on the same data in its place: it is the same",
+            )
+        return settings
 
     def facts(self) -> dict[str, Any]:
         """What run.json holds: id, verb, chunk, data, created.
@@ -142,32 +153,43 @@ class Run:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl; a line torn by a crash, or otherwise damaged, is left out."""
-        if not self.metrics_file.is_file():
-            return []
-        lines = []
-        for text in self.metrics_file.read_text("utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if _is_whole(line):
-                lines.append(line)
-        return lines
+        return self._read_metrics()[0]
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the lines after `step`: a resumed run writes them again. A torn line goes too."""
-        kept = [line for line in self.read_metrics() if line["step"] <= step]
+    def _read_metrics(self) -> tuple[list[dict[str, Any]], list[bytes]]:
+        """The whole lines of metrics.jsonl, and the damaged ones: without the last if it is torn."""
+        if not self.metrics_file.is_file():
+            return [], []
+        *texts, torn = self.metrics_file.read_bytes().split(b"\n")
+        lines = [_parse_line(text) for text in (*texts, torn)]
+        damaged = [text for text, line in zip(texts, lines, strict=False) if line is None and text.strip()]
+        return [line for line in lines if line is not None], damaged
+
+    def truncate_metrics(self, epochs: int) -> None:
+        """Keep the lines of the first `epochs`: a resumed run writes the others again. A torn last line goes too.
+
+        Other damaged lines are moved to metrics.jsonl.damaged.
+        """
+        lines, damaged = self._read_metrics()
+        if damaged:
+            aside = self.metrics_file.with_name(self.metrics_file.name + ".damaged")
+            _log.warning("%s has damaged lines, %d: moved to %s", self.metrics_file, len(damaged), aside.name)
+            with aside.open("ab") as file:
+                file.writelines(line + b"\n" for line in damaged)
+                file.flush()
+                os.fsync(file.fileno())
+        kept = [line for line in lines if line["epoch"] <= epochs]
         replace_file(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
-def _is_whole(line: object) -> bool:
-    """Whether it is a line of metrics: JSON can also be something else, and hold numbers beyond a float."""
-    if not isinstance(line, dict) or not all(type(line.get(key)) is int and line[key] >= 0 for key in _COUNTS):
-        return False
+def _parse_line(text: bytes) -> dict[str, Any] | None:
+    """A line of metrics; None if it is none: JSON can also be something else, and hold numbers beyond a float."""
     try:
-        return all(isfinite(value) for value in line.values() if isinstance(value, (int, float)))
-    except OverflowError:
-        return False
+        line = json.loads(text.decode("utf-8", "replace"))
+        counts = [line[key] for key in _COUNTS]
+        finite = all(isfinite(value) for value in line.values() if isinstance(value, (int, float)))
+    except (ValueError, RecursionError, OverflowError, LookupError, TypeError):
+        return None
+    return line if isinstance(line, dict) and finite and all(type(n) is int and n >= 0 for n in counts) else None
 
 
 def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:
@@ -302,10 +324,17 @@ def run_of(weights: Path) -> Run | None:
 
 
 def config_of(weights: Path) -> Path | None:
-    """The config that a weights file was trained with: its run's, or one of its name beside it."""
+    """The config that a weights file was trained with: its run's, or one of its name beside it.
+
+    Raises:
+        ConfigError: That of the run is missing or damaged.
+    """
     run = run_of(weights)
-    config = run.path / "config.yaml" if run is not None else weights.with_suffix(".yaml")
-    return config if run is not None or config.is_file() else None
+    if run is not None:
+        run.settings()
+        return run.path / "config.yaml"
+    config = weights.with_suffix(".yaml")
+    return config if config.is_file() else None
 
 
 def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:

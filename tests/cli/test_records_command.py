@@ -66,9 +66,14 @@ def test_every_flag_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_train_and_eval_refuse_or_skip(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = damage(records)
     train = ["train", "--config", "smoke", "--set", "model.image_size=64", "--dry-run"]
     score = ["eval", "--weights", "lite0", "--set", "data.validation_records=0", "--dry-run"]
+    for command in (train, score):  # the count is there if it was asked for, be it 0
+        assert run([*command, "--json"]) == 0
+        assert "skipped_records" not in json.loads(capsys.readouterr().out)
+        assert run([*command, "--json", "--skip-bad-records"]) == 0
+        assert json.loads(capsys.readouterr().out)["skipped_records"] == 0
+    name = damage(records)
     assert run(train) == 1
     error = capsys.readouterr().err
     assert f"{name}, record 3" in error and "--skip-bad-records" in error

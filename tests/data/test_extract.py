@@ -259,6 +259,34 @@ def test_an_interrupted_extract_goes_on(demo_data: Path, tmp_path: Path, monkeyp
     assert names(tmp_path) == ["out", "whole"]
 
 
+def test_an_image_that_a_power_cut_has_emptied_is_copied_again(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (demo_data / "annotations.json", demo_data / "images")
+    extract(*arguments, tmp_path / "whole", limit=5)
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(extract_module, "write_skipped", interrupt)
+        extract(*arguments, tmp_path / "out", limit=5)
+    first, second, *_ = sorted((tmp_path / ".out.partial" / "images").iterdir())
+    first.write_bytes(bytes(first.stat().st_size))
+    second.write_bytes(b"")
+    extract(*arguments, tmp_path / "out", limit=5)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(
+    demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("os.sync", lambda: seen.append(names(tmp_path / ".out.partial")), raising=False)
+    extract(demo_data / "annotations.json", demo_data / "images", tmp_path / "out", limit=2)
+    assert seen == [["annotations.json", "images", "manifest.json"]]
+
+
 def test_the_same_extract_again_has_nothing_to_do(
     demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from fcoslite.data.coco import read_coco
@@ -75,6 +77,19 @@ def test_on_request_they_are_gone_without(source: FolderSource, caplog: pytest.L
     expected = [stand_in.get(position_of[picture], position_of[picture]) for picture in before]
     assert [position_of[picture] for picture in one_pass(checked)] == expected
     assert checked.fingerprint == source.fingerprint
+
+
+@pytest.mark.parametrize("field", ["boxes_xyxy", "class_ids", "iscrowd", "file_name"])
+def test_another_label_makes_it_another_data_set(source: FolderSource, field: str) -> None:
+    same = replace(source, dataset=replace(source.dataset, images=tuple(replace(i) for i in source.dataset.images)))
+    assert same.fingerprint == source.fingerprint
+    image = next(image for image in source.images if len(image.boxes_xyxy))
+    value = getattr(image, field)
+    other = replace(
+        image, **{field: value + "g" if field == "file_name" else (1 - value.astype(np.float32)).astype(value.dtype)}
+    )
+    images = tuple(other if i is image else i for i in source.dataset.images)
+    assert replace(source, dataset=replace(source.dataset, images=images)).fingerprint != source.fingerprint
 
 
 def test_a_folder_of_which_nothing_is_left(source: FolderSource) -> None:

@@ -21,7 +21,7 @@ from msgspec import Meta, Raw
 
 from fcoslite.errors import ConfigError, DataError, closest
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 _Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Side = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -285,7 +285,7 @@ def _check_file_name(name: str, path: Path) -> None:
 
 def _warn(path: Path, ids: Sequence[int] | np.ndarray, what: str) -> None:
     if len(ids):
-        _logger.warning("%s: %d annotations %s; the first has id %d", path, len(ids), what, ids[0])
+        _log.warning("%s: %d annotations %s; the first has id %d", path, len(ids), what, ids[0])
 
 
 def _refuse_duplicates(ids: np.ndarray, what: str, path: Path) -> None:

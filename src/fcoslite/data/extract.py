@@ -1,9 +1,10 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
+import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from fcoslite.data.skipped import (
     write_skipped,
 )
 from fcoslite.data.staging import (
+    EXTRACT_KIND,
     MANIFEST,
     check_free_space,
     check_output,
@@ -39,9 +41,8 @@ from fcoslite.data.staging import (
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.progress import Progress, no_progress
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
-KIND = "fcoslite-extract"
 Link = Literal["copy", "hardlink", "symlink"]
 
 
@@ -122,7 +123,7 @@ def extract(
     _check_arguments(limit, negatives, link)
     most_skipped(max_skipped, 0)  # a wrong one is told now
     check_images_folder(images)
-    check_output(out, KIND, overwrite, (annotations, images))
+    check_output(out, EXTRACT_KIND, overwrite, (annotations, images))
     source = open_coco(annotations, classes)
     skipped: list[SkippedImage] = []
     usable = partial(usable_images, source=source, folder=images, skipped=skipped, progress=progress)
@@ -153,7 +154,7 @@ def extract(
     if yolo_labels:
         _refuse_shared_labels(source, chosen)
     manifest = {
-        "kind": KIND,
+        "kind": EXTRACT_KIND,
         "version": __version__,
         "source": {"annotations": annotations.name, "sha256": file_digest(annotations)},
         "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
@@ -170,7 +171,7 @@ def extract(
     job = job_digest({**manifest, "placed": list(placed.items())})
     if not overwrite and is_finished(out, job):
         _refuse_lost_files(out, placed)
-        _logger.info("%s is there already, made from the same data with the same options", out)
+        _log.info("%s is there already, made from the same data with the same options", out)
         return result
     check_free_space(out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out")
     if dry_run:
@@ -236,24 +237,26 @@ def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
 
 
-def _place_images(placed: Mapping[str, int], images: Path, folder: Path, link: Link, progress: Progress) -> None:
+def _place_images(placed: Collection[str], images: Path, folder: Path, link: Link, progress: Progress) -> None:
     link_failed = False
     copy = folder / ".copy"  # renamed when it is whole
     with progress("Placing images", len(placed), "images") as advance:
-        for name, size in placed.items():
+        for name in placed:
             advance()
             target = folder / "images" / name
-            if file_size(target) == size:  # by a run before, which was killed
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
             original = os.path.realpath(images / name)
+            if target.is_file():  # by a run before, which was killed: perhaps with the whole machine
+                if filecmp.cmp(target, original, shallow=False):
+                    continue
+                target.unlink()
+            target.parent.mkdir(parents=True, exist_ok=True)
             if link != "copy" and not link_failed:
                 try:
                     os.link(original, target) if link == "hardlink" else target.symlink_to(original)
                     continue
                 except OSError as error:
                     link_failed = True
-                    _logger.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
+                    _log.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
             shutil.copyfile(original, copy)
             copy.replace(target)
     copy.unlink(missing_ok=True)

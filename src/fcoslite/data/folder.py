@@ -1,6 +1,5 @@
 """A COCO folder as a source of batches, through OpenCV: no records, no TensorFlow."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,12 +12,9 @@ from fcoslite.data.coco import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.data.parallel import map_in_order
 from fcoslite.data.pipeline import Batch, digest, grouped, steps_per_pass
-from fcoslite.data.skipped import summary, try_images
-from fcoslite.errors import DataError
+from fcoslite.data.skipped import go_without, summary, try_images
 from fcoslite.letterbox import Letterbox
 from fcoslite.progress import Progress, no_progress
-
-_log = logging.getLogger("fcoslite")
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,8 @@ class FolderSource:
         if not bad:
             return self
         message = f"{self.dataset.folder}: {summary(list(bad.values()), len(self))}"
-        hint = "`fcoslite extract` makes a data set without them: see its --max-skipped"
-        if len(bad) == len(self):
-            raise DataError(message, hint)
-        if not skip_bad_records:
-            raise DataError(message, f"mend them, or go without them: --skip-bad-records; {hint}")
-        _log.warning("%s; going on without them", message)
-        return replace(self, bad=frozenset(bad))
+        hint = "mend them, or make a data set without them with `fcoslite extract` and its --max-skipped"
+        return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -79,7 +70,7 @@ class FolderSource:
     @property
     def fingerprint(self) -> str:
         """See `Source`."""
-        return digest(f"{image.image_id}:{len(image.boxes_xyxy)}" for image in self.dataset.images)
+        return digest(fact for image in self.dataset.images for fact in _facts(image))
 
     @cached_property
     def _most_boxes(self) -> int:
@@ -139,3 +130,9 @@ class FolderSource:
             crowd[row, :count] = image.iscrowd
             mask[row, :count] = True
         return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "mask": mask}
+
+
+def _facts(image: LabelledImage) -> tuple[str, ...]:
+    """All that batches take from an image but its pixels."""
+    labels = (image.boxes_xyxy, image.class_ids, image.iscrowd)
+    return (str(image.image_id), image.file_name, *(array.tobytes().hex() for array in labels))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fcoslite.data.staging import MANIFEST
+from fcoslite.data.staging import EXTRACT_KIND, MANIFEST
 from fcoslite.errors import DataError
 
 # Pillow's own bound of what it takes for a decompression bomb: 512 MiB of decoded pixels
@@ -90,7 +90,7 @@ def follows_links(folder: Path) -> bool:
     """Whether an images folder is of an extract whose images are meant to be links to elsewhere."""
     try:
         manifest = json.loads((folder.parent / MANIFEST).read_text("utf-8"))
-        return bool(manifest["kind"] == "fcoslite-extract" and manifest["options"]["link"] == "symlink")
+        return bool(manifest["kind"] == EXTRACT_KIND and manifest["options"]["link"] == "symlink")
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

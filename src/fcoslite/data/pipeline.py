@@ -9,7 +9,6 @@ M is the most boxes any image of the set has: no box is ever dropped.
 """
 
 import hashlib
-import logging
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
@@ -27,12 +26,10 @@ from fcoslite.data.build import blank_record
 from fcoslite.data.coco import LabelledImage
 from fcoslite.data.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
 from fcoslite.data.records import parse_record
+from fcoslite.data.skipped import go_without
 from fcoslite.data.verify import find_bad_records
-from fcoslite.errors import DataError
 from fcoslite.letterbox import Letterbox
 from fcoslite.progress import Progress, no_progress
-
-_log = logging.getLogger("fcoslite")
 
 Batch = dict[str, Any]
 
@@ -146,12 +143,7 @@ class RecordSource:
         first = bad[min(bad)]
         message = f"{len(bad)} of {len(self)} records in {self.folder} cannot be used; the first: {first}"
         hint = f"`fcoslite records verify {self.folder} --deep` names them; copy those shards again, or {REBUILD}"
-        if len(bad) == len(self):
-            raise DataError(message, hint)
-        if not skip_bad_records:
-            raise DataError(message, f"{hint}, or go without them: --skip-bad-records")
-        _log.warning("%s; going on without them", message)
-        return replace(self, bad=frozenset(bad))
+        return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
     def part(self, records: range) -> "RecordSource":
         """The same source, of these records only."""

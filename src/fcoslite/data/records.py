@@ -36,7 +36,7 @@ from fcoslite.progress import Progress, no_progress
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 KIND = "fcoslite-records"
 Encoding = Literal["png", "jpeg"]
@@ -121,7 +121,7 @@ def build_records(
     job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
     free = free_bytes(out)
     if not overwrite and is_finished(out, job):
-        _logger.info("%s is there already, built from the same data with the same options", out)
+        _log.info("%s is there already, built from the same data with the same options", out)
         return _result(out, read_manifest(out), free)
     with one_opencv_thread():
         estimate = _estimate_bytes(chosen, dataset, image_size, encoding)

@@ -16,7 +16,7 @@ from fcoslite.data.skipped import SkippedImage, try_images
 from fcoslite.errors import DataError
 from fcoslite.progress import Progress
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 
 def _every(indexes: Sequence[int]) -> Generator[int, None, None]:
@@ -61,7 +61,7 @@ def select_images(
     # an image whose only person has an unusable box is no negative
     negative = sample(~source.mentions_class, wanted, "extract-negative")
     if len(negative) < wanted:
-        _logger.warning("%d negatives were asked for, %d were found", wanted, len(negative))
+        _log.warning("%d negatives were asked for, %d were found", wanted, len(negative))
     return sorted(positive + negative), len(negative)
 
 

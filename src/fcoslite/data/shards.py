@@ -20,10 +20,11 @@ from fcoslite.data.coco import LabelledImage
 from fcoslite.data.manifest import Shard
 from fcoslite.data.parallel import map_in_order
 from fcoslite.data.skipped import SkippedImage, refuse_too_many
+from fcoslite.data.staging import file_size
 from fcoslite.files import replace_file
 from fcoslite.progress import Progress
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 _JOURNALS = ".part-*"
 _LIST = "-v names them as they come"
@@ -82,7 +83,7 @@ def write_parts(
     used = parts[-1].images_used if parts else 0
     with progress("Building records", len(images), "images") as advance:
         if used:
-            _logger.info("%d of %d images are done", used, len(images))
+            _log.info("%d of %d images are done", used, len(images))
             advance(used)
 
         def tell(records: Iterator[RecordBytes]) -> Generator[RecordBytes, None, None]:
@@ -106,8 +107,8 @@ def name_shards(parts: Sequence[Part], folder: Path, prefix: str) -> tuple[Shard
     shards = []
     for index, part in enumerate(filled):
         shard = Shard(f"{prefix}-{index:05d}-of-{len(filled):05d}.tfrecord", part.count, part.sha256, part.size)
-        if not (folder / shard.name).exists():
-            _part(folder, index).rename(folder / shard.name)
+        if _part(folder, index).exists():
+            _part(folder, index).replace(folder / shard.name)
         shards.append(shard)
     return tuple(shards)
 
@@ -127,10 +128,26 @@ def _journal(part: Path) -> Path:
 
 
 def _finished_parts(folder: Path) -> list[Part]:
+    """The parts up to the first whose journal or file is lost or damaged: those after it are made again as well."""
     parts: list[Part] = []
-    while (journal := _journal(_part(folder, len(parts)))).is_file():
-        parts.append(msgspec.json.decode(journal.read_bytes(), type=Part))
+    while (part := _finished_part(folder, len(parts))) is not None:
+        parts.append(part)
+    lost = [path for path in folder.glob(_JOURNALS) if path.suffix and path >= _journal(_part(folder, len(parts)))]
+    if lost:
+        _log.warning("what a run before has left is damaged from file %d on: made again", len(parts))
+    for path in lost:
+        path.unlink()
     return parts
+
+
+def _finished_part(folder: Path, index: int) -> Part | None:
+    path = _part(folder, index)
+    try:
+        part = msgspec.json.decode(_journal(path).read_bytes(), type=Part)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    files = [path, *folder.glob(f"*-{index:05d}-of-*.tfrecord")]  # it may have its name already
+    return part if not part.count or part.size in map(file_size, files) else None
 
 
 def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: int, used: int) -> Part:

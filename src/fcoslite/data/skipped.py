@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
 from fcoslite.data.parallel import map_in_order, one_opencv_thread
-from fcoslite.errors import ConfigError, TooManySkippedError
+from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 MAX_SKIPPED = "1%"
 LISTING = "skipped.jsonl"
@@ -32,7 +32,7 @@ class SkippedImage:
 
 def skipped_image(image: AnnotatedImage, error: UnusableImageError) -> SkippedImage:
     """Note why an image is left out."""
-    _logger.debug("skipped: %s", error.message)
+    _log.debug("skipped: %s", error.message)
     return SkippedImage(image.image_id, image.file_name, error.reason)
 
 
@@ -72,6 +72,27 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
         )
 
 
+def go_without(bad: Collection[int], total: int, message: str, hint: str, skip: bool) -> frozenset[int]:
+    """Accept or refuse that a source of `total` images goes without the bad ones.
+
+    Args:
+        bad: Their positions; at least one.
+        total: Images of the source.
+        message: What is wrong with them.
+        hint: How to mend them.
+        skip: Whether to go without them.
+
+    Raises:
+        DataError: They may not be skipped, or none is left.
+    """
+    if len(bad) == total:
+        raise DataError(message, hint)
+    if not skip:
+        raise DataError(message, f"{hint}, or go without them: --skip-bad-records")
+    _log.warning("%s; going on without them", message)
+    return frozenset(bad)
+
+
 def summary(skipped: Sequence[SkippedImage], total: int) -> str:
     """How many images cannot be used, and why the first of them cannot."""
     reasons = [f"{image.file_name[-_LONG_NAME:]}: {image.reason}" for image in skipped[:_NAMED]]
@@ -95,6 +116,6 @@ def most_skipped(max_skipped: str, total: int) -> int:
 def write_skipped(skipped: Sequence[SkippedImage], total: int, folder: Path) -> None:
     """Warn of the images that are left out of `total`, and list them in skipped.jsonl; without any, do nothing."""
     if skipped:
-        _logger.warning("%s and are left out: see %s", summary(skipped, total), LISTING)
+        _log.warning("%s and are left out: see %s", summary(skipped, total), LISTING)
         lines = [json.dumps(asdict(image), ensure_ascii=False) + "\n" for image in skipped]
         (folder / LISTING).write_text("".join(lines), "utf-8")

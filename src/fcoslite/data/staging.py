@@ -18,9 +18,10 @@ from fcoslite.errors import ConfigError, DataError, FcosliteError, TooManySkippe
 from fcoslite.files import replace_file
 from fcoslite.locks import locked
 
-_logger = logging.getLogger("fcoslite.data")
+_log = logging.getLogger("fcoslite")
 
 MANIFEST = "manifest.json"
+EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` writes
 _JOB = ".job.json"
 
 
@@ -136,6 +137,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 _enter(staging, job)
                 yield staging
                 (staging / _JOB).unlink(missing_ok=True)
+                _onto_the_disk()
                 _put_in_place(staging, target)
             except TooManySkippedError:  # more may be allowed
                 _leave(staging)
@@ -173,7 +175,7 @@ def check_free_space(out: Path, needed_bytes: int, hint: str) -> None:
     text = f"{out} needs about {max(0, needed_bytes) / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
     if needed_bytes > free:
         raise DataError(text, hint)
-    _logger.info(text)
+    _log.info(text)
 
 
 def write_json(path: Path, document: dict[str, object]) -> None:
@@ -192,7 +194,7 @@ def _former(target: Path) -> Path:
 def _enter(staging: Path, job: str) -> None:
     # once the manifest is written, the job's own file may be gone
     if job in (_read_json(staging / _JOB).get("job"), _read_json(staging / MANIFEST).get("job")):
-        _logger.info("going on in %s, where a run of the same command was stopped", staging)
+        _log.info("going on in %s, where a run of the same command was stopped", staging)
         return
     if staging.exists():
         shutil.rmtree(staging)
@@ -202,9 +204,15 @@ def _enter(staging: Path, job: str) -> None:
 
 def _leave(staging: Path) -> None:
     if any(path.name != _JOB for path in staging.glob("*")):
-        _logger.warning("stopped: the same command goes on from here; what it has done is kept in %s", staging)
+        _log.warning("stopped: the same command goes on from here; what it has done is kept in %s", staging)
     else:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _onto_the_disk() -> None:
+    """What has its final name must survive a power cut; file by file it would take longer than the work."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _put_in_place(staging: Path, target: Path) -> None:
@@ -234,7 +242,7 @@ def _delete(former: Path) -> None:
     try:
         shutil.rmtree(former)
     except OSError as error:
-        _logger.warning("could not delete the former output %s: %s", former, error)
+        _log.warning("could not delete the former output %s: %s", former, error)
 
 
 def _existing(path: Path) -> Path:

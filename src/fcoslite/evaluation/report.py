@@ -35,6 +35,7 @@ class EvaluationPlan:
         category_ids: The data's category id by class id - 1, for detections.json.
         settings: Loss and thresholds.
         out: Folder that gets the files.
+        skipped_records: Damaged records that are gone without; None unless that was asked for.
     """
 
     detector: Detector
@@ -44,11 +45,7 @@ class EvaluationPlan:
     category_ids: tuple[int, ...]
     settings: Settings
     out: Path
-
-    @property
-    def skipped_records(self) -> int:
-        """Damaged records that are gone without."""
-        return len(self.source.bad)
+    skipped_records: int | None
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
@@ -56,13 +53,17 @@ class EvaluationPlan:
             "weights": str(self.weights),
             "data": str(self.data),
             "images": len(self.source),
-            "skipped_records": self.skipped_records,
+            **self.skipped(),
             "image_size": self.detector.image_size,
             "classes": list(self.detector.class_names),
             "score_threshold": self.settings.evaluate.score,
             "iou_threshold": self.settings.evaluate.iou,
             "out": str(self.out),
         }
+
+    def skipped(self) -> dict[str, int]:
+        """The count of skipped records as metrics.json has it, like run.json: with --skip-bad-records only."""
+        return {} if self.skipped_records is None else {"skipped_records": self.skipped_records}
 
 
 def plan_evaluation(
@@ -113,7 +114,8 @@ def plan_evaluation(
         folder = run.path if run is not None else weights.parent
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
     check_writable(out, "choose another folder with --out")
-    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out)
+    skipped = len(source.bad) if skip_bad_records else None
+    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped)
 
 
 def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:
@@ -129,9 +131,7 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate, xla)
     evaluation = evaluator.run(plan.source, batch_size, progress)
     facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
-    if plan.skipped_records:
-        facts["skipped_records"] = plan.skipped_records
-    document = evaluation_document(evaluation, facts)
+    document = evaluation_document(evaluation, facts | plan.skipped())
     results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
     truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)

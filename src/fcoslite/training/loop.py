@@ -18,6 +18,7 @@ from fcoslite.data.staging import check_free_space
 from fcoslite.errors import FcosliteError, Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.locks import locked
+from fcoslite.log_file import LogFile
 from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
@@ -216,7 +217,7 @@ def _fit(
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if resume:
-        run.truncate_metrics(position.step - position.epoch_open)
+        run.truncate_metrics(position.step // position.steps_per_epoch - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
     stop_request = StopRequest()
@@ -302,8 +303,7 @@ def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable
 
 @contextmanager
 def _console_log(run: Run) -> Iterator[None]:
-    handler = logging.FileHandler(run.path / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler = LogFile(run.path / "run.log")
     level = _log.level
     _log.setLevel(min(_log.getEffectiveLevel(), logging.INFO))
     _log.addHandler(handler)
