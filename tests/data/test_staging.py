@@ -164,7 +164,7 @@ def test_what_a_stopped_run_has_left_takes_no_new_space(
 ) -> None:
     monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 1000)
     out = tmp_path / "out"
-    with pytest.raises(DataError, match=r"needs about 0\.0 MB"):
+    with pytest.raises(DataError, match=r"about 0\.0 MB will be written"):
         check_free_space(out, 1001, "")
     stop(out)
     (tmp_path / ".out.partial" / "one").write_bytes(bytes(500))

@@ -28,6 +28,7 @@ from fcoslite.data.manifest import REBUILD, RecordsManifest, load_manifest, read
 from fcoslite.data.records import parse_record
 from fcoslite.data.skipped import go_without
 from fcoslite.data.verify import find_bad_records
+from fcoslite.errors import DataError
 from fcoslite.letterbox import Letterbox
 from fcoslite.progress import Progress, no_progress
 

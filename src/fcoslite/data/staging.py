@@ -172,7 +172,7 @@ def check_free_space(out: Path, needed_bytes: int, hint: str) -> None:
     """
     free = free_bytes(out)
     needed_bytes -= sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
-    text = f"{out} needs about {max(0, needed_bytes) / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
+    text = f"{out}: about {max(0, needed_bytes) / 1e6:,.1f} MB will be written, {free / 1e6:,.1f} MB are free"
     if needed_bytes > free:
         raise DataError(text, hint)
     _log.info(text)

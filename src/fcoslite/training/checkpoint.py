@@ -69,12 +69,6 @@ def has_state(folder: Path) -> bool:
     return bool(_states(folder))
 
 
-def clear_partial(folder: Path) -> None:
-    """Delete what a kill has left half-written; nobody else may write there."""
-    for path in folder.glob("*.partial"):
-        path.unlink()
-
-
 def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
     """Load the newest state that is whole into a compiled and built model; damaged ones after it are deleted.
 

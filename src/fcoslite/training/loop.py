@@ -25,7 +25,7 @@ from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs import Run, best_line, create_run, find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
-from fcoslite.training.checkpoint import Position, clear_partial, has_state, load_state
+from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
 from fcoslite.training.not_finite import FiniteCheck
 from fcoslite.training.optimizer import build_optimizer
@@ -155,7 +155,6 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
         BusyError: Another process trains it.
     """
     with locked(run.lock_file, str(run.path)), _console_log(run):
-        clear_partial(run.checkpoints)
         run.write_settings(plan.settings)
         run.write_json("run.json", plan.facts)
         begun = has_state(run.checkpoints)
