@@ -150,7 +150,7 @@ def finetune_command(
             asked = _settings(terminal, config, overrides or [], values)
         plan, run = _resumed(terminal, resume, records, data, skip_bad_records, asked, None)
     else:
-        from fcoslite.runs import find_weights
+        from fcoslite.starting_points import find_weights
 
         settings = _settings(terminal, config, overrides or [], values)
         weights = find_weights(start_from, Path(settings.workspace.runs))
