@@ -34,7 +34,7 @@ def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
 
     from fcoslite.config import load_settings
     from fcoslite.inference.predictor import Predictor
-    from fcoslite.runs import config_of
+    from fcoslite.starting_points import config_of
 
     predictor = Predictor.load(weights, load_settings(config_of(weights)).evaluate)
     person = predictor.class_names.index("person") + 1

@@ -25,15 +25,17 @@ MAY_IMPORT = {
     "config": {"errors", "plain_yaml", "setting_errors"},
     "console": {"errors", "progress"},
     "runs": {"config", "errors", "files"},
+    "starting_points": {"config", "errors", "runs"},
     "overview": {"config", "errors", "locks", "runs"},
     "data": GEOMETRY,
     "models": {"config", "errors", "files", "boxes"},
     "assignment": {"boxes", "models"},
     "losses": {"assignment", "boxes", "config", "models"},
     "postprocess": {"boxes", "config", "detections", "letterbox"},
-    "evaluation": {"data", "losses", "models", "postprocess", "runs"} | GEOMETRY,
-    "inference": {"data", "models", "postprocess", "runs"} | GEOMETRY,
-    "training": {"data", "evaluation", "log_file", "losses", "models", "overview", "runs"} | GEOMETRY,
+    "evaluation": {"data", "losses", "models", "postprocess", "runs", "starting_points"} | GEOMETRY,
+    "inference": {"data", "models", "postprocess", "runs", "starting_points"} | GEOMETRY,
+    "training": {"data", "evaluation", "log_file", "losses", "models", "overview", "runs", "starting_points"}
+    | GEOMETRY,
 }
 TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
 

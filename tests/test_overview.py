@@ -10,7 +10,8 @@ import pytest
 from fcoslite.config import Settings, load_settings
 from fcoslite.errors import FcosliteError
 from fcoslite.overview import DAMAGED, FINISHED, RUNNING, STOPPED, details, end_state, overview
-from fcoslite.runs import Run, chunk_parent, create_run, find_weights, list_runs
+from fcoslite.runs import Run, create_run, list_runs
+from fcoslite.starting_points import chunk_parent, find_weights
 
 
 def _run(folder: Path, verb: str = "train", losses: tuple[float | None, ...] = (), **schedule) -> Run:

@@ -13,7 +13,7 @@ from fcoslite.data.images import read_image
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.predictor import Predictor
 from fcoslite.models.weights import load_detector
-from fcoslite.runs import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
+from fcoslite.starting_points import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
 
 NAMES = sorted(packaged_weights())
 

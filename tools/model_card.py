@@ -30,7 +30,7 @@ from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.evaluation.report import plan_evaluation
 from fcoslite.files import replace_file
 from fcoslite.inference.predictor import Predictor
-from fcoslite.runs import config_of, find_weights
+from fcoslite.starting_points import config_of, find_weights
 
 _CLASSES = ("person",)
 

@@ -29,7 +29,8 @@ from fcoslite.demo import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.models.arrays import read_arrays, write_arrays
 from fcoslite.models.weights import load_detector
-from fcoslite.runs import Run, open_run, run_of
+from fcoslite.runs import Run, open_run
+from fcoslite.starting_points import run_of
 
 _WEIGHTS = Path(__file__).parent.parent / "src" / "fcoslite" / "weights"
 _FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")

@@ -20,7 +20,7 @@ from fcoslite.inference.draw import contact_sheet, draw_detections
 from fcoslite.inference.predictor import Predictor
 from fcoslite.models.weights import model_settings
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import DEFAULT_WEIGHTS, config_of, find_weights
+from fcoslite.starting_points import DEFAULT_WEIGHTS, config_of, find_weights
 from fcoslite.training import loop
 from fcoslite.training.plan import plan_run
 

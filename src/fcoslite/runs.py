@@ -11,20 +11,18 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from math import isfinite
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fcoslite.config import ModelSettings, Settings, load_settings
-from fcoslite.errors import ConfigError, FcosliteError, RunError, WeightsError, closest
+from fcoslite.config import Settings, load_settings
+from fcoslite.errors import ConfigError, RunError, closest
 from fcoslite.files import replace_file
 
-DEFAULT_WEIGHTS = "lite0"
 _RECORDS_OF_A_RUN = ("run.json", "config.yaml", "metrics.jsonl")  # one that is left makes a folder a run
 
 _TEXTS = ("id", "verb", "name", "created", "records", "data", "fingerprint", "start_from")  # in run.json
@@ -235,16 +233,6 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def _newest(folder: Path, wanted: Callable[[Run], bool]) -> Run | None:
-    for run in reversed(list_runs(folder)):
-        try:
-            if wanted(run):
-                return run
-        except FcosliteError as error:
-            _log.warning("%s is passed over: %s", run.path, error.message)
-    return None
-
-
 def open_run(text: str | Path, folder: Path) -> Run:
     """A run by its path, or by its name within `folder`.
 
@@ -259,96 +247,6 @@ def open_run(text: str | Path, folder: Path) -> Run:
         f"runs here: {', '.join(names[-5:])}" if names else f"{folder}/ has no run yet"
     )
     raise RunError(f"no run named '{text}'", hint)
-
-
-def packaged_weights() -> dict[str, Path]:
-    """Trained detectors installed with the package, by name. Beside each lies the config it was trained with."""
-    return {name: path for name, path in _installed().items() if path.with_suffix(".yaml").is_file()}
-
-
-def find_weights(text: str | Path | None, folder: Path) -> Path:
-    """The weights file that a user means.
-
-    Args:
-        text: A .npz file, a run's path or name, the name of packaged weights, or None for the newest run that has
-            weights, else the packaged `lite0`.
-        folder: Where runs are.
-
-    Raises:
-        WeightsError: There are none.
-    """
-    packaged = packaged_weights()
-    if text is None:
-        # eval and webcam go by the settings beside the weights
-        trained = _newest(folder, lambda run: run.best_weights.is_file() and bool(run.settings()))
-        return trained.best_weights if trained else packaged[DEFAULT_WEIGHTS]
-    if Path(text).is_file():
-        return Path(text)
-    if str(text) in packaged:
-        return packaged[str(text)]
-    try:
-        run = open_run(text, folder)
-    except RunError as error:
-        hint = closest(str(text), list(packaged)) or f"{error.hint}; packaged: {', '.join(packaged)}"
-        raise WeightsError(f"no weights file, run or packaged weights named '{text}'", hint) from None
-    if not run.best_weights.is_file():
-        raise WeightsError(f"{run.path} holds no weights yet", "its first epoch was not finished; see train --resume")
-    return run.best_weights
-
-
-def find_backbone(text: str) -> Path:
-    """The file to start a backbone from: a path, or the name of an installed backbone or detector.
-
-    Raises:
-        WeightsError: There is none.
-    """
-    if Path(text).is_file():
-        return Path(text)
-    installed = _installed()
-    if text in installed:
-        return installed[text]
-    hint = closest(text, list(installed)) or f"a .npz file, or one of {', '.join(installed)}"
-    raise WeightsError(f"no backbone weights named '{text}'", hint)
-
-
-def _installed() -> dict[str, Path]:
-    folder = Path(str(resources.files("fcoslite"))) / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
-
-
-def run_of(weights: Path) -> Run | None:
-    """The run whose checkpoints a weights file is among."""
-    run = Run(weights.parent.parent)
-    is_ours = weights.parent == run.checkpoints and (run.path / "run.json").is_file()
-    return run if is_ours else None
-
-
-def config_of(weights: Path) -> Path | None:
-    """The config that a weights file was trained with: its run's, or one of its name beside it.
-
-    Raises:
-        ConfigError: That of the run is missing or damaged.
-    """
-    run = run_of(weights)
-    if run is not None:
-        run.settings()
-        return run.path / "config.yaml"
-    config = weights.with_suffix(".yaml")
-    return config if config.is_file() else None
-
-
-def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
-    """The newest run that trained `chunk` of the same data with the same model, and has weights."""
-
-    def trained_it(run: Run) -> bool:
-        facts = run.facts()
-        return (
-            (facts.get("chunk"), facts.get("fingerprint")) == (chunk, fingerprint)
-            and run.best_weights.is_file()
-            and run.settings().model == model
-        )
-
-    return _newest(folder, trained_it)
 
 
 def best_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

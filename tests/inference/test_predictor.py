@@ -10,7 +10,7 @@ from fcoslite.inference.predictor import Predictor
 from fcoslite.letterbox import Letterbox
 from fcoslite.models.weights import load_detector
 from fcoslite.postprocess import detect, to_detections
-from fcoslite.runs import packaged_weights
+from fcoslite.starting_points import packaged_weights
 
 SETTINGS = DetectSettings(score=0.05, iou=0.5)
 

@@ -11,7 +11,7 @@ from fcoslite.models.detector import build_detector, count_macs, count_parameter
 from fcoslite.models.efficientnet import efficientnet_lite0
 from fcoslite.models.layers import NormedConv
 from fcoslite.models.weights import load_backbone
-from fcoslite.runs import find_backbone
+from fcoslite.starting_points import find_backbone
 
 
 def _backbone(size: int, norms: str = "frozen") -> keras.Model:

@@ -17,7 +17,8 @@ from fcoslite.data.records import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
-from fcoslite.runs import Run, find_backbone, find_weights
+from fcoslite.runs import Run
+from fcoslite.starting_points import find_backbone, find_weights
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.memory import halve_batch

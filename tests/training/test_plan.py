@@ -14,7 +14,8 @@ from fcoslite.evaluation.report import plan_evaluation
 from fcoslite.locks import locked
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
-from fcoslite.runs import Run, create_run, find_weights, list_runs
+from fcoslite.runs import Run, create_run, list_runs
+from fcoslite.starting_points import find_weights
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import Position, save_state
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run

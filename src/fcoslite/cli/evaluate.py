@@ -62,7 +62,7 @@ def command(
     from fcoslite.config import WorkspaceSettings, load_settings
     from fcoslite.console import Terminal
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.runs import config_of, find_weights
+    from fcoslite.starting_points import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     if (annotations is None) != (images is None):

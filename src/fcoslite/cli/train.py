@@ -147,7 +147,7 @@ def finetune_command(
         asked = _Asked("finetune", config, overrides or [], values, start_from=start_from)
         plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
     else:
-        from fcoslite.runs import find_weights
+        from fcoslite.starting_points import find_weights
 
         settings = _settings(terminal, config, overrides or [], values)
         weights = find_weights(start_from, Path(settings.workspace.runs))
@@ -229,7 +229,8 @@ def _resumed(
     from fcoslite.backend import load_backend
     from fcoslite.config import load_settings
     from fcoslite.errors import ConfigError, RunError
-    from fcoslite.runs import find_weights, open_run
+    from fcoslite.runs import open_run
+    from fcoslite.starting_points import find_weights
     from fcoslite.training.resuming import settings_to_resume
 
     config = None if asked.config == "auto" else asked.config

@@ -77,7 +77,7 @@ def command(
     from fcoslite.console import Terminal
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.inference.sources import open_source
-    from fcoslite.runs import config_of, find_weights
+    from fcoslite.starting_points import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)

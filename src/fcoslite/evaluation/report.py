@@ -20,7 +20,7 @@ from fcoslite.files import replace_file
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import packaged_weights, run_of
+from fcoslite.starting_points import packaged_weights, run_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan_evaluation(
 
     Args:
         settings: Loss, thresholds, workspace.
-        weights: A weights file, such as `runs.find_weights` finds.
+        weights: A weights file, such as `starting_points.find_weights` finds.
         records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
             used, or all of them where the set is too small to have one.
         annotations: COCO instances file, with `images`; all its images are used.

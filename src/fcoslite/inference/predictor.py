@@ -48,7 +48,7 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
-        """From a weights file, such as `runs.find_weights` finds.
+        """From a weights file, such as `starting_points.find_weights` finds.
 
         Raises:
             WeightsError: It cannot be used.

@@ -23,7 +23,8 @@ from fcoslite.losses import detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, best_line, create_run, find_backbone
+from fcoslite.runs import Run, best_line, create_run
+from fcoslite.starting_points import find_backbone
 from fcoslite.training.callbacks import Journal, ShowProgress
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory

@@ -19,7 +19,8 @@ from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
 from fcoslite.overview import FINISHED, end_state
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, chunk_parent, find_backbone
+from fcoslite.runs import Run
+from fcoslite.starting_points import chunk_parent, find_backbone
 
 _log = logging.getLogger("fcoslite")
 
