@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ def demo_data() -> Path:
     from fcoslite.demo import demo_data
 
     return demo_data()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Hear Ctrl-C, here and in what is started from here: a run in the background inherits that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -129,9 +129,7 @@ def test_signals(workspace: Path, undisturbed: dict[str, Any], tmp_path: Path, n
     ended: Counter[int] = Counter()
     times = 5
     while sum(ended.values()) < times:
-        before = signal.signal(number, signal.SIG_DFL)  # an ignored one would be inherited, and stay so
         process = start([*first, "--resume", run.name] if run.path.exists() else first, tmp_path)
-        signal.signal(number, before)
         _wait_until_trained(run, process)
         time.sleep(chance.uniform(0, 2))
         process.send_signal(number)

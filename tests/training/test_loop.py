@@ -152,7 +152,7 @@ def test_a_run_killed_in_its_validation_or_before_the_epoch_is_recorded(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, monkeypatch, number, code):
     """SIGINT between two batches; SIGTERM in a validation, which is not waited for."""
-    before = signal.signal(number, signal.default_int_handler)  # it may be ignored, and would stay so
+    before = signal.getsignal(number)
     place = (loop.ShowProgress, "on_train_batch_end") if number == signal.SIGINT else (loop.Journal, "_validate")
     original, calls = getattr(*place), []
 
@@ -168,7 +168,7 @@ def test_a_signal_ends_training_with_a_checkpoint(workspace, slim, undisturbed, 
     monkeypatch.undo()
     assert caught.value.exit_code == code
     assert f"train --resume {slim.workspace.runs}/train-smoke-001" in caught.value.hint
-    assert signal.signal(number, before) == signal.default_int_handler  # the handlers are those from before
+    assert signal.getsignal(number) == before
     run = Run(Path(slim.workspace.runs) / "train-smoke-001")
     assert max(run.checkpoints.glob("state-*.npz")).name == f"state-{3 if number == signal.SIGINT else 10:09d}.npz"
     loop.resume(plan_resume(run), run)
