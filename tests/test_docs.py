@@ -114,7 +114,7 @@ def test_the_tour_learns_something(tour: Path) -> None:
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
     assert "val_ap" in lines[-1]
     facts = json.loads((tour / "runs/finetune-tour-001/run.json").read_text("utf-8"))
-    assert Path(facts["start_from"]) == Path("runs/train-tour-001/checkpoints/best.npz")
+    assert Path(facts["start_from"]) == (tour / "runs/train-tour-001/checkpoints/best.npz").resolve()
     assert json.loads((tour / "eval/metrics.json").read_text("utf-8"))["metrics"]["ap50"] > 0.01
 
 

@@ -199,8 +199,8 @@ def test_gradients_that_are_not_finite_change_no_weight_and_are_noted(accumulati
 def test_loss_scaling_skips_what_overflows_and_gives_up_after_fifty(tmp_path):
     model = _model(loss_scale=2.0**15)
     run = create_run(tmp_path, "train", "x", Settings(), {})
-    check = FiniteCheck(model, run, Images(), seed=0)
     position = Position(batch_size=1, steps_per_epoch=1000)
+    check = FiniteCheck(model, run, Images(), seed=0, position=position)
 
     def train(gradient, steps):
         for _ in range(steps):
@@ -217,6 +217,19 @@ def test_loss_scaling_skips_what_overflows_and_gives_up_after_fifty(tmp_path):
     with pytest.raises(RunError, match="at step 102, images 102"):
         train([math.inf, 1.0], 1)
     assert [path.name for path in run.path.glob("not-finite-*")] == ["not-finite-000000102.npz"]
+
+
+def test_the_images_are_those_of_the_batch_whatever_the_optimizer_counts(tmp_path):
+    """A batch that was halved makes more steps of an epoch than the optimizer has seen."""
+    model = _model()
+    run = create_run(tmp_path, "train", "x", Settings(), {})
+    position = Position(batch_size=1, steps_per_epoch=1000, step=16)
+    check = FiniteCheck(model, run, Images(), seed=0, position=position)
+    for gradient in ([1.0, 1.0], [1.0, math.nan]):
+        _train(model, [[gradient]])
+        position.step += 1
+    with pytest.raises(RunError, match="at step 17, images 17"):
+        check.check(position)
 
 
 class Images:
