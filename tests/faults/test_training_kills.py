@@ -65,7 +65,7 @@ def test_many_kills_of_training(workspace: Path, verb: str) -> None:
 
 
 def test_many_kills_of_evaluation(workspace: Path) -> None:
-    command = ["eval", "--weights", "lite0", "--records", "records", "--out", "scored"]
+    command = ["eval", "--weights", "train-slim-chunk1-001", "--out", "scored"]
     undisturbed = run_undisturbed(command, workspace)
     expected = _files(workspace / "scored")
     shutil.rmtree(workspace / "scored")
