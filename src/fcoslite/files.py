@@ -19,7 +19,7 @@ def replace_file(path: Path, content: bytes) -> None:
     Several processes may write the same file at once: the last one wins. What a kill leaves is deleted by the next call
     for the same folder.
     """
-    clear_partials(path.parent)
+    _clear_partials(path.parent)
     partial = path.with_name(_PARTIAL.format(uuid4().hex))
     try:
         with partial.open("xb") as file:
@@ -36,7 +36,7 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def clear_partials(folder: Path) -> None:
+def _clear_partials(folder: Path) -> None:
     """Delete what `replace_file` was writing in a folder when its process was killed."""
     for partial in folder.glob(_PARTIAL.format("*")):
         with suppress(OSError):

@@ -11,7 +11,8 @@ from fcoslite.runs import Run
 _log = logging.getLogger("fcoslite")
 
 # no number of the result depends on these
-_FREE = ("checkpoint_minutes", "workspace", "compute.workers", "compute.prefetch", "compute.memory_limit_mb")
+_FREE_COMPUTE = ("workers", "prefetch", "memory_limit_mb")
+_FREE = ("checkpoint_minutes", "workspace", *(f"compute.{key}" for key in _FREE_COMPUTE))
 # the run's own differ from what it was asked for: by its data, or by a batch that was halved
 _DECIDED = ("model.classes", "model.image_size", "compute.batch_size", "compute.accumulation")
 _MOVED = ("steps_per_epoch", "warmup_steps")
@@ -33,9 +34,7 @@ def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], v
     flags = load_settings(run.path / "config.yaml", overrides, values)
     asked = flags if config is None else load_settings(config, overrides, values)
     weights = ("model.",) if run.facts().get("verb") == "finetune" else ()  # they bring their model
-    decided = [
-        key for key in ours.flat() if key in _DECIDED or key.endswith(_MOVED) or any(map(key.startswith, weights))
-    ]
+    decided = [key for key in ours.flat() if key in _DECIDED or key.endswith(_MOVED) or key.startswith(weights)]
     refused = [key for key in _differing(asked, ours) if key not in decided and not key.startswith(_FREE)]
     if refused:
         listed = "; ".join(f"{key} is {ours.flat()[key]}, not {asked.flat()[key]}" for key in refused[:5])
@@ -46,7 +45,7 @@ def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], v
     for key in _differing(flags, ours):
         if key in decided:
             _log.warning("%s stays %s, as %s has it", key, ours.flat()[key], run.name)
-    compute = {key: getattr(asked.compute, key) for key in ("workers", "prefetch", "memory_limit_mb")}
+    compute = {key: getattr(asked.compute, key) for key in _FREE_COMPUTE}
     return ours.model_copy(
         update={
             "checkpoint_minutes": asked.checkpoint_minutes,
