@@ -5,15 +5,9 @@ import pytest
 
 from fcoslite.config import Settings
 from fcoslite.errors import ConfigError, RunError
-from fcoslite.runs import Run, create_run, list_runs
+from fcoslite.runs import list_runs
 from fcoslite.starting_points import config_of, find_weights, packaged_weights
-
-
-def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
-    run = create_run(folder, verb, name, Settings(), facts)
-    if weights:
-        run.best_weights.write_bytes(b"weights")
-    return run
+from tests.made_runs import make_run as _run
 
 
 def test_runs_are_numbered_and_never_overwritten(tmp_path):

@@ -4,15 +4,9 @@ import pytest
 
 from fcoslite.config import Settings
 from fcoslite.errors import RunError, WeightsError
-from fcoslite.runs import Run, create_run, open_run
+from fcoslite.runs import open_run
 from fcoslite.starting_points import chunk_parent, find_weights, packaged_weights, run_of
-
-
-def _run(folder, verb="train", name="mission", weights=True, **facts) -> Run:
-    run = create_run(folder, verb, name, Settings(), facts)
-    if weights:
-        run.best_weights.write_bytes(b"weights")
-    return run
+from tests.made_runs import make_run as _run
 
 
 def test_weights_by_file_run_name_path_and_default(tmp_path):
