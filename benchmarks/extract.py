@@ -1,6 +1,6 @@
 """Time and peak memory of reading a COCO file of train2017's size, against `json.load` of the same file.
 
-Run: python benchmarks/extract.py [--images 118287] [--annotations 860001] [--keep FILE]
+Run: python -m benchmarks.extract [--images 118287] [--annotations 860001] [--file FILE] [--quick] [--out FOLDER]
 
 The file (about 450 MB, with polygons) is generated in a temporary folder; each reader runs in a process
 of its own, so that its peak memory is its own. No image is read or copied.
@@ -14,7 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+
+from benchmarks.table import Must, Row, finish_stage, stage_parser
 
 IMAGE = (
     '{"license": %d,"file_name": "%012d.jpg","coco_url": "http://images.cocodataset.org/train2017/%012d.jpg",'
@@ -92,32 +96,56 @@ READERS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=118_287)
-    parser.add_argument("--annotations", type=int, default=860_001)
-    parser.add_argument("--keep", type=Path, help="write the generated file here, or use it if it exists")
-    parser.add_argument("--reader", choices=READERS, help=argparse.SUPPRESS)
-    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.reader:
-        start = time.perf_counter()
-        note = READERS[arguments.reader](arguments.file)
-        seconds = time.perf_counter() - start
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "note": note}))
-        return
+def run_alone(reader: str, path: Path) -> tuple[float, float]:
+    """Seconds and MiB of a reader in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.extract", "--reader", reader, "--file", str(path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
+    document = json.loads(output)
+    return document["seconds"], document["mib"]
+
+
+def read_here(reader: str, path: Path) -> None:
+    """Print what `run_alone` reads."""
+    start = time.perf_counter()
+    READERS[reader](path)
+    seconds = time.perf_counter() - start
+    # of the process, with interpreter and imports
+    print(json.dumps({"seconds": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    """Seconds, and MiB at most."""
     with tempfile.TemporaryDirectory() as folder:
-        path = arguments.keep or Path(folder) / "instances.json"
+        path = arguments.file or Path(folder) / "instances.json"
         if not path.exists():
             generate(path, arguments.images, arguments.annotations)
-        print(f"{path.stat().st_size / 1e6:.0f} MB of JSON")
-        print(f"{'reader':38}{'seconds':>9}{'peak MiB':>10}  result")
-        for name in READERS:
-            command = [sys.executable, __file__, "--reader", name, "--file", str(path)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            row = json.loads(output)
-            print(f"{name:38}{row['seconds']:9.1f}{row['peak_mb']:10.0f}  {row['note']}")
+        rounds = [{name: run_alone(name, path) for name in READERS} for _ in range(1 if arguments.quick else 5)]
+        size = path.stat().st_size / 1e6
+    for name in list(READERS)[1:]:
+        for index, unit, most in ((0, "s", 1.5), (1, "MiB", 1.2)):
+            yield Row(
+                stage="extract",
+                what=f"{name}, {size:,.0f} MB of JSON",
+                unit=unit,
+                ours=median(each[name][index] for each in rounds),
+                reference=median(each["json.load"][index] for each in rounds),
+                reference_is="json.load",
+                ratio=median(each[name][index] / each["json.load"][index] for each in rounds),
+                must=Must("ratio", "≤", most),
+            )
+
+
+def main() -> None:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--images", type=int, default=118_287)
+    parser.add_argument("--annotations", type=int, default=860_001)
+    parser.add_argument("--file", type=Path, help="write the generated file here, or use it if it exists")
+    parser.add_argument("--reader", choices=READERS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.reader:
+        read_here(arguments.reader, arguments.file)
+    else:
+        finish_stage(measure(arguments), arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Does memory stay flat? Training over epochs, and `build-records` over one and ten times the data. Linux.
 
-Run: python benchmarks/memory.py [--annotations FILE --images FOLDER] [--epochs 5] [--copies 10] [--size 320]
+Run: python -m benchmarks.memory [--annotations FILE --images FOLDER] [--epochs 5] [--copies 10] [--size 320]
 
 Without arguments the embedded photographs are used, ten times over in training. Each command runs in a process of
 its own; what is measured is the resident memory of that process and its children, twenty times a second.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-DEMO_DATA = Path(__file__).parents[1] / "src" / "fcoslite" / "demo_data"
+from benchmarks.photographs import DEMO_DATA, copied
+
 MIB = 2**20
 
 
@@ -48,24 +48,6 @@ def watch(arguments: Sequence[str], folder: Path, phase: Callable[[], int]) -> d
     if process.returncode:
         sys.exit(log.read_text())
     return most
-
-
-def copied(annotations: Path, images: Path, folder: Path, copies: int) -> Path:
-    """The same images again and again, as links under other names, as `fcoslite extract` would leave them."""
-    document = json.loads(annotations.read_text("utf-8"))
-    (folder / "images").mkdir(parents=True)
-    new_images, new_annotations = [], []
-    for copy in range(copies):
-        for image in document["images"]:
-            name = f"{copy:03d}-{Path(image['file_name']).name}"
-            os.link((images / image["file_name"]).resolve(), folder / "images" / name)
-            new_images.append(image | {"id": image["id"] + copy * 10**9, "file_name": name})
-        for item in document["annotations"]:
-            shifted = {"id": item["id"] + copy * 10**9, "image_id": item["image_id"] + copy * 10**9}
-            new_annotations.append(item | shifted)
-    document |= {"images": new_images, "annotations": new_annotations}
-    (folder / "annotations.json").write_text(json.dumps(document))
-    return folder
 
 
 def main() -> None:

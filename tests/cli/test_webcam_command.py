@@ -175,7 +175,7 @@ def test_a_polite_kill_leaves_a_video_that_plays(images: Path, tmp_path: Path) -
         writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.release()
     killed = subprocess.run([sys.executable, "-c", KILLED, str(video)], cwd=tmp_path, capture_output=True, timeout=60)
-    assert killed.returncode == 130
+    assert killed.returncode == 143
     with open_source(str(tmp_path / "out.mp4")) as source:
         assert len(list(source)) == 5
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag, WeightsOption
+from fcoslite.errors import Interrupted
 
 
 def command(
@@ -120,16 +121,26 @@ def command(
 
 @contextmanager
 def _killed_as_interrupted() -> Iterator[None]:
-    """Let `kill` and a closed terminal end as Ctrl-C does: an .mp4 has no index until it is closed."""
+    """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed."""
     import signal
+
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
     ours = [name for name in names if before[name] == signal.SIG_DFL]  # nohup has set another
     for name in ours:
-        signal.signal(getattr(signal, name), signal.default_int_handler)
+        signal.signal(getattr(signal, name), interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        if received:
+            raise Interrupted("stopped by a signal", "what was saved is complete", received[0]) from None
+        raise
     finally:
         for name in ours:
             signal.signal(getattr(signal, name), before[name])

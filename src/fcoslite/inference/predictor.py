@@ -39,12 +39,15 @@ class Predictor:
     Args:
         detector: Network and classes.
         settings: Thresholds.
+
+    Attributes:
+        forward: Compiled: letterboxed uint8 [1, S, S, 3] -> `detections` and `count` of `postprocess.detect`.
     """
 
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
-        self._forward = _compiled(detector, settings)
+        self.forward = _compiled(detector, settings)
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
@@ -63,7 +66,7 @@ class Predictor:
     def predict(self, image_rgb: np.ndarray) -> Detections:
         """Detect on an image [h, w, 3] uint8 RGB; boxes come back in its pixels."""
         letterbox = Letterbox(image_rgb.shape[0], image_rgb.shape[1], self.image_size)
-        result = self._forward(letterbox.apply_image(image_rgb)[None])
+        result = self.forward(letterbox.apply_image(image_rgb)[None])
         detections, count = np.asarray(result["detections"]), np.asarray(result["count"])
         return to_detections(detections[0], count[0], letterbox, self.class_names)
 
@@ -71,23 +74,27 @@ class Predictor:
 def _compiled(detector: Detector, settings: DetectSettings) -> Callable[[np.ndarray], Mapping[str, Any]]:
     model = _Forward(detector, settings)
     if keras.backend.backend() == "tensorflow" and not compile_with_xla():
-        return _with_constant_weights(model, detector.image_size)
+        size = detector.image_size
+        return with_constant_weights(model, np.zeros((1, size, size, 3), np.uint8))
     model.compile(jit_compile=compile_with_xla())
     return model.predict_on_batch
 
 
-def _with_constant_weights(model: keras.Model, image_size: int) -> Callable[[np.ndarray], Mapping[str, Any]]:
-    """Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image."""
+def with_constant_weights(model: keras.Model, example: np.ndarray) -> Callable[[np.ndarray], Mapping[str, Any]]:
+    """Compile a model for inputs like the example, with the weights that it has now.
+
+    Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    names = ("detections", "count")
-    signature = tf.TensorSpec((1, image_size, image_size, 3), tf.uint8)
+    names: list[str] = []
 
-    @tf.function(input_signature=[signature], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec(example.shape, example.dtype)], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
         outputs = model(images, training=False)
-        return [outputs[name] for name in names]
+        names[:] = outputs
+        return list(outputs.values())
 
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
     return lambda images: dict(zip(names, frozen(tf.constant(images)), strict=True))

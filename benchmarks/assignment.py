@@ -1,0 +1,65 @@
+"""Assignment of boxes to locations, compiled as in training, against the plain loop; and how its cost grows.
+
+Run: python -m benchmarks.assignment [--quick] [--out FOLDER]
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.plain_loop import assign_image
+from benchmarks.table import Must, Row, race, run_stage
+from fcoslite.assignment import assign
+from fcoslite.models.presets import PRESETS
+
+SIZE = 512
+
+
+def random_boxes(batch: int, count: int, seed: int = 0) -> np.ndarray:
+    """[batch, count, 5]: sides from 8 pixels to the whole image, as likely to halve as to double."""
+    rng = np.random.default_rng(seed)
+    sides = np.exp(rng.uniform(np.log(8), np.log(SIZE), (batch, count, 2)))
+    low = rng.uniform(0, 1, (batch, count, 2)) * (SIZE - sides)
+    return np.concatenate([np.ones((batch, count, 1)), low, low + sides], axis=-1).astype(np.float32)
+
+
+@tf.function(reduce_retracing=True)
+def ours(boxes: tf.Tensor) -> tf.Tensor:
+    """All targets of a batch, added up so that none is left out."""
+    nothing = tf.zeros(boxes.shape[:2], tf.bool)
+    targets = assign(boxes, nothing, boxes[..., 0] > 0, PRESETS["lite"], SIZE, 1, {})
+    parts = (targets.classes, targets.distances, targets.centerness, targets.positive, targets.class_weight)
+    return tf.add_n([tf.reduce_sum(part) for part in parts])
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    """The row that must hold, then the sweep."""
+    batches = (1, 4, 16) if arguments.quick else (1, 4, 16, 64)
+    counts = (1, 20, 200) if arguments.quick else (1, 5, 20, 50, 200)
+    for batch in batches:
+        for count in counts:
+            boxes = random_boxes(batch, count)
+            tensor = tf.constant(boxes)
+            step = tf.function(ours.python_function)  # traced for this shape alone
+            contestants = {"ours": lambda: step(tensor).numpy()}  # noqa: B023
+            with_plain = batch * count <= 80 or (not arguments.quick and batch * count <= 800)
+            if with_plain:
+                contestants["plain"] = lambda: [assign_image(each, SIZE, 1) for each in boxes]  # noqa: B023
+            result = race(contestants, 5 if arguments.quick else 11)
+            head = (batch, count) == (4, 20)
+            yield Row(
+                stage="assignment",
+                what=f"{batch} images of {count} boxes",
+                unit="images/s",
+                ours=batch / result.median("ours"),
+                reference=batch / result.median("plain") if with_plain else None,
+                reference_is="plain loop",
+                ratio=result.faster("ours", "plain") if with_plain else None,
+                must=Must("ratio", "≥", 30) if head else None,
+            )
+
+
+if __name__ == "__main__":
+    run_stage(measure, __doc__)

@@ -1,0 +1,83 @@
+"""The forward pass of `lite` on one image of 512 pixels, against the plain one and against bare convolutions.
+
+The machine's limit is the best rate at which TensorFlow does a bare 3x3 convolution of any of the network's own shapes.
+
+Run: python -m benchmarks.forward [--quick] [--out FOLDER]
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.plain_loop import plain_network
+from benchmarks.table import Must, Row, race, run_stage
+from fcoslite.config import ModelSettings
+from fcoslite.inference.predictor import with_constant_weights
+from fcoslite.models.detector import build_detector, count_macs
+
+SIZE = 512
+
+
+def convolution_shapes(network: keras.Model) -> list[tuple[int, int, int]]:
+    """Side, channels in and out of the distinct 3x3 convolutions of stride 1."""
+    found = set()
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3) and layer.strides == (1, 1):
+            for node in layer._inbound_nodes:
+                _, side, _, filters = node.output_tensors[0].shape
+                found.add((side, node.input_tensors[0].shape[-1], filters))
+    return sorted(found)
+
+
+def bare_convolution(side: int, channels: int, filters: int) -> Callable[[], object]:
+    """A compiled 3x3 convolution of one feature map with a constant kernel."""
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=(1, side, side, channels)), tf.float32)
+    kernel = tf.constant(rng.normal(size=(3, 3, channels, filters)) / (3 * channels**0.5), tf.float32)
+    run = tf.function(lambda: tf.nn.conv2d(x + 0.0, kernel, 1, "SAME"))
+    return lambda: run().numpy()
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    """GFLOP/s; a multiplication and an addition are two."""
+    network = build_detector(ModelSettings(preset="lite", image_size=SIZE), seed=0).network
+    plain = plain_network(network)
+    images = np.random.default_rng(0).uniform(size=(1, SIZE, SIZE, 3)).astype(np.float32)
+    compiled = with_constant_weights(network, images)
+    differences = [
+        float(np.abs(np.asarray(value) - np.asarray(plain(images)[name])).max())
+        for name, value in compiled(images).items()
+    ]
+    if max(differences) > 1e-4:
+        raise SystemExit(f"outputs differ by {max(differences):.1e}")
+    shapes = convolution_shapes(network)
+    contestants = {
+        "ours": lambda: compiled(images),
+        "plain": lambda: plain(images, training=False),
+        **{str(shape): bare_convolution(*shape) for shape in shapes},
+    }
+    result = race(contestants, 10 if arguments.quick else 30)
+    gflop = 2e-9 * count_macs(network)
+    rates = {str(shape): 18e-9 * shape[0] ** 2 * shape[1] * shape[2] / result.median(str(shape)) for shape in shapes}
+    best = max(rates, key=lambda shape: rates[shape])
+    side, channels, filters = best.strip("()").split(", ")
+    yield Row(
+        stage="forward",
+        what=f"`lite` at {SIZE}, one image",
+        unit="GFLOP/s",
+        ours=gflop / result.median("ours"),
+        reference=gflop / result.median("plain"),
+        reference_is="plain, eager",
+        ratio=result.faster("ours", "plain"),
+        limit=rates[best],
+        limit_is=f"bare 3x3 convolution, {side}x{side}, {channels} to {filters} channels",
+        fraction=gflop / result.median("ours") / rates[best],
+        must=Must("fraction", "≥", 0.7),
+    )
+
+
+if __name__ == "__main__":
+    run_stage(measure, __doc__)

@@ -1,0 +1,106 @@
+"""The whole tf.data pipeline, from shards to shuffled batches, against nothing but decoding of the same images.
+
+Both have two threads. With augmentation, each batch also goes through the compiled augmentation of a config, which
+in training is a part of the step.
+
+Run: python -m benchmarks.input_pipeline [--quick] [--out FOLDER]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from benchmarks.photographs import photographs
+from benchmarks.table import Must, Row, race, run_stage
+from fcoslite.config import AugmentSettings, ComputeSettings, DataSettings, load_settings
+from fcoslite.data.augment import Augment, unpack
+from fcoslite.data.pipeline import RecordSource
+from fcoslite.data.records import build_records, parse_record
+
+SIZE = 512
+BATCH = 4
+WORKERS = 2
+
+
+def bare_decoding(source: RecordSource, count: int) -> Callable[[], None]:
+    """Decode the encoded images, which are in memory, and drop them."""
+    serialized = tf.data.TFRecordDataset([str(source.folder / shard.name) for shard in source.manifest.shards])
+    encoded = [parse_record(record)["image_bytes"].numpy() for record in serialized]
+    images = tf.data.Dataset.from_tensor_slices(encoded).repeat().take(count)
+    decoded = images.map(lambda data: tf.io.decode_image(data, 3, expand_animations=False), WORKERS)
+
+    def run() -> None:
+        for _ in decoded:
+            pass
+
+    return run
+
+
+def pipeline(source: RecordSource, count: int, augment: AugmentSettings | None) -> Callable[[], None]:
+    """Take batches of the pipeline, which goes on from call to call, and augment them if asked to."""
+    batches = iter(source.training_batches(BATCH, 0, 0))
+    layer = Augment(augment or AugmentSettings(), SIZE, BATCH, 0)
+    augmented = tf.function(lambda batch: layer(*unpack(batch)))
+
+    def run() -> None:
+        for _ in range(count // BATCH):
+            batch = next(batches)
+            if augment:
+                augmented(batch)
+
+    return run
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    """Images a second, and bytes."""
+    count = 160 if arguments.quick else 640
+    compute = ComputeSettings(batch_size=BATCH, workers=WORKERS, prefetch=1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = photographs(folder / "data")
+        sources = {}
+        for encoding in ("png", "jpeg"):
+            build_records(data, folder / encoding, image_size=SIZE, encoding=encoding)
+            sources[encoding] = RecordSource.open(folder / encoding, DataSettings(), compute)
+        contestants: dict[str, Callable[[], object]] = {}
+        for encoding, source in sources.items():
+            contestants[f"{encoding} bare"] = bare_decoding(source, count)
+            contestants[f"{encoding}"] = pipeline(source, count, None)
+        configs = ("mission", "default")
+        for config in configs:
+            contestants[config] = pipeline(sources["png"], count, load_settings(config).augment)
+        result = race(contestants, 3 if arguments.quick else 9)
+        rows = [(encoding, encoding, "no augmentation") for encoding in sources]
+        rows += [(config, "png", f"augmentation of `{config}`") for config in configs]
+        for name, encoding, how in rows:
+            limit = f"{encoding} bare"
+            yield Row(
+                stage="input pipeline",
+                what=f"{encoding.upper()} at {SIZE}, {how}",
+                unit="images/s",
+                ours=count / result.median(name),
+                limit=count / result.median(limit),
+                limit_is="bare decoding",
+                fraction=result.faster(name, limit),
+                must=Must("fraction", "≥", 0.8),
+            )
+        sizes = {
+            encoding: sum(shard.size for shard in source.manifest.shards) / source.manifest.count / 1e3
+            for encoding, source in sources.items()
+        }
+        yield Row(
+            stage="input pipeline",
+            what="a JPEG record, quality 95",
+            unit="kB",
+            ours=sizes["jpeg"],
+            reference=sizes["png"],
+            reference_is="PNG",
+            ratio=sizes["jpeg"] / sizes["png"],
+        )
+
+
+if __name__ == "__main__":
+    run_stage(measure, __doc__)

@@ -1,0 +1,80 @@
+"""`webcam` end to end, capture to saved video, against nothing but the compiled forward pass of the same detector.
+
+The video is made of the embedded photographs, panned; --video takes a real one.
+
+Run: python -m benchmarks.webcam [--quick] [--video FILE] [--out FOLDER]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.photographs import DEMO_DATA
+from benchmarks.table import Must, Row, race, run_stage
+from benchmarks.weights import packaged_detector
+from fcoslite.config import WebcamSettings
+from fcoslite.data.images import read_image
+from fcoslite.inference.live import run_live
+from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.sources import open_source
+
+WIDTH, HEIGHT, FPS = 768, 576, 25  # a camera's
+
+
+def make_video(path: Path, frames: int) -> None:
+    """A window that glides over one photograph after the other, two seconds each."""
+    photographs = sorted((DEMO_DATA / "images").glob("*.jpg"))
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT))
+    for number in range(frames):
+        index, step = divmod(number, 2 * FPS)
+        image = read_image(photographs[index % len(photographs)])
+        scale = 1.2 * max(WIDTH / image.shape[1], HEIGHT / image.shape[0])
+        image = cv2.resize(image, None, fx=scale, fy=scale)
+        x = (image.shape[1] - WIDTH) * step // (2 * FPS)
+        y = (image.shape[0] - HEIGHT) * step // (2 * FPS)
+        video.write(cv2.cvtColor(image[y : y + HEIGHT, x : x + WIDTH], cv2.COLOR_RGB2BGR))
+    video.release()
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    """Frames a second."""
+    frames = 60 if arguments.quick else 150
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video = arguments.video or folder / "video.avi"
+        if arguments.video is None:
+            make_video(video, frames)
+        contestants: dict[str, Callable[[], object]] = {}
+        for size in (320, 512):
+            predictor = Predictor(packaged_detector("lite0", size), WebcamSettings())
+            letterboxed = np.full((1, size, size, 3), 114, np.uint8)
+
+            def end_to_end(predictor: Predictor = predictor) -> None:
+                with open_source(str(video)) as source:
+                    run_live(source, predictor, window=False, save=folder / "saved.mp4", max_frames=frames)
+
+            def bare(predictor: Predictor = predictor, letterboxed: np.ndarray = letterboxed) -> None:
+                for _ in range(frames):
+                    predictor.forward(letterboxed)
+
+            contestants |= {f"{size}": end_to_end, f"{size} bare": bare}
+        result = race(contestants, 3 if arguments.quick else 7)
+        for size in (320, 512):
+            yield Row(
+                stage="webcam",
+                what=f"`lite0` at {size}, saved as .mp4",
+                unit="frames/s",
+                ours=frames / result.median(f"{size}"),
+                limit=frames / result.median(f"{size} bare"),
+                limit_is="bare forward pass",
+                fraction=result.faster(f"{size}", f"{size} bare"),
+                must=Must("fraction", "≥", 0.9),
+            )
+
+
+if __name__ == "__main__":
+    run_stage(measure, __doc__)

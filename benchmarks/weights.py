@@ -1,0 +1,13 @@
+"""The packaged detectors at any image size."""
+
+from fcoslite.models.detector import Detector, build_detector
+from fcoslite.models.weights import load_weights, model_settings
+from fcoslite.starting_points import packaged_weights
+
+
+def packaged_detector(name: str, image_size: int) -> Detector:
+    """`lite0` or `lite` for images of that size."""
+    path = packaged_weights()[name]
+    detector = build_detector(model_settings(path).model_copy(update={"image_size": image_size}))
+    load_weights(detector, path)
+    return detector

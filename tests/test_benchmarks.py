@@ -1,0 +1,93 @@
+"""What benchmarks measure ours against does the same; and their table says what was measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import plain_loop
+from benchmarks.assignment import SIZE, random_boxes
+from benchmarks.table import Must, Row, markdown, race, read, save
+from fcoslite.assignment import assign
+from fcoslite.boxes import grid_points
+from fcoslite.config import LossSettings, ModelSettings
+from fcoslite.inference.predictor import with_constant_weights
+from fcoslite.losses import compute_losses
+from fcoslite.models.detector import Detector, build_detector
+from fcoslite.models.presets import PRESETS
+
+LITE = PRESETS["lite"]
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return build_detector(ModelSettings(preset="lite", image_size=64), seed=0)
+
+
+def flat(levels: list) -> np.ndarray:
+    """A tensor a level, [H, W, ...] -> [N, ...]."""
+    return np.concatenate([np.asarray(level).reshape(-1, *np.shape(level)[2:]) for level in levels])
+
+
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_the_plain_loop_assigns_as_we_do(count: int) -> None:
+    boxes = random_boxes(2, max(count, 1), seed=count)[:, :count]
+    padded = np.zeros((2, 24, 5), np.float32)
+    padded[:, :count] = boxes
+    none = np.zeros((2, 24), bool)
+    ours = assign(padded, none, padded[..., 0] > 0, LITE, SIZE, 1, {})
+    for number in range(2):
+        plain = plain_loop.assign_image(boxes[number], SIZE, 1)
+        np.testing.assert_array_equal(flat(plain.positive), np.asarray(ours.positive[number]) > 0)
+        np.testing.assert_array_equal(flat(plain.classes), ours.classes[number])
+        np.testing.assert_allclose(flat(plain.distances), ours.distances[number], atol=1e-4)
+        np.testing.assert_allclose(flat(plain.centerness), ours.centerness[number], atol=1e-5)
+        assert count == 0 or flat(plain.positive).any()
+
+
+def test_the_plain_loop_has_our_losses() -> None:
+    rng = np.random.default_rng(0)
+    points, strides = grid_points(SIZE, LITE.strides)
+    outputs = {
+        "class_logits": rng.normal(-2, 1, (2, len(points), 1)).astype(np.float32),
+        "distances": rng.uniform(0.1, 8, (2, len(points), 4)).astype(np.float32),
+        "quality_logits": rng.normal(0, 1, (2, len(points), 1)).astype(np.float32),
+    }
+    boxes = random_boxes(2, 10)
+    none = np.zeros((2, 10), bool)
+    targets = assign(boxes, none, ~none, LITE, SIZE, 1, outputs)
+    ours = compute_losses(outputs, targets, points, strides, LossSettings(), "centerness")
+    plain = plain_loop.losses(outputs, [plain_loop.assign_image(each, SIZE, 1) for each in boxes], SIZE)
+    assert float(plain) == pytest.approx(float(ours.total), rel=1e-4)
+
+
+def test_the_plain_network_has_our_outputs(detector: Detector) -> None:
+    images = np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype(np.float32)
+    ours, plain = detector.network(images), plain_loop.plain_network(detector.network)(images)
+    constant = with_constant_weights(detector.network, images)(images)
+    for name, value in ours.items():
+        np.testing.assert_allclose(plain[name], value, atol=1e-4)
+        np.testing.assert_allclose(constant[name], value, atol=1e-4)
+
+
+def test_a_race_runs_everyone_in_every_round() -> None:
+    order: list[str] = []
+    result = race({name: lambda name=name: order.append(name) for name in ("a", "b")}, 3)
+    assert sorted(order) == ["a"] * 4 + ["b"] * 4  # and a round that does not count
+    assert len(result.seconds["a"]) == len(result.seconds["b"]) == 3
+    assert result.faster("a", "b") == pytest.approx(1 / result.faster("b", "a"))
+
+
+def test_the_table_can_be_saved_and_read(tmp_path: Path) -> None:
+    rows = [
+        Row("forward", "a", "GFLOP/s", 100.0, 20.0, "plain", 5.0, 150.0, "a limit", 0.67, Must("fraction", "≥", 0.7)),
+        Row("extract", "b", "s", 1.234, 2.0, "json.load", 0.617, must=Must("ratio", "≤", 1.5)),
+        Row("assignment", "c", "images/s", 12345.6),
+    ]
+    save(rows, tmp_path, {"machine": "this"})
+    assert list(read(tmp_path / "benchmarks.json")) == rows
+    text = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert markdown(rows) in text and "- machine: this" in text
+    assert "| 67% | fraction ≥ 70%: **no** |" in text
+    assert "| extract: b | 1.23 s | 2 (json.load) | 0.62 |  |  | ratio ≤ 1.5: yes |" in text
+    assert "| assignment: c | 12,346 images/s |  |  |  |  |  |" in text
