@@ -1,4 +1,4 @@
-"""Sessions: nox -s tests | faults | fuzz | lint | types | docs | demo | overfit | addons-parity."""
+"""Sessions: nox -s tests | faults | fuzz | bench | lint | types | docs | demo | overfit | addons-parity."""
 
 import json
 import os
@@ -16,6 +16,7 @@ TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
+TWO_AT_A_TIME = ("--numprocesses", "2", "--dist")  # much of a test is one thread
 DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
 
 
@@ -23,19 +24,18 @@ DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
 def tests(session: nox.Session) -> None:
     """The test suite; arguments after -- go to pytest."""
     session.install(".", *TESTS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *TWO_AT_A_TIME, "worksteal", *session.posargs)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Kills, full disks, damaged files and other faults, many times over; prints the table of docs/reliability.md."""
-    session.install(".", *TESTS, "pytest-xdist>=3.6")
+    session.install(".", *TESTS)
     lines = Path(session.create_tmp()).resolve() / "faults.jsonl"
     lines.unlink(missing_ok=True)
     lines.touch()
     try:
-        # two at a time: most of each is one process that starts
-        options = ("-m", "faults", "--numprocesses", "2", "--dist", "worksteal")
+        options = (*TWO_AT_A_TIME, "load", "--maxschedchunk", "1", "-m", "faults")
         session.run("pytest", *options, *session.posargs, env={"FCOSLITE_FAULTS": str(lines)})
     finally:
         print("| fault | times | lost | how it ended |\n|---|---|---|---|")
@@ -61,6 +61,18 @@ def fuzz(session: nox.Session) -> None:
             crashed.append(str(found))
     if crashed:
         session.error(f"crashes, each to become a test, are in {', '.join(crashed)}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks, every stage against its reference and the machine's limit; see docs/performance.md.
+
+    After --: --quick, names of stages, --video FILE, --out FOLDER.
+    """
+    session.install(".")
+    out = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "benchmarks", "--out", str(out), *session.posargs)
+    session.log(f"table and parts: {out}")
 
 
 @nox.session

@@ -44,8 +44,10 @@ def main() -> None:
     rows: list[Row] = []
     failed = []
     for stage in arguments.stages or STAGES:
-        part = arguments.out / stage
-        options = ["--quick"] * arguments.quick + (["--video", str(arguments.video)] if arguments.video else [])
+        part = arguments.out.resolve() / stage
+        options = ["--quick"] * arguments.quick + (
+            ["--video", str(arguments.video.resolve())] if arguments.video else []
+        )
         print(f"{stage} ...", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", f"benchmarks.{stage}", "--out", str(part), *options]
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcoslite.models.head import ScaledExp
 from fcoslite.models.layers import GroupNorm
 
 LEVEL_LIMITS = (4096.0, 16384.0, 65536.0)
@@ -21,8 +22,10 @@ def plain_network(network: keras.Model) -> keras.Model:
     """A copy with the same weights and Keras' GroupNormalization."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, ScaledExp):
+            return ScaledExp(0.0, layer.name)
         kind = keras.layers.GroupNormalization if isinstance(layer, GroupNorm) else type(layer)
-        return kind.from_config(layer.get_config()) if kind.from_config is not layer.from_config else layer
+        return kind.from_config(layer.get_config())
 
     plain = keras.models.clone_model(network, clone_function=copy)
     plain.set_weights(network.get_weights())

@@ -1,0 +1,224 @@
+"""How time and memory grow with image size, batch, boxes, classes and data; draws one chart of each.
+
+Every point is a process of its own, so that its peak memory is its own. Takes about ten minutes on two CPU cores.
+
+Run: python -m benchmarks.growth [NAME ...] [--out FOLDER]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.assignment import random_boxes
+
+ROUNDS = 5
+
+
+def _median_ms(call: Callable[[], object]) -> float:
+    call()
+    call()
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(seconds))
+
+
+def predict(preset: str, size: int, classes: int = 1) -> float:
+    """Milliseconds for one image: forward pass and post-processing, compiled as `webcam` does."""
+    from fcoslite.config import ModelSettings, WebcamSettings
+    from fcoslite.inference.predictor import Predictor
+    from fcoslite.models.detector import build_detector
+
+    names = tuple(f"class {number}" for number in range(classes))
+    detector = build_detector(ModelSettings(preset=preset, image_size=size, classes=names), seed=0)
+    predictor = Predictor(detector, WebcamSettings())
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.uint8)
+    return _median_ms(lambda: predictor.forward(image))
+
+
+def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
+    """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation."""
+    from fcoslite.config import load_settings
+    from fcoslite.models.detector import build_detector
+    from fcoslite.training.loop import build_training_model
+
+    names = [f"class {number}" for number in range(classes)]
+    values = {"model.classes": names, "model.image_size": size, "model.backbone_weights": None}
+    sets = [f"compute.batch_size={batch}", "compute.accumulation=1", "augment.mosaic=0", "compute.precision=float32"]
+    settings = load_settings("mission" if preset == "lite" else "default", sets, values)
+    model = build_training_model(build_detector(settings.model, seed=0), settings, settings.train, steps=100_000)
+    one = random_boxes(batch, boxes)
+    one[..., 1:] *= size / 512
+    none = np.zeros((batch, boxes), bool)
+    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype(np.uint8)
+    inputs = {"images": images, "boxes": one, "crowd": none, "mask": ~none}
+    return _median_ms(lambda: model.train_on_batch(inputs)) / batch
+
+
+def open_records(count: int) -> float:
+    """Milliseconds from opening a folder of so many records of 32 pixels to its first shuffled batch."""
+    import hashlib
+    from dataclasses import asdict
+
+    from fcoslite.backend import load_tensorflow
+    from fcoslite.config import ComputeSettings, DataSettings
+    from fcoslite.data.build import blank_record
+    from fcoslite.data.manifest import RecordsManifest, Shard
+    from fcoslite.data.pipeline import RecordSource
+    from fcoslite.data.records import KIND
+    from fcoslite.data.staging import MANIFEST, write_json
+
+    load_tensorflow()
+    import tensorflow as tf
+
+    record, each = blank_record(32), 256
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = []
+        for start in range(0, count, each):
+            path = folder / f"person-{start // each:05d}-of-{-(-count // each):05d}.tfrecord"
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                held = min(each, count - start)
+                for _ in range(held):
+                    writer.write(record)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            shards.append(Shard(path.name, held, digest, path.stat().st_size))
+        manifest = RecordsManifest(
+            ("person",), 32, "png", 0, count, 0, 1, tuple(shards), version="", skipped_images=0, job=""
+        )
+        write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
+
+        def first_batch() -> None:
+            source = RecordSource.open(folder, DataSettings(), ComputeSettings())
+            next(iter(source.training_batches(16, 0, 0)))
+
+        return _median_ms(first_batch)
+
+
+def select(images: int) -> float:
+    """Milliseconds to read a COCO file of so many images and to choose its persons, without image files."""
+    from benchmarks.extract import generate, select_persons
+
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "instances.json"
+        generate(path, images, 860_001 * images // 118_287)
+        start = time.perf_counter()
+        select_persons(path)
+        return 1e3 * (time.perf_counter() - start)
+
+
+# chart: (title of the x axis, series by name: (values of x, what to measure))
+Series = dict[str, tuple[tuple[int, ...], Callable[[int], float]]]
+CHARTS: dict[str, tuple[str, str, Series]] = {
+    "image-size": (
+        "side of the image, pixels",
+        "ms an image",
+        {
+            "predict, lite0": ((256, 384, 512, 768, 1024), lambda size: predict("lite0", size)),
+            "predict, lite": ((256, 384, 512, 768, 1024), lambda size: predict("lite", size)),
+            "train, lite0, batch of 4": ((256, 384, 512, 768), lambda size: train("lite0", size)),
+            "train, lite, batch of 4": ((256, 384, 512, 768), lambda size: train("lite", size)),
+        },
+    ),
+    "batch": (
+        "images a batch, at 320 pixels",
+        "ms an image",
+        {
+            "train, lite0": ((1, 2, 4, 8, 16), lambda batch: train("lite0", 320, batch)),
+            "train, lite": ((1, 2, 4, 8, 16), lambda batch: train("lite", 320, batch)),
+        },
+    ),
+    "boxes": (
+        "boxes an image, at 320 pixels",
+        "ms an image",
+        {
+            "train, lite0": ((1, 20, 50, 100, 200), lambda boxes: train("lite0", 320, boxes=boxes)),
+            "train, lite": ((1, 20, 50, 100, 200), lambda boxes: train("lite", 320, boxes=boxes)),
+        },
+    ),
+    "classes": (
+        "classes, at 320 pixels",
+        "ms an image",
+        {
+            "predict, lite0": ((1, 10, 40, 80), lambda classes: predict("lite0", 320, classes)),
+            "train, lite0": ((1, 10, 40, 80), lambda classes: train("lite0", 320, classes=classes)),
+        },
+    ),
+    "records": (
+        "records, or images of a COCO file",
+        "ms",
+        {
+            "open records, first batch": ((1_000, 10_000, 40_000), open_records),
+            "read COCO file, choose persons": ((1_000, 10_000, 40_000), select),
+        },
+    ),
+}
+
+
+def measure(chart: str, name: str, value: int) -> dict[str, float]:
+    """A point, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--point", chart, name, str(value)]
+    output = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    ).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def draw(chart: str, points: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Time at the left, peak memory of the process at the right; both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    x_title, y_title, _ = CHARTS[chart]
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for axis, key, title in zip(axes, ("ms", "mib"), (y_title, "peak memory of the process, MiB"), strict=True):
+        for name, line in points.items():
+            axis.plot([point["x"] for point in line], [point[key] for point in line], marker="o", label=name)
+        axis.set(xscale="log", yscale="log", xlabel=x_title, ylabel=title)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("charts", nargs="*", metavar="NAME", help=f"of {', '.join(CHARTS)}; all by default")
+    parser.add_argument("--out", type=Path, default=Path("growth"), help="folder for growth.json and the charts")
+    parser.add_argument("--point", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.point:
+        chart, name, value = arguments.point
+        milliseconds = CHARTS[chart][2][name][1](int(value))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"x": int(value), "ms": milliseconds, "mib": peak}))
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    saved = arguments.out / "growth.json"
+    found = json.loads(saved.read_text()) if saved.exists() else {}
+    for chart in arguments.charts or CHARTS:
+        points: dict[str, list[dict[str, float]]] = {}
+        for name, (values, _) in CHARTS[chart][2].items():
+            for value in values:
+                point = measure(chart, name, value)
+                points.setdefault(name, []).append(point)
+                print(f"{chart}: {name}, {value:,}: {point['ms']:,.1f} ms, {point['mib']:,.0f} MiB", flush=True)
+        found[chart] = points
+        saved.write_text(json.dumps(found, indent=1) + "\n")
+        draw(chart, points, arguments.out / f"growth-{chart}.png")
+
+
+if __name__ == "__main__":
+    main()
