@@ -1,15 +1,14 @@
 """What this machine offers, for `fcoslite check`."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fcoslite.backend import sees_gpu
-from fcoslite.config import ModelSettings
 from fcoslite.inference.cameras import list_cameras
 from fcoslite.inference.window import has_display
-from fcoslite.models.detector import build_detector, count_macs, count_parameters
-from fcoslite.models.presets import PRESETS
+from fcoslite.models.presets import PRESETS, SIZES
 from fcoslite.training.memory import environment, machine_tier, why_no_gpu
 
 
@@ -28,16 +27,15 @@ def inspect_machine(folder: Path) -> dict[str, Any]:
     cameras = list_cameras()
     document["cameras"] = None if cameras is None else [f"{camera.index}: {camera.name}" for camera in cameras]
     document["display"] = has_display()
-    document["presets"] = {name: _describe(ModelSettings.model_validate({"preset": name})) for name in PRESETS}
+    document["presets"] = {name: _describe(name) for name in PRESETS}
     return document
 
 
-def _describe(settings: ModelSettings) -> dict[str, Any]:
-    detector = build_detector(settings)
+def _describe(preset: str) -> dict[str, Any]:
+    architecture = PRESETS[preset]
     return {
-        **count_parameters(detector.network),
-        "gmacs": round(count_macs(detector.network) / 1e9, 3),
-        "image_size": detector.image_size,
-        "classes": len(detector.class_names),
-        "strides": list(detector.architecture.strides),
+        **asdict(SIZES[preset]),
+        "image_size": 512,
+        "classes": len(architecture.classes),
+        "strides": list(architecture.strides),
     }

@@ -7,6 +7,7 @@ from fcoslite.config import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import build_detector, count_macs, count_parameters
 from fcoslite.models.layers import NormedConv
+from fcoslite.models.presets import PRESETS, SIZES, Size
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,12 @@ def test_lite_has_the_missions_parameters(lite):
     assert counts == {"parameters": 3_255_082, "backbone_parameters": 2_885_024}
     towers = [layer for layer in lite.network.layers if layer.name.startswith("head_class_")]
     assert sum(layer.count_params() for layer in towers) == 184_832 + 65
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_sizes_of_the_presets_are_known(preset):
+    network = build_detector(ModelSettings(preset=preset)).network
+    assert Size(**count_parameters(network), gmacs=round(count_macs(network) / 1e9, 3)) == SIZES[preset]
 
 
 def test_lite_has_the_missions_levels(lite):

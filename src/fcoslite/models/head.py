@@ -27,6 +27,10 @@ class ScaledExp(keras.layers.Layer):
         """Create the scale."""
         self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._start), name="scale")
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Told, so that Keras need not trace the layer to find it out."""
+        return input_shape
+
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """[B, H, W, 4] -> [B, H, W, 4], positive."""
         return ops.exp(ops.clip(x * self.scale, -_MAX_EXPONENT, _MAX_EXPONENT))

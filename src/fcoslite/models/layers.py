@@ -1,5 +1,7 @@
 """The layers everything is made of, so that names and epsilon are decided once."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -119,6 +121,11 @@ class NormedConv(keras.layers.Layer):
         return self.add_weight(
             shape=(self._levels, channels), initializer=start, trainable=trainable, name=name, autocast=False
         )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...], **options: Any) -> tuple[int | None, ...]:
+        """Told, so that Keras need not trace the layer to find it out."""
+        sides = [None if side is None else -(-side // self._stride) for side in input_shape[1:3]]
+        return (input_shape[0], *sides, self._filters or input_shape[3])
 
     def call(self, x: keras.KerasTensor, training: bool = False, level: int = 0) -> keras.KerasTensor:
         """[B, H, W, C] -> [B, H / stride, W / stride, filters]."""

@@ -139,6 +139,28 @@ PRESETS = {
 }
 
 
+@dataclass(frozen=True)
+class Size:
+    """How large a preset is, with its own classes at 512 pixels; told without building it.
+
+    Attributes:
+        parameters: In all.
+        backbone_parameters: Of backbone and neck.
+        gmacs: Multiply-accumulates of the convolutions for one image, 1e9.
+    """
+
+    parameters: int
+    backbone_parameters: int
+    gmacs: float
+
+
+SIZES = {
+    "lite": Size(3_255_082, 2_885_024, 16.022),
+    "lite0": Size(3_250_730, 3_132_448, 2.619),
+    "r50": Size(32_200_922, 27_456_384, 50.166),
+}
+
+
 def architecture(settings: ModelSettings) -> Architecture:
     """The preset with the settings laid over it.
 
