@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "overview": {"config", "errors", "locks", "runs"},
     "data": GEOMETRY,
     "models": {"config", "errors", "files", "boxes"},
-    "assignment": {"boxes", "models"},
+    "smallest_box": {"boxes", "models"},
+    "cheapest_box": {"boxes", "models"},
+    "assignment": {"boxes", "cheapest_box", "models", "smallest_box"},
     "losses": {"assignment", "boxes", "config", "models"},
     "postprocess": {"boxes", "config", "detections", "letterbox"},
     "evaluation": {"data", "losses", "models", "postprocess", "runs", "starting_points"} | GEOMETRY,
@@ -62,7 +64,10 @@ def test_imports_point_one_way(path):
 
 @pytest.mark.parametrize("folder", ["models", "training"])
 def test_the_network_never_names_a_backend(folder):
-    paths = [*(ROOT / folder).glob("*.py"), *(ROOT / f"{name}.py" for name in ("assignment", "losses", "postprocess"))]
+    paths = [
+        *(ROOT / folder).glob("*.py"),
+        *(ROOT / f"{name}.py" for name in ("assignment", "cheapest_box", "losses", "postprocess", "smallest_box")),
+    ]
     for path in paths:
         tree = ast.parse(path.read_text("utf-8"))
         top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
