@@ -31,6 +31,7 @@ class AdamW(keras.optimizers.Adam):
         self._factor_by_prefix = dict(factors)
         self._decay = decay
         self._factors: list[float] = []
+        self._correction: Any = None
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the moments and note every variable's factor."""
@@ -70,12 +71,22 @@ class AdamW(keras.optimizers.Adam):
         whole = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
         super().apply(whole, trainable_variables)
 
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        # Keras corrects the bias for each variable by itself, which was a third of the optimizer's graph
+        step = ops.cast(self.iterations + 1, "float32")
+        self._correction = ops.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        self._correction = None  # a tensor holds its graph
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay, then Adam's step, both at the variable's own rate."""
-        factor = self._factors[self._get_variable_index(variable)]
-        rate = ops.cast(learning_rate, variable.dtype) * factor
-        self.assign_sub(variable, ops.multiply(variable, rate * self._decay))
-        super().update_step(gradient, variable, rate)
+        index = self._get_variable_index(variable)
+        rate = learning_rate * self._factors[index]
+        moment, velocity = self._momentums[index], self._velocities[index]
+        self.assign_sub(variable, variable * (rate * self._decay))
+        self.assign_add(moment, (gradient - moment) * (1.0 - self.beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
+        self.assign_sub(variable, moment * (rate * self._correction) / (ops.sqrt(velocity) + self.epsilon))
 
 
 def _minus_one(shape: Any, dtype: Any = None) -> Any:
