@@ -18,7 +18,7 @@ extends: smoke
 name: slim
 checkpoint_minutes: 0.01
 model: {{head_depth: 1, neck_channels: 32, head_channels: 16, image_size: 64}}
-augment: {{scale: [0.8, 1.5], mosaic: 0.5, mosaic_off_epochs: 1}}
+augment: {{scale: [0.8, 1.5], mosaic: 0.5}}
 compute: {{batch_size: 4, accumulation: 5}}
 train: {{epochs: {EPOCHS}, warmup_steps: 2, ema: 0.9, validate_every: 1}}
 finetune: {{epochs: {EPOCHS}, steps_per_epoch: 10, ema: 0.9, validate_every: 1}}
