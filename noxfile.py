@@ -16,7 +16,7 @@ TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
-TWO_AT_A_TIME = ("--numprocesses", "2", "--dist")  # much of a test is one thread
+TWO_AT_A_TIME = ("--numprocesses", "2")  # much of a test is one thread
 DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
 
 
@@ -24,7 +24,7 @@ DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
 def tests(session: nox.Session) -> None:
     """The test suite; arguments after -- go to pytest."""
     session.install(".", *TESTS)
-    session.run("pytest", *TWO_AT_A_TIME, "worksteal", *session.posargs)
+    session.run("pytest", *TWO_AT_A_TIME, "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
@@ -35,7 +35,7 @@ def faults(session: nox.Session) -> None:
     lines.unlink(missing_ok=True)
     lines.touch()
     try:
-        options = (*TWO_AT_A_TIME, "load", "--maxschedchunk", "1", "-m", "faults")
+        options = (*TWO_AT_A_TIME, "--dist", "load", "--maxschedchunk", "1", "-m", "faults")
         session.run("pytest", *options, *session.posargs, env={"FCOSLITE_FAULTS": str(lines)})
     finally:
         print("| fault | times | lost | how it ended |\n|---|---|---|---|")
@@ -70,9 +70,7 @@ def bench(session: nox.Session) -> None:
     After --: --quick, names of stages, --video FILE, --out FOLDER.
     """
     session.install(".")
-    out = Path(session.create_tmp()).resolve()
-    session.run("python", "-m", "benchmarks", "--out", str(out), *session.posargs)
-    session.log(f"table and parts: {out}")
+    session.run("python", "-m", "benchmarks", "--out", session.create_tmp(), *session.posargs)
 
 
 @nox.session

@@ -1,9 +1,10 @@
 """Run every stage in a process of its own; print and save one table.
 
+A row that does not reach what it must is told, and no failure: machines differ.
+
 Run: python -m benchmarks [STAGE ...] [--quick] [--video FILE] [--out FOLDER]
 """
 
-import argparse
 import os
 import platform
 import subprocess
@@ -13,7 +14,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.table import Row, markdown, read, save
+from benchmarks.table import Row, markdown, read, save, stage_parser
 
 STAGES = (
     "forward",
@@ -30,11 +31,9 @@ STAGES = (
 
 def main() -> None:
     """See above."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = stage_parser(__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sets")
-    parser.add_argument("--video", type=Path, help="a video for the webcam stage instead of a made one")
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder for the table and each stage's part")
+    parser.set_defaults(out=Path("bench"))
     arguments = parser.parse_args()
     unknown = set(arguments.stages) - set(STAGES)
     if unknown:
@@ -64,6 +63,7 @@ def main() -> None:
     }
     save(rows, arguments.out, facts)
     print(markdown(rows))
+    print(f"saved in {arguments.out}", file=sys.stderr)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -25,7 +25,6 @@ def random_boxes(batch: int, count: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.ones((batch, count, 1)), low, low + sides], axis=-1).astype(np.float32)
 
 
-@tf.function(reduce_retracing=True)
 def ours(boxes: tf.Tensor) -> tf.Tensor:
     """All targets of a batch, added up so that none is left out."""
     nothing = tf.zeros(boxes.shape[:2], tf.bool)
@@ -42,9 +41,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for count in counts:
             boxes = random_boxes(batch, count)
             tensor = tf.constant(boxes)
-            step = tf.function(ours.python_function)  # traced for this shape alone
+            step = tf.function(ours)  # traced for this shape alone
             contestants = {"ours": lambda: step(tensor).numpy()}  # noqa: B023
-            with_plain = batch * count <= 80 or (not arguments.quick and batch * count <= 800)
+            with_plain = batch * count <= (80 if arguments.quick else 800)
             if with_plain:
                 contestants["plain"] = lambda: [assign_image(each, SIZE, 1) for each in boxes]  # noqa: B023
             result = race(contestants, 5 if arguments.quick else 11)

@@ -9,7 +9,6 @@ of its own, so that its peak memory is its own. No image is read or copied.
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.table import Must, Row, finish_stage, stage_parser
+from benchmarks.table import Must, Row, finish_stage, peak_mib, stage_parser
 
 IMAGE = (
     '{"license": %d,"file_name": "%012d.jpg","coco_url": "http://images.cocodataset.org/train2017/%012d.jpg",'
@@ -110,7 +109,7 @@ def read_here(reader: str, path: Path) -> None:
     READERS[reader](path)
     seconds = time.perf_counter() - start
     # of the process, with interpreter and imports
-    print(json.dumps({"seconds": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"seconds": seconds, "mib": peak_mib()}))
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:

@@ -7,7 +7,6 @@ Run: python -m benchmarks.growth [NAME ...] [--out FOLDER]
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.assignment import random_boxes
+from benchmarks.table import peak_mib
 
 ROUNDS = 5
 
@@ -47,7 +46,8 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
 
 
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
-    """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation."""
+    """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation but mosaics."""
+    from benchmarks.assignment import random_boxes
     from fcoslite.config import load_settings
     from fcoslite.models.detector import build_detector
     from fcoslite.training.loop import build_training_model
@@ -94,7 +94,17 @@ def open_records(count: int) -> float:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             shards.append(Shard(path.name, held, digest, path.stat().st_size))
         manifest = RecordsManifest(
-            ("person",), 32, "png", 0, count, 0, 1, tuple(shards), version="", skipped_images=0, job=""
+            class_names=("person",),
+            image_size=32,
+            encoding="png",
+            seed=0,
+            count=count,
+            boxes=0,
+            max_boxes=1,
+            shards=tuple(shards),
+            version="",
+            skipped_images=0,
+            job="",
         )
         write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
 
@@ -202,8 +212,7 @@ def main() -> None:
     if arguments.point:
         chart, name, value = arguments.point
         milliseconds = CHARTS[chart][2][name][1](int(value))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"x": int(value), "ms": milliseconds, "mib": peak}))
+        print(json.dumps({"x": int(value), "ms": milliseconds, "mib": peak_mib()}))
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     saved = arguments.out / "growth.json"

@@ -25,29 +25,24 @@ BATCH = 4
 WORKERS = 2
 
 
-def bare_decoding(source: RecordSource, count: int) -> Callable[[], None]:
-    """Decode the encoded images, which are in memory, and drop them."""
+def bare_decoding(source: RecordSource) -> tf.data.Dataset:
+    """Decode the encoded images, which are in memory; of each batch of images comes one byte an image."""
     serialized = tf.data.TFRecordDataset([str(source.folder / shard.name) for shard in source.manifest.shards])
     encoded = [parse_record(record)["image_bytes"].numpy() for record in serialized]
-    images = tf.data.Dataset.from_tensor_slices(encoded).repeat().take(count)
-    decoded = images.map(lambda data: tf.io.decode_image(data, 3, expand_animations=False), WORKERS)
-
-    def run() -> None:
-        for _ in decoded:
-            pass
-
-    return run
+    images = tf.data.Dataset.from_tensor_slices(encoded).repeat()
+    decoded = images.map(lambda data: tf.io.decode_image(data, 3, expand_animations=False)[0, 0, 0], WORKERS)
+    return decoded.batch(BATCH).prefetch(1)
 
 
-def pipeline(source: RecordSource, count: int, augment: AugmentSettings | None) -> Callable[[], None]:
-    """Take batches of the pipeline, which goes on from call to call, and augment them if asked to."""
-    batches = iter(source.training_batches(BATCH, 0, 0))
+def take(batches: tf.data.Dataset, count: int, augment: AugmentSettings | None = None) -> Callable[[], None]:
+    """Take so many images, which go on from call to call, and augment them if asked to."""
+    iterator = iter(batches)
     layer = Augment(augment or AugmentSettings(), SIZE, BATCH, 0)
     augmented = tf.function(lambda batch: layer(*unpack(batch)))
 
     def run() -> None:
         for _ in range(count // BATCH):
-            batch = next(batches)
+            batch = next(iterator)
             if augment:
                 augmented(batch)
 
@@ -67,11 +62,12 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             sources[encoding] = RecordSource.open(folder / encoding, DataSettings(), compute)
         contestants: dict[str, Callable[[], object]] = {}
         for encoding, source in sources.items():
-            contestants[f"{encoding} bare"] = bare_decoding(source, count)
-            contestants[f"{encoding}"] = pipeline(source, count, None)
+            contestants[f"{encoding} bare"] = take(bare_decoding(source), count)
+            contestants[encoding] = take(source.training_batches(BATCH, 0, 0), count)
         configs = ("mission", "default")
         for config in configs:
-            contestants[config] = pipeline(sources["png"], count, load_settings(config).augment)
+            batches = sources["png"].training_batches(BATCH, 0, 0)
+            contestants[config] = take(batches, count, load_settings(config).augment)
         result = race(contestants, 3 if arguments.quick else 9)
         rows = [(encoding, encoding, "no augmentation") for encoding in sources]
         rows += [(config, "png", f"augmentation of `{config}`") for config in configs]

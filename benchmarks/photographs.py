@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-DEMO_DATA = Path(__file__).parents[1] / "src" / "fcoslite" / "demo_data"
+from fcoslite.demo import demo_data
+
+DEMO_DATA = demo_data()
 
 
 def copied(annotations: Path, images: Path, folder: Path, copies: int) -> Path:

@@ -28,7 +28,7 @@ def first_line(video: Path, jsonl: Path) -> Callable[[], None]:
 
     def run() -> None:
         jsonl.unlink(missing_ok=True)
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 while not (jsonl.exists() and jsonl.stat().st_size):
                     if process.poll() is not None:

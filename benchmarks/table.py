@@ -3,6 +3,8 @@
 import argparse
 import gc
 import json
+import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Must:
-    """What a row has to reach: its `ratio` or its `fraction`, at least or at most a value."""
+    """What a figure of a row has to reach, at least or at most."""
 
     figure: Literal["ratio", "fraction", "ours"]
     sign: Literal["≥", "≤"]
@@ -33,7 +35,7 @@ class Row:
 
     Attributes:
         stage: Of the pipeline.
-        what: Was measured.
+        what: What was measured.
         unit: Of the three figures.
         ours: What fcoslite does.
         reference: The same by other means, and `reference_is` says which; None where there is nothing to compare.
@@ -79,19 +81,27 @@ class Race:
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Race:
     """Time functions in turn, so that whatever else the machine does meets all of them; the first round is not counted.
 
-    The order turns from round to round.
+    The order is another one in every round.
     """
-    names = list(contestants)
+    names, rng = list(contestants), random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):
-        for index in range(len(names)):
-            name = names[(index + number) % len(names)]
+        for name in rng.sample(names, len(names)):
             gc.collect()
             start = time.perf_counter()
             contestants[name]()
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return Race(seconds)
+
+
+def peak_mib() -> float:
+    """The most memory this process had, MiB; without what its parent had before, which Linux' `getrusage` counts in."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
 
 
 def markdown(rows: Iterable[Row]) -> str:

@@ -79,14 +79,12 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     for batch_size in (4, 2, 1):
         updates[batch_size] = our_update(our_model(batch_size), images, boxes, batch_size)
         ours, plain = updates[batch_size](), plain_loss(network, images, boxes, batch_size)
-        if abs(ours - plain) > 1e-4 * plain:
-            raise SystemExit(f"losses differ with micro-batches of {batch_size}: {ours:.6g}, plain {plain:.6g}")
+        np.testing.assert_allclose(ours, plain, rtol=1e-4, err_msg=f"loss, micro-batches of {batch_size}")
     optimizer = keras.optimizers.AdamW(5e-5, weight_decay=5e-3, global_clipnorm=10.0)
     optimizer.build(network.trainable_variables)
     contestants: dict[str, Callable[[], object]] = {str(size): update for size, update in updates.items()}
     contestants["plain"] = lambda: plain_loop.train_step(network, optimizer, images, list(boxes))
     result = race(contestants, 2 if arguments.quick else 5)
-    fastest = min(updates, key=lambda size: result.median(str(size)))
     for size in updates:
         yield Row(
             stage="training step",
@@ -96,7 +94,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             reference=EFFECTIVE_BATCH / result.median("plain"),
             reference_is="plain loop",
             ratio=result.faster(str(size), "plain"),
-            must=Must("ratio", "≥", 2) if size == fastest else None,
+            must=Must("ratio", "≥", 2) if size == EFFECTIVE_BATCH else None,
         )
 
 

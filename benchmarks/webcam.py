@@ -55,7 +55,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
 
             def end_to_end(predictor: Predictor = predictor) -> None:
                 with open_source(str(video)) as source:
-                    run_live(source, predictor, window=False, save=folder / "saved.mp4", max_frames=frames)
+                    result = run_live(source, predictor, window=False, save=folder / "saved.mp4", max_frames=frames)
+                if result.frames < frames:
+                    raise SystemExit(f"{video} has {result.frames} frames, at least {frames} are needed")
 
             def bare(predictor: Predictor = predictor, letterboxed: np.ndarray = letterboxed) -> None:
                 for _ in range(frames):

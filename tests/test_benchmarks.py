@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import plain_loop
 from benchmarks.assignment import SIZE, random_boxes
-from benchmarks.table import Must, Row, markdown, race, read, save
+from benchmarks.table import Must, Race, Row, markdown, race, read, save
 from fcoslite.assignment import assign
 from fcoslite.boxes import grid_points
 from fcoslite.config import LossSettings, ModelSettings
@@ -75,7 +75,7 @@ def test_a_race_runs_everyone_in_every_round() -> None:
     result = race({name: lambda name=name: order.append(name) for name in ("a", "b")}, 3)
     assert sorted(order) == ["a"] * 4 + ["b"] * 4  # and a round that does not count
     assert len(result.seconds["a"]) == len(result.seconds["b"]) == 3
-    assert result.faster("a", "b") == pytest.approx(1 / result.faster("b", "a"))
+    assert Race({"a": [1, 2, 3], "b": [2, 4, 9]}).faster("a", "b") == 2
 
 
 def test_the_table_can_be_saved_and_read(tmp_path: Path) -> None:

@@ -22,11 +22,16 @@ def grid_points(image_size: int, strides: tuple[int, ...]) -> tuple[np.ndarray, 
     """
     points, each = [], []
     for stride in strides:
-        line = np.arange(image_size // stride, dtype=np.float32) * stride + stride / 2
+        line = grid_lines(image_size, stride)
         x, y = np.meshgrid(line, line)
         points.append(np.stack([x.ravel(), y.ravel()], axis=-1))
         each.append(np.full(x.size, stride, np.float32))
     return np.concatenate(points), np.concatenate(each)
+
+
+def grid_lines(image_size: int, stride: int) -> np.ndarray:
+    """Where the columns of a level's locations lie, and its rows: [image_size / stride] float32, pixels."""
+    return np.arange(image_size // stride, dtype=np.float32) * stride + stride / 2
 
 
 def ltrb_to_xyxy(points_xy: Tensor, distances_ltrb: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from fcoslite.backend import sees_gpu
 from fcoslite.inference.cameras import list_cameras
 from fcoslite.inference.window import has_display
-from fcoslite.models.presets import PRESETS, SIZES
+from fcoslite.models.presets import PRESETS, SIZE_PIXELS, SIZES
 from fcoslite.training.memory import environment, machine_tier, why_no_gpu
 
 
@@ -35,7 +35,7 @@ def _describe(preset: str) -> dict[str, Any]:
     architecture = PRESETS[preset]
     return {
         **asdict(SIZES[preset]),
-        "image_size": 512,
+        "image_size": SIZE_PIXELS,
         "classes": len(architecture.classes),
         "strides": list(architecture.strides),
     }

@@ -154,7 +154,7 @@ class Predictor:
     def predict(self, image_rgb):
         self.seen += 1
         if self.seen == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
         empty = np.zeros(0, np.float32)
         return Detections(np.zeros((0, 4), np.float32), empty, empty.astype(np.int32), ("person",))
 
@@ -166,7 +166,8 @@ main(["webcam", "--source", sys.argv[1], "--no-window", "--save", "out.mp4"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows kills without asking")
-def test_a_polite_kill_leaves_a_video_that_plays(images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_polite_kill_leaves_a_video_that_plays(images: Path, tmp_path: Path, name: str, code: int) -> None:
     import cv2
 
     video = tmp_path / "in.avi"
@@ -174,8 +175,10 @@ def test_a_polite_kill_leaves_a_video_that_plays(images: Path, tmp_path: Path) -
     for _ in range(40):
         writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.release()
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(video)], cwd=tmp_path, capture_output=True, timeout=60)
-    assert killed.returncode == 143
+    command = [sys.executable, "-c", KILLED, str(video), name]
+    killed = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert killed.returncode == code
+    assert f"stopped by {name}" in killed.stderr.decode()
     with open_source(str(tmp_path / "out.mp4")) as source:
         assert len(list(source)) == 5
 

@@ -7,7 +7,7 @@ from fcoslite.config import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import build_detector, count_macs, count_parameters
 from fcoslite.models.layers import NormedConv
-from fcoslite.models.presets import PRESETS, SIZES, Size
+from fcoslite.models.presets import PRESETS, SIZE_PIXELS, SIZES, Size
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_lite_has_the_missions_parameters(lite):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_sizes_of_the_presets_are_known(preset):
-    network = build_detector(ModelSettings(preset=preset)).network
+    network = build_detector(ModelSettings(preset=preset, image_size=SIZE_PIXELS)).network
     assert Size(**count_parameters(network), gmacs=round(count_macs(network) / 1e9, 3)) == SIZES[preset]
 
 

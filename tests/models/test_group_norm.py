@@ -61,3 +61,15 @@ def test_half_precision_gathers_statistics_in_single_precision():
     values = half(images)
     assert keras.backend.standardize_dtype(values.dtype) == "float16"
     np.testing.assert_allclose(ops.convert_to_numpy(values), keras_own(images.astype(np.float32)), atol=1e-2)
+
+
+def test_a_large_map_is_added_up_exactly():
+    # Keras' own layer is off by 1e-3 here: float32 added up one by one
+    shape, groups = (1, 256, 256, 8), 4
+    images = _map(shape, mean=1.7, deviation=1.0)
+    layer = GroupNorm(groups=groups, epsilon=1e-3)
+    layer.build(shape)
+    exact = images.astype(np.float64).reshape(1, -1, groups, 2)
+    mean, variance = exact.mean(axis=(1, 3), keepdims=True), exact.var(axis=(1, 3), keepdims=True)
+    expected = ((exact - mean) / np.sqrt(variance + 1e-3)).reshape(shape)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(images)), expected, atol=1e-5)

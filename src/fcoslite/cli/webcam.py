@@ -139,7 +139,7 @@ def _killed_as_interrupted() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if received:
-            raise Interrupted("stopped by a signal", "what was saved is complete", received[0]) from None
+            raise Interrupted(f"stopped by {signal.Signals(received[0]).name}", "", received[0]) from None
         raise
     finally:
         for name in ours:

@@ -33,7 +33,7 @@ def activate(x: keras.KerasTensor, function: str, name: str) -> keras.KerasTenso
 
 
 class GroupNorm(keras.layers.GroupNormalization):
-    """Keras' layer, computed in fewer passes over the feature map.
+    """Keras' layer, computed in fewer passes over the feature map, and more exactly.
 
     The sums of a group are those of its channels, so both statistics come from two sums a channel, and normalisation
     is a scale and a shift of each channel. Variance is the mean of squares less the square of the mean, in float32;
@@ -44,8 +44,13 @@ class GroupNorm(keras.layers.GroupNormalization):
         """[B, H, W, C] -> [B, H, W, C]."""
         by_group = (-1, self.groups, x.shape[-1] // self.groups)
         values = ops.cast(x, "float32")
-        mean = ops.mean(ops.reshape(ops.mean(values, axis=(1, 2)), by_group), axis=-1, keepdims=True)
-        square = ops.mean(ops.reshape(ops.mean(ops.square(values), axis=(1, 2)), by_group), axis=-1, keepdims=True)
+
+        def average(of: keras.KerasTensor) -> keras.KerasTensor:
+            # axis by axis: a backend adds up a whole map one by one, and float32 runs out of bits
+            channels = ops.mean(ops.mean(of, axis=2), axis=1)
+            return ops.mean(ops.reshape(channels, by_group), axis=-1, keepdims=True)  # (B, G, 1)
+
+        mean, square = average(values), average(ops.square(values))
         deviation = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) + self.epsilon)  # (B, G, 1)
         gamma, beta = (ops.reshape(ops.cast(vector, "float32"), by_group) for vector in (self.gamma, self.beta))
         scale, shift = gamma / deviation, beta - mean * gamma / deviation  # (B, G, C / G)

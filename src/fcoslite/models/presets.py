@@ -141,7 +141,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Size:
-    """How large a preset is, with its own classes at 512 pixels; told without building it.
+    """How large a preset is, with its own classes at SIZE_PIXELS; told without building it.
 
     Attributes:
         parameters: In all.
@@ -154,6 +154,7 @@ class Size:
     gmacs: float
 
 
+SIZE_PIXELS = 512
 SIZES = {
     "lite": Size(3_255_082, 2_885_024, 16.022),
     "lite0": Size(3_250_730, 3_132_448, 2.619),

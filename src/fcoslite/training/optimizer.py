@@ -20,7 +20,7 @@ class AdamW(keras.optimizers.Adam):
     Args:
         factors: Factor of the variables by the start of their path; the first that fits counts.
         decay: Decoupled weight decay.
-        options: Of `keras.optimizers.Adam`.
+        options: Of `keras.optimizers.Adam`, but `amsgrad`.
 
     Attributes:
         broken_step: Number of the first batch whose gradients were not finite; -1 before any.
@@ -31,7 +31,6 @@ class AdamW(keras.optimizers.Adam):
         self._factor_by_prefix = dict(factors)
         self._decay = decay
         self._factors: list[float] = []
-        self._correction: Any = None
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the moments and note every variable's factor."""
@@ -74,19 +73,18 @@ class AdamW(keras.optimizers.Adam):
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         # Keras corrects the bias for each variable by itself, which was a third of the optimizer's graph
         step = ops.cast(self.iterations + 1, "float32")
-        self._correction = ops.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
-        self._correction = None  # a tensor holds its graph
+        corrected = learning_rate * ops.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        super()._backend_update_step(grads, trainable_variables, (learning_rate, corrected))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decay, then Adam's step, both at the variable's own rate."""
+        """Decay, then Adam's step, both at the variable's own rate; `learning_rate` comes with its corrected value."""
         index = self._get_variable_index(variable)
-        rate = learning_rate * self._factors[index]
+        rate, corrected = (each * self._factors[index] for each in learning_rate)
         moment, velocity = self._momentums[index], self._velocities[index]
         self.assign_sub(variable, variable * (rate * self._decay))
         self.assign_add(moment, (gradient - moment) * (1.0 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
-        self.assign_sub(variable, moment * (rate * self._correction) / (ops.sqrt(velocity) + self.epsilon))
+        self.assign_sub(variable, moment * corrected / (ops.sqrt(velocity) + self.epsilon))
 
 
 def _minus_one(shape: Any, dtype: Any = None) -> Any:
