@@ -46,7 +46,7 @@ def bare(data: Path, out: Path) -> None:
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """Images a second."""
     load_tensorflow()
-    copies = 8 if arguments.quick else 16
+    copies = 16
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = photographs(folder / "data", copies)

@@ -42,7 +42,7 @@ def make_video(path: Path, frames: int) -> None:
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """Frames a second."""
-    frames = 60 if arguments.quick else 150
+    frames = 200 if arguments.quick else 500
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video = arguments.video or folder / "video.avi"

@@ -1,5 +1,7 @@
 """What benchmarks measure ours against does the same; and their table says what was measured."""
 
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +74,15 @@ def test_the_plain_network_has_our_outputs(detector: Detector) -> None:
 
 def test_a_race_runs_everyone_in_every_round() -> None:
     order: list[str] = []
-    result = race({name: lambda name=name: order.append(name) for name in ("a", "b")}, 3)
+
+    def run(name: str) -> None:
+        order.append(name)
+        time.sleep(0.15)  # longer than a turn need be
+
+    result = race({name: partial(run, name) for name in ("a", "b")}, 3)
     assert sorted(order) == ["a"] * 4 + ["b"] * 4  # and a round that does not count
     assert len(result.seconds["a"]) == len(result.seconds["b"]) == 3
+    assert min(*result.seconds["a"], *result.seconds["b"]) >= 0.15
     assert Race({"a": [1, 2, 3], "b": [2, 4, 9]}).faster("a", "b") == 2
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from fcoslite.boxes import EPSILON, Tensor, grid_points, xyxy_to_ltrb
+from fcoslite.boxes import EPSILON, Tensor, grid_points
 from fcoslite.cheapest_box import cheapest_box
 from fcoslite.models.presets import Architecture
 from fcoslite.smallest_box import inside_any, smallest_box
@@ -79,9 +79,12 @@ def assign(
     else:
         matched, positive = cheapest_box(boxes, candidates, architecture, image_size, outputs)
     in_crowd = inside_any(boxes[..., 1:], ops.logical_and(real, crowd), image_size, architecture.strides)
-    channel = ops.cast(matched[..., 0], "int32") - 1
+    # one unstack is faster than slices of so narrow an array
+    class_id, x_min, y_min, x_max, y_max = ops.unstack(matched, num=5, axis=-1)  # (B, N) each
+    channel = ops.cast(class_id, "int32") - 1
     weight = ops.cast(positive, "float32")
-    distances = xyxy_to_ltrb(points, matched[..., 1:]) / strides[:, None] * weight[..., None]
+    (x, y), scale = points.T, weight / strides
+    distances = ops.stack([(x - x_min) * scale, (y - y_min) * scale, (x_max - x) * scale, (y_max - y) * scale], axis=-1)
     return Targets(
         classes=ops.stop_gradient(ops.one_hot(channel, classes, dtype="float32") * weight[..., None]),
         distances=ops.stop_gradient(distances),
@@ -93,7 +96,7 @@ def assign(
 
 def centerness(distances_ltrb: Tensor) -> Tensor:
     """[..., 1] from distances [..., 4]: 1 in the middle of a box, 0 at its sides (FCOS, equation 3)."""
-    left, top, right, bottom = [distances_ltrb[..., side] for side in range(4)]
+    left, top, right, bottom = ops.unstack(distances_ltrb, num=4, axis=-1)
     horizontal = ops.minimum(left, right) / (ops.maximum(left, right) + EPSILON)
     vertical = ops.minimum(top, bottom) / (ops.maximum(top, bottom) + EPSILON)
     return ops.sqrt(ops.maximum(horizontal * vertical, 0.0))[..., None]

@@ -46,7 +46,9 @@ class Nobody:
     def warm_up(self) -> None:
         pass
 
-    def predict(self, image_rgb: np.ndarray) -> Detections:
+    image_size = 64
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         self.seen.append(number_of(image_rgb))
         time.sleep(self.seconds)
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
@@ -123,7 +125,8 @@ from fcoslite.detections import Detections
 class Nobody:
     load = classmethod(lambda cls, weights, settings: cls())
     warm_up = lambda self: None
-    def predict(self, image_rgb):
+    image_size = 64
+    def predict(self, image_rgb, letterboxed=None):
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 
 sys.modules["fcoslite.inference.predictor"] = types.ModuleType("predictor")

@@ -23,7 +23,9 @@ class FindsTheCentre:
         self.seconds = seconds
         self.seen: list[int] = []
 
-    def predict(self, image_rgb: np.ndarray) -> Detections:
+    image_size = 64
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         time.sleep(self.seconds)
         self.seen.append(number_of(image_rgb))
         height, width = image_rgb.shape[:2]

@@ -18,6 +18,7 @@ from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.live import FpsMeter, run_live
 from fcoslite.inference.output import Output
 from fcoslite.inference.sources import open_source
+from fcoslite.letterbox import Letterbox
 from fcoslite.progress import Advance
 from tests.streams import MjpegCamera, number_of
 
@@ -124,7 +125,9 @@ def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder
     behind: list[int] = []
 
     class Watches:
-        def predict(self, image_rgb: np.ndarray) -> Detections:
+        image_size = 64
+
+        def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
             newest = (camera.sent - 1) % 30
             behind.append((newest - number_of(image_rgb)) % 30)
             return predictor.predict(image_rgb)
@@ -143,7 +146,9 @@ class _Stops:
         self._left = after
         self._error = error
 
-    def predict(self, image_rgb: np.ndarray) -> Detections:
+    image_size = 64
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         if self._left == 0:
             raise self._error
         self._left -= 1
@@ -249,3 +254,23 @@ def test_the_frame_rate_is_that_of_the_last_ten_frames() -> None:
     rates = [meter.tick() for _ in range(14)]
     assert rates[7] == pytest.approx(10 / 1.4)  # the first, slow frame is still among the ten
     assert rates[8:] == pytest.approx([10.0] * 6)
+
+
+def test_frames_come_letterboxed_from_the_reading_thread(centre_finder: Finder, video: Path) -> None:
+    given: list[tuple[np.ndarray, np.ndarray | None]] = []
+    inner = centre_finder()
+
+    class Watches:
+        image_size = 64
+
+        def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
+            given.append((image_rgb, letterboxed))
+            return inner.predict(image_rgb)
+
+    with open_source(str(video)) as source:
+        run_live(source, Watches(), window=False)
+    # those read before the model was ready have none, and the predictor makes it itself
+    assert sum(letterboxed is not None for _, letterboxed in given) >= len(given) - 6
+    for image_rgb, letterboxed in given:
+        expected = Letterbox(*image_rgb.shape[:2], 64).apply_image(image_rgb)
+        assert letterboxed is None or np.array_equal(letterboxed, expected)

@@ -6,7 +6,7 @@ slow it is. What lies on disk is read a few frames ahead and never skipped throu
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -15,6 +15,7 @@ import numpy as np
 
 from fcoslite.errors import SourceError
 from fcoslite.inference.channel import Channel
+from fcoslite.letterbox import Letterbox
 
 Kind = Literal["camera", "stream", "video", "image", "folder"]
 
@@ -33,12 +34,14 @@ class Frame:
         image_rgb: [h, w, 3] uint8.
         name: The file's name, the camera or the stream.
         seconds: Since the source's first frame; 0 for images.
+        letterboxed: [S, S, 3] uint8 if the source was asked for it in time.
     """
 
     index: int
     image_rgb: np.ndarray
     name: str
     seconds: float
+    letterboxed: np.ndarray | None = None
 
 
 class Source:
@@ -78,6 +81,7 @@ class Source:
         self.path = path
         self._frames = frames
         self._stopped = stopped or threading.Event()
+        self._letterbox_size: int | None = None
         self._channel: Channel[Frame] = Channel(1 if live else _READ_AHEAD, newest=live)
         # It reads from now on: a stream that nobody reads while a model compiles is dropped by its server.
         self._thread = threading.Thread(target=self._read, name=f"fcoslite-{kind}", daemon=True)
@@ -106,6 +110,10 @@ class Source:
         rate = "" if self.fps is None else f", {self.fps:g} frames/s"
         length = "" if self.count is None else f", {self.count} frames"
         return f"{name}, {self.width}x{self.height} pixels{rate}{length}"
+
+    def letterbox_to(self, size: int) -> None:
+        """From now on letterbox frames where they are read, so that this overlaps with the model, too."""
+        self._letterbox_size = size
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda: True)
@@ -142,6 +150,10 @@ class Source:
         error: BaseException | None = None
         try:
             for frame in self._frames:
+                if self._letterbox_size is not None:
+                    height, width = frame.image_rgb.shape[:2]
+                    letterbox = Letterbox(height, width, self._letterbox_size)
+                    frame = replace(frame, letterboxed=letterbox.apply_image(frame.image_rgb))
                 if not self._channel.put(frame):
                     break
         except BaseException as raised:  # the consumer's to deal with, whatever it is

@@ -28,8 +28,12 @@ logger = logging.getLogger("fcoslite.inference")
 class Predicts(Protocol):
     """All that `run_live` asks of a model."""
 
-    def predict(self, image_rgb: np.ndarray) -> Detections:
-        """Detect in an image [h, w, 3] uint8."""
+    @property
+    def image_size(self) -> int:
+        """Side of the letterboxed image, pixels."""
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
+        """Detect in an image [h, w, 3] uint8, which may come letterboxed, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,9 @@ def run_live(
                 stack.callback(screen.close)
                 logger.info("ESC or q ends it%s", "; any other key shows the next image" if source.still else "")
             advance = stack.enter_context(progress("Detecting", total, "frames"))
+            source.letterbox_to(predictor.image_size)
             for frame in source.frames(waiting):
-                detections = predictor.predict(frame.image_rgb)
+                detections = predictor.predict(frame.image_rgb, frame.letterboxed)
                 fps = meter.tick()
                 result = FrameResult(frame, detections, None if source.still else fps)
                 recorder.put(result)

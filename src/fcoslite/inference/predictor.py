@@ -63,10 +63,17 @@ class Predictor:
         """Compile the forward pass, so that the first image is as fast as the others."""
         self.predict(np.zeros((self.image_size, self.image_size, 3), np.uint8))
 
-    def predict(self, image_rgb: np.ndarray) -> Detections:
-        """Detect on an image [h, w, 3] uint8 RGB; boxes come back in its pixels."""
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
+        """Detect on an image.
+
+        Args:
+            image_rgb: [h, w, 3] uint8; boxes come back in its pixels.
+            letterboxed: The same, [S, S, 3], if somebody has letterboxed it already.
+        """
         letterbox = Letterbox(image_rgb.shape[0], image_rgb.shape[1], self.image_size)
-        result = self.forward(letterbox.apply_image(image_rgb)[None])
+        if letterboxed is None:
+            letterboxed = letterbox.apply_image(image_rgb)
+        result = self.forward(letterboxed[None])
         detections, count = np.asarray(result["detections"]), np.asarray(result["count"])
         return to_detections(detections[0], count[0], letterbox, self.class_names)
 
