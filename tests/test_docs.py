@@ -287,7 +287,8 @@ def test_continuous_integration_runs_the_command_of_the_readme() -> None:
     """Both lines start from nothing but Python, and .ci/run takes the second from the README itself."""
     lines = [line for line in command_lines(ROOT / "README.md") if line.startswith("python3 -m venv")]
     demo, tests = lines
-    for line, end in ((demo, ".venv/bin/fcoslite demo"), (tests, ".venv/bin/python -m pytest")):
+    two_at_a_time = ".venv/bin/python -m pytest --numprocesses 2 --dist worksteal"
+    for line, end in ((demo, ".venv/bin/fcoslite demo"), (tests, two_at_a_time)):
         steps = line.split(" && ")
         assert steps[0] == "python3 -m venv .venv" and steps[-1] == end
         assert all(step.startswith(".venv/bin/") for step in steps[1:])
