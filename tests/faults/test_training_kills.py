@@ -18,11 +18,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform == "win32", re
 
 LOCK = "runs/*/.lock"
 OPTIONS = ["--config", "slim.yaml"]
-# the last epoch of `train` is compiled anew, without mosaics: a kill may fall there, too
-BEGIN = {
-    "train": ["train", "--chunk", "2", *OPTIONS, "--set", "augment.mosaic_off_epochs=1"],
-    "finetune": ["finetune", *OPTIONS],
-}
+BEGIN = {"train": ["train", "--chunk", "2", *OPTIONS], "finetune": ["finetune", *OPTIONS]}
 
 
 @pytest.fixture(scope="module")

@@ -94,23 +94,27 @@ def test_a_run_leaves_everything_it_promises(undisturbed):
     assert logged == [(line["step"], pytest.approx(line["loss"])) for line in lines]
 
 
-@pytest.mark.parametrize("killed_at", [5, 8])
-def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, monkeypatch, killed_at):
-    """Killed at the end of an epoch, and within one; both times within an accumulation of three batches."""
-    runs = Path(slim.workspace.runs)
+class Kill(BaseException):
+    """As sudden as SIGKILL."""
 
-    class Kill(BaseException):
-        pass
 
-    every_batch = slim.model_copy(update={"checkpoint_minutes": 1e-9})
+def _kill_at(step, monkeypatch):
     original = loop.Journal.on_train_batch_end
 
     def killing(self, batch, logs=None):
         original(self, batch, logs)
-        if self.position.step == killed_at:
+        if self.position.step == step:
             raise Kill
 
     monkeypatch.setattr(loop.Journal, "on_train_batch_end", killing)
+
+
+@pytest.mark.parametrize("killed_at", [5, 8])
+def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, monkeypatch, killed_at):
+    """Killed at the end of an epoch, and within one; both times within an accumulation of three batches."""
+    runs = Path(slim.workspace.runs)
+    every_batch = slim.model_copy(update={"checkpoint_minutes": 1e-9})
+    _kill_at(killed_at, monkeypatch)
     with pytest.raises(Kill):
         loop.train(_plan(workspace, every_batch, 3), runs)
     monkeypatch.undo()
@@ -122,6 +126,19 @@ def test_a_killed_run_resumes_to_the_same_weights(workspace, slim, undisturbed, 
     _assert_same_state(undisturbed.run, run)
     assert loop.resume(plan_resume(run), run) == result  # finished, and stays so
     _assert_same_state(undisturbed.run, run)
+
+
+def test_a_run_killed_after_its_mosaics_resumes_without_them(workspace, slim, monkeypatch):
+    augment = slim.augment.model_copy(update={"mosaic_off_epochs": 1})
+    plan = _plan(workspace, slim.model_copy(update={"augment": augment, "checkpoint_minutes": 1e-9}), 2)
+    undisturbed = loop.train(plan, Path(slim.workspace.runs)).run
+    _kill_at(plan.steps_per_epoch + 1, monkeypatch)
+    with pytest.raises(Kill):
+        loop.train(plan, Path(slim.workspace.runs))
+    monkeypatch.undo()
+    run = Run(Path(slim.workspace.runs) / "train-smoke-002")
+    loop.resume(plan_resume(run), run)
+    _assert_same_state(undisturbed, run)
 
 
 @pytest.mark.parametrize(("where", "what", "epoch"), [(loop.Evaluator, "run", 3), (Run, "append_metrics", 1)])
