@@ -16,20 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.table import peak_mib
+from benchmarks.table import peak_mib, race
 
 ROUNDS = 5
 
 
 def _median_ms(call: Callable[[], object]) -> float:
-    call()
-    call()
-    seconds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds))
+    return 1e3 * race({"call": call}, ROUNDS).median("call")
 
 
 def predict(preset: str, size: int, classes: int = 1) -> float:

@@ -39,14 +39,14 @@ class Nobody:
         seconds: It takes for an image.
     """
 
+    image_size = 64
+
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.seen: list[int] = []
 
     def warm_up(self) -> None:
         pass
-
-    image_size = 64
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         self.seen.append(number_of(image_rgb))

@@ -95,7 +95,7 @@ def with_constant_weights(model: keras.Model, example: np.ndarray) -> Callable[[
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    names: list[str] = []
+    names: list[str] = []  # of the outputs, once it is traced
 
     @tf.function(input_signature=[tf.TensorSpec(example.shape, example.dtype)], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
