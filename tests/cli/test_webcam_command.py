@@ -38,6 +38,7 @@ class StandIn:
         self.warm = True
 
     image_size = 64
+    at_once = 1
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         assert self.warm
@@ -154,6 +155,7 @@ class Predictor:
     warm_up = lambda self: None
     seen = 0
     image_size = 64
+    at_once = 1
     def predict(self, image_rgb, letterboxed=None):
         self.seen += 1
         if self.seen == 6:

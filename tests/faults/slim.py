@@ -17,7 +17,7 @@ CONFIG = f"""
 extends: smoke
 name: slim
 checkpoint_minutes: 0.01
-model: {{head_depth: 1, neck_channels: 32, head_channels: 16, image_size: 64}}
+model: {{strides: [4, 8], head_depth: 1, neck_channels: 32, head_channels: 16, image_size: 64}}
 augment: {{scale: [0.8, 1.5], mosaic: 0.5}}
 compute: {{batch_size: 4, accumulation: 5}}
 train: {{epochs: {EPOCHS}, warmup_steps: 2, ema: 0.9, validate_every: 1}}

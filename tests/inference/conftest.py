@@ -24,6 +24,7 @@ class FindsTheCentre:
         self.seen: list[int] = []
 
     image_size = 64
+    at_once = 1
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         time.sleep(self.seconds)

@@ -67,6 +67,49 @@ def test_a_video_end_to_end(video: Path, tmp_path: Path, centre_finder: Finder) 
     assert side[1] > side[0] + 40 and side[1] > side[2] + 40
 
 
+class TwoAtOnce:
+    """A model that is given two images at a time; those with an even number take longer."""
+
+    image_size = 64
+    at_once = 2
+
+    def __init__(self, predictor: live.Predicts) -> None:
+        self._predictor = predictor
+        self._busy = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
+        with self._lock:
+            self._busy += 1
+            self.most = max(self.most, self._busy)
+        time.sleep(0.02 * (1 + number_of(image_rgb) % 2))
+        with self._lock:
+            self._busy -= 1
+        return self._predictor.predict(image_rgb)
+
+
+def test_two_frames_at_a_time_stay_in_order(video: Path, tmp_path: Path, centre_finder: Finder) -> None:
+    predictor = TwoAtOnce(centre_finder())
+    with open_source(str(video)) as source:
+        result = run_live(source, predictor, window=False, save=tmp_path / "a.mp4", jsonl=tmp_path / "a.jsonl")
+    assert predictor.most == 2
+    assert (result.frames, result.stopped_by) == (24, "end")
+    assert [record["frame"] for record in lines(tmp_path / "a.jsonl")] == list(range(24))
+    with open_source(str(tmp_path / "a.mp4")) as saved:
+        assert saved.count == 24
+    with open_source(str(video)) as source:
+        result = run_live(source, predictor, window=False, max_frames=5)
+    assert (result.frames, result.stopped_by) == (5, "limit")
+
+
+def test_a_live_source_is_seen_one_at_a_time(mjpeg_camera: MjpegCameras, centre_finder: Finder) -> None:
+    predictor = TwoAtOnce(centre_finder())
+    with open_source(mjpeg_camera(10**6).url) as source:
+        assert run_live(source, predictor, window=False, max_frames=8).frames == 8
+    assert predictor.most == 1
+
+
 def test_the_number_of_frames_can_be_limited(video: Path, centre_finder: Finder) -> None:
     with open_source(str(video)) as source:
         result = run_live(source, centre_finder(), window=False, max_frames=5)
@@ -126,6 +169,7 @@ def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder
 
     class Watches:
         image_size = 64
+        at_once = 1
 
         def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
             newest = (camera.sent - 1) % 30
@@ -147,6 +191,7 @@ class _Stops:
         self._error = error
 
     image_size = 64
+    at_once = 1
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         if self._left == 0:
@@ -262,6 +307,7 @@ def test_frames_come_letterboxed_from_the_reading_thread(centre_finder: Finder, 
 
     class Watches:
         image_size = 64
+        at_once = 1
 
         def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
             given.append((image_rgb, letterboxed))

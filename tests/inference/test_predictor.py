@@ -6,6 +6,7 @@ from fcoslite.config import DetectSettings
 from fcoslite.data.augment import normalise
 from fcoslite.data.coco import read_coco
 from fcoslite.data.images import read_image
+from fcoslite.data.parallel import map_in_order
 from fcoslite.inference.predictor import Predictor
 from fcoslite.letterbox import Letterbox
 from fcoslite.models.weights import load_detector
@@ -30,3 +31,14 @@ def test_constant_weights_give_what_the_network_gives(demo_data: Path) -> None:
         assert len(found.scores) == len(expected.scores) > 0
         np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=0.05)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_two_images_at_a_time_give_what_each_gives_alone(demo_data: Path) -> None:
+    predictor = Predictor.load(packaged_weights()["lite0"], SETTINGS)
+    assert predictor.at_once == 2  # on a CPU
+    pixels = [read_image(path) for path in sorted((demo_data / "images").glob("*.jpg"))[:6]]
+    alone = [predictor.predict(image) for image in pixels]
+    together = list(map_in_order(predictor.predict, pixels * 4, predictor.at_once, ahead=1))
+    for found, expected in zip(together, alone * 4, strict=True):
+        np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes_xyxy)
+        np.testing.assert_array_equal(found.scores, expected.scores)

@@ -13,21 +13,33 @@ _Result = TypeVar("_Result")
 
 
 def map_in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int = 4
 ) -> Generator[_Result, None, None]:
     """Apply `function` in threads and yield the results in the order of the items.
 
-    Only a few results per thread wait to be taken, so memory stays bounded.
+    Only `ahead` results per thread wait to be taken, so memory stays bounded. An error of `items` is raised when the
+    results of the items before it have been taken.
     """
     waiting: deque[Future[_Result]] = deque()
+    failure: Exception | None = None
+    following = iter(items)
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for item in items:
+            while True:
+                try:
+                    item = next(following)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
+                if len(waiting) > ahead * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            if failure is not None:
+                raise failure
         finally:
             for future in waiting:
                 future.cancel()

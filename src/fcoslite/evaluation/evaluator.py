@@ -11,7 +11,7 @@ from fcoslite.boxes import Tensor
 from fcoslite.config import DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.augment import resize, unpack
 from fcoslite.data.coco import LabelledImage
-from fcoslite.data.pipeline import Source
+from fcoslite.data.pipeline import Batch, Source
 from fcoslite.detections import Detections
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
@@ -101,8 +101,10 @@ class Evaluator:
         detections: list[Detections] = []
         with progress("evaluating", len(source), "images") as advance:
             for batch, labels in source.evaluation_batches(batch_size):
+                if images:
+                    batch = fill(batch, batch_size)
                 result = self._model.predict_on_batch(batch)
-                rows, counts = result.pop("detections"), result.pop("count")
+                rows, counts = (result.pop(key)[: len(labels)] for key in ("detections", "count"))
                 for key, value in result.items():
                     # a batch's loss is a mean over its boxes: weigh it by its images
                     sums[key] = sums.get(key, 0.0) + float(value) * len(labels)
@@ -118,6 +120,22 @@ class Evaluator:
         figures, precision = coco_metrics(images, results, names)
         metrics |= figures | {"ap75_per_image": ap75_per_image(images, detections)}
         return Evaluation(metrics, precision, images, detections)
+
+
+def fill(batch: Batch, batch_size: int) -> Batch:
+    """A batch of that many images: those of a short one, then images that add nothing to any loss.
+
+    So the last batch has the shape of those before it, and need not be compiled for itself. All of an added image
+    is to be ignored, as if one crowd filled it.
+    """
+    missing = batch_size - len(batch["images"])
+    if missing <= 0:
+        return batch
+    size = batch["images"].shape[1]
+    added = {key: np.zeros((missing, *values.shape[1:]), values.dtype) for key, values in batch.items()}
+    added["boxes"][:, 0] = [1, 0, 0, size, size]
+    added["crowd"][:, 0] = added["mask"][:, 0] = True
+    return {key: np.concatenate([values, added[key]]) for key, values in batch.items()}
 
 
 def check_source(model: ModelSettings, source: Source) -> None:

@@ -1,19 +1,21 @@
-"""Detect on a source from frame to frame: reading, the model and saving each in a thread of its own."""
+"""Detect on a source from frame to frame: reading, the model and saving overlap, each in threads of its own."""
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from fcoslite.data.parallel import map_in_order
 from fcoslite.detections import Detections
 from fcoslite.errors import FcosliteError
-from fcoslite.inference.frames import Source
+from fcoslite.inference.frames import Frame, Source
 from fcoslite.inference.output import Output, plan_output
 from fcoslite.inference.recorder import FrameResult, Recorder, Writer
 from fcoslite.inference.window import Window
@@ -31,6 +33,10 @@ class Predicts(Protocol):
     @property
     def image_size(self) -> int:
         """Side of the letterboxed image, pixels."""
+
+    @property
+    def at_once(self) -> int:
+        """Images that it is best given at the same time, from threads."""
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         """Detect in an image [h, w, 3] uint8, which may come letterboxed, too."""
@@ -129,8 +135,9 @@ def run_live(
                 logger.info("ESC or q ends it%s", "; any other key shows the next image" if source.still else "")
             advance = stack.enter_context(progress("Detecting", total, "frames"))
             source.letterbox_to(predictor.image_size)
-            for frame in source.frames(waiting):
-                detections = predictor.predict(frame.image_rgb, frame.letterboxed)
+            given = islice(source.frames(waiting), max_frames)
+            at_once = 1 if source.live else predictor.at_once
+            for frame, detections in stack.enter_context(closing(_detect_each(given, predictor, at_once))):
                 fps = meter.tick()
                 result = FrameResult(frame, detections, None if source.still else fps)
                 recorder.put(result)
@@ -152,6 +159,20 @@ def run_live(
         raise
     seconds = time.perf_counter() - started - waited_seconds
     return LiveResult(frames, seconds, frames / max(seconds, 1e-9), found, stopped_by, output.save, output.jsonl)
+
+
+def _detect_each(
+    frames: Iterable[Frame], predictor: Predicts, at_once: int
+) -> Generator[tuple[Frame, Detections], None, None]:
+    """Frames with what is in them, in order; so many are in the model at a time."""
+
+    def detect(frame: Frame) -> tuple[Frame, Detections]:
+        return frame, predictor.predict(frame.image_rgb, frame.letterboxed)
+
+    if at_once == 1:  # here, where no frame waits for the next one to come
+        yield from map(detect, frames)
+    else:
+        yield from map_in_order(detect, frames, at_once, ahead=1)
 
 
 def _writers(output: Output, source: Source) -> list[Writer]:

@@ -42,12 +42,16 @@ class Predictor:
 
     Attributes:
         forward: Compiled: letterboxed uint8 [1, S, S, 3] -> `detections` and `count` of `postprocess.detect`.
+        at_once: Images that `predict` is best given at the same time, from threads. A network on a CPU is many small
+            steps, at the end of each of which threads wait for each other: a second image fills these gaps.
     """
 
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
-        self.forward = _compiled(detector, settings)
+        on_cpu = keras.backend.backend() == "tensorflow" and not compile_with_xla()
+        self.forward = _with_constants(detector, settings) if on_cpu else _compiled(detector, settings)
+        self.at_once = 2 if on_cpu else 1
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
@@ -78,16 +82,21 @@ class Predictor:
         return to_detections(detections[0], count[0], letterbox, self.class_names)
 
 
-def _compiled(detector: Detector, settings: DetectSettings) -> Callable[[np.ndarray], Mapping[str, Any]]:
+_Predict = Callable[[np.ndarray], Mapping[str, Any]]
+
+
+def _compiled(detector: Detector, settings: DetectSettings) -> _Predict:
     model = _Forward(detector, settings)
-    if keras.backend.backend() == "tensorflow" and not compile_with_xla():
-        size = detector.image_size
-        return with_constant_weights(model, np.zeros((1, size, size, 3), np.uint8))
     model.compile(jit_compile=compile_with_xla())
     return model.predict_on_batch
 
 
-def with_constant_weights(model: keras.Model, example: np.ndarray) -> Callable[[np.ndarray], Mapping[str, Any]]:
+def _with_constants(detector: Detector, settings: DetectSettings) -> _Predict:
+    size = detector.image_size
+    return with_constant_weights(_Forward(detector, settings), np.zeros((1, size, size, 3), np.uint8))
+
+
+def with_constant_weights(model: keras.Model, example: np.ndarray) -> _Predict:
     """Compile a model for inputs like the example, with the weights that it has now.
 
     Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.

@@ -26,6 +26,7 @@ from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
 
+_DRAW_SECONDS = 30.0  # between charts; one takes half a second, and an epoch of few images less
 _LOOK_EVERY = 10  # batches; to look at a number is to wait for the accelerator
 
 
@@ -86,6 +87,7 @@ class Journal(keras.callbacks.Callback):
         self.finite_check = finite_check
         self.stopped_early = False
         self._saved_at = self._epoch_began = time.monotonic()
+        self._drawn_at = float("-inf")
         self._epoch_first_step = position.step
         self._sums: list[np.ndarray] = []
 
@@ -147,7 +149,8 @@ class Journal(keras.callbacks.Callback):
         self.position.epoch_open = False
         self._checkpoint()
         self.tracker.follow()
-        self._draw_curves()
+        if last or self.stopped_early or time.monotonic() - self._drawn_at > _DRAW_SECONDS:
+            self._draw_curves()
         _log.info(_summary(line, self.epochs))
 
     def _validate(self, validation: Source) -> dict[str, float]:
@@ -177,6 +180,7 @@ class Journal(keras.callbacks.Callback):
     def _draw_curves(self) -> None:
         try:
             plot_curves(self.run.read_metrics(), self.run.curves_file)
+            self._drawn_at = time.monotonic()
         except OSError as error:  # on Windows, while somebody looks at it
             _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
 
