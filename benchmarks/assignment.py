@@ -52,10 +52,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 stage="assignment",
                 what=f"{batch} images of {count} boxes",
                 unit="images/s",
-                ours=batch / result.median("ours"),
-                reference=batch / result.median("plain") if with_plain else None,
+                **result.rates("ours", batch, reference="plain" if with_plain else None),
                 reference_is="plain loop",
-                ratio=result.faster("ours", "plain") if with_plain else None,
                 must=Must("ratio", "≥", 30) if head else None,
             )
 

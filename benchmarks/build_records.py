@@ -63,20 +63,16 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         stage="build-records",
         what=f"PNG at {SIZE}, one worker",
         unit="images/s",
-        ours=count / result.median("1"),
-        limit=count / result.median("bare"),
+        **result.rates("1", count, limit="bare"),
         limit_is="bare read, decode, resize, encode in one thread",
-        fraction=result.faster("1", "bare"),
         must=Must("fraction", "≥", 0.9),
     )
     yield Row(
         stage="build-records",
         what="two workers",
         unit="images/s",
-        ours=count / result.median("2"),
-        reference=count / result.median("1"),
+        **result.rates("2", count, reference="1"),
         reference_is="one worker",
-        ratio=result.faster("2", "1"),
         must=Must("ratio", "≥", 1.8),
     )
 

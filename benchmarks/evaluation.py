@@ -60,25 +60,20 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             },
             5 if arguments.quick else 11,
         )
-        each = 1e3 / len(inputs)
         yield Row(
             stage="evaluation",
             what=f"`{name}` at {SIZE}, post-processing of {np.mean([len(one) for one in found]):.0f} boxes an image",
             unit="ms",
-            ours=each * result.median("post-processing"),
-            reference=each * result.median("forward"),
+            **result.milliseconds("post-processing", len(inputs), reference="forward"),
             reference_is="forward pass",
-            ratio=result.faster("forward", "post-processing"),
             must=Must("ratio", "≤", 0.1),
         )
         yield Row(
             stage="evaluation",
             what=f"`{name}`, COCOeval of {len(inputs)} images, an image",
             unit="ms",
-            ours=each * result.median("COCOeval"),
-            reference=each * result.median("forward"),
+            **result.milliseconds("COCOeval", len(inputs), reference="forward"),
             reference_is="forward pass",
-            ratio=result.faster("forward", "COCOeval"),
         )
 
 

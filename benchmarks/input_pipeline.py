@@ -72,15 +72,12 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         rows = [(encoding, encoding, "no augmentation") for encoding in sources]
         rows += [(config, "png", f"augmentation of `{config}`") for config in configs]
         for name, encoding, how in rows:
-            limit = f"{encoding} bare"
             yield Row(
                 stage="input pipeline",
                 what=f"{encoding.upper()} at {SIZE}, {how}",
                 unit="images/s",
-                ours=count / result.median(name),
-                limit=count / result.median(limit),
+                **result.rates(name, count, limit=f"{encoding} bare"),
                 limit_is="bare decoding",
-                fraction=result.faster(name, limit),
                 must=Must("fraction", "≥", 0.8),
             )
         sizes = {

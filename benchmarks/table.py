@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required, TypedDict
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,16 @@ class Row:
 _TURN_SECONDS = 0.1
 
 
+class Figures(TypedDict, total=False):
+    """Those of a `Row`."""
+
+    ours: Required[float]
+    reference: float
+    ratio: float
+    limit: float
+    fraction: float
+
+
 @dataclass(frozen=True)
 class Race:
     """Seconds of every contestant in every round."""
@@ -75,6 +85,20 @@ class Race:
     def median(self, name: str) -> float:
         """Seconds."""
         return statistics.median(self.seconds[name])
+
+    def rates(self, ours: str, count: float, *, reference: str | None = None, limit: str | None = None) -> "Figures":
+        """Of `count` things a second, compared with contestants that do the same work."""
+        figures: Figures = {"ours": count / self.median(ours)}
+        if reference is not None:
+            figures |= {"reference": count / self.median(reference), "ratio": self.faster(ours, reference)}
+        if limit is not None:
+            figures |= {"limit": count / self.median(limit), "fraction": self.faster(ours, limit)}
+        return figures
+
+    def milliseconds(self, ours: str, count: float, *, reference: str) -> "Figures":
+        """Of each of `count` things, and their share of what another contestant takes."""
+        ms = {name: 1e3 / count * self.median(name) for name in (ours, reference)}
+        return {"ours": ms[ours], "reference": ms[reference], "ratio": self.faster(reference, ours)}
 
     def faster(self, name: str, than: str) -> float:
         """How many times faster: the median over the rounds of the ratios within a round."""

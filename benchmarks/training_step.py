@@ -90,10 +90,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             stage="training step",
             what=f"`lite` at {SIZE}, micro-batches of {size}",
             unit="images/s",
-            ours=EFFECTIVE_BATCH / result.median(str(size)),
-            reference=EFFECTIVE_BATCH / result.median("plain"),
+            **result.rates(str(size), EFFECTIVE_BATCH, reference="plain"),
             reference_is="plain loop",
-            ratio=result.faster(str(size), "plain"),
             must=Must("ratio", "≥", 2) if size == EFFECTIVE_BATCH else None,
         )
 

@@ -70,10 +70,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 stage="webcam",
                 what=f"`lite0` at {size}, saved as .mp4",
                 unit="frames/s",
-                ours=frames / result.median(f"{size}"),
-                limit=frames / result.median(f"{size} bare"),
+                **result.rates(f"{size}", frames, limit=f"{size} bare"),
                 limit_is="bare forward pass",
-                fraction=result.faster(f"{size}", f"{size} bare"),
                 must=Must("fraction", "≥", 0.9),
             )
 

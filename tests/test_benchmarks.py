@@ -83,7 +83,15 @@ def test_a_race_runs_everyone_in_every_round() -> None:
     assert sorted(order) == ["a"] * 4 + ["b"] * 4  # and a round that does not count
     assert len(result.seconds["a"]) == len(result.seconds["b"]) == 3
     assert min(*result.seconds["a"], *result.seconds["b"]) >= 0.15
-    assert Race({"a": [1, 2, 3], "b": [2, 4, 9]}).faster("a", "b") == 2
+
+
+def test_figures_of_a_race() -> None:
+    result = Race({"a": [1, 2, 3], "b": [2, 4, 9], "c": [1, 1, 1]})
+    assert result.faster("a", "b") == 2
+    assert result.rates("a", 10) == {"ours": 5}
+    assert result.rates("a", 10, reference="b") == {"ours": 5, "reference": 2.5, "ratio": 2}
+    assert result.rates("a", 10, limit="c") == {"ours": 5, "limit": 10, "fraction": 0.5}
+    assert result.milliseconds("a", 100, reference="b") == {"ours": 20, "reference": 40, "ratio": 0.5}
 
 
 def test_the_table_can_be_saved_and_read(tmp_path: Path) -> None:

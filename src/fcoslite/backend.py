@@ -3,10 +3,14 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import ParamSpec, TypeVar
 
 from fcoslite.errors import ConfigError
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -71,6 +75,21 @@ def compile_with_xla(setting: str = "auto") -> bool:
     if keras.backend.backend() == "jax":
         return True
     return sees_gpu() if setting == "auto" else setting == "xla"
+
+
+def in_one_pass(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Compile element by element work of `keras.ops` into one pass over memory, where Keras does not do that itself.
+
+    JAX and training with XLA do; a graph of TensorFlow reads and writes everything once an operation.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return function
+    import tensorflow as tf
+
+    compiled: Callable[_Arguments, _Result] = tf.function(function, jit_compile=True, autograph=False)
+    return compiled
 
 
 @contextmanager

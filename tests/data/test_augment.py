@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fcoslite.config import AugmentSettings
-from fcoslite.data.augment import Augment, crop, normalise, resize
+from fcoslite.data.augment import Augment, crop, cut_squares, normalise, resize
 from fcoslite.letterbox import PAD_COLOUR, Letterbox
 
 OFF = {"flip_probability": 0, "brightness_probability": 0, "noise_probability": 0}
@@ -81,7 +81,7 @@ def test_the_same_size_changes_nothing(photograph):
     assert images is not None
     np.testing.assert_array_equal(ops.convert_to_numpy(images)[0], photograph)
     np.testing.assert_array_equal(ops.convert_to_numpy(same), boxes)
-    whole, same = _numpy(crop(photograph[None], boxes, np.zeros((1, 2), np.float32), np.float32([128]), 128))
+    whole, same = _numpy(crop(photograph[None], boxes, np.zeros((1, 2), np.float32), np.float32([128]), 128, 128))
     np.testing.assert_allclose(whole[0], photograph, atol=1e-6)
     np.testing.assert_allclose(same, boxes)
 
@@ -99,7 +99,7 @@ def test_a_crop_is_opencvs_affine_warp_on_the_colour_of_padding(photograph):
     corners = np.float32([[16, 40], [-32, -20], [100, -30], [64, 0], [300, 300]])
     sides, size = np.float32([64, 128, 64, 32, 64]), 128
     boxes = np.zeros((5, 1, 6), np.float32)
-    cropped, _ = _numpy(crop(np.repeat(photograph[None], 5, axis=0), boxes, corners, sides, size))
+    cropped, _ = _numpy(crop(np.repeat(photograph[None], 5, axis=0), boxes, corners, sides, size, 128))
     for image, (x, y), side in zip(cropped, corners, sides, strict=True):
         step = side / size
         matrix = np.float32([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
@@ -111,9 +111,29 @@ def test_a_crop_is_opencvs_affine_warp_on_the_colour_of_padding(photograph):
         np.testing.assert_allclose(image, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [40, 64, 96])
+def test_resampling_by_blocks_is_the_product_with_the_whole_matrix(photograph, size):
+    """What it was before, an image at a time: T x S weights for each axis, and two products."""
+    corners, sides = np.float32([[-20, -50], [3.3, 60.1], [0, 0], [90, -7.5]]), np.float32([190, 64.7, 128, 100])
+    images = np.stack([np.roll(photograph, shift, axis=1) for shift in (0, 10, 20, 30)])
+    cut = ops.convert_to_numpy(cut_squares(images, corners, sides, size, 190))
+
+    def weights(start, side):
+        step = side / size
+        centre = start + (np.arange(size) + 0.5) * step
+        triangle = np.maximum(1 - np.abs(np.arange(128) + 0.5 - centre[:, None]) / max(step, 1), 0)
+        inside = ((centre > 0) & (centre < 128))[:, None]
+        return triangle / np.maximum(triangle.sum(axis=1, keepdims=True), 1e-6) * inside
+
+    for found, image, (x, y), side in zip(cut, images.astype(np.float64), corners, sides, strict=True):
+        rows, columns = weights(y, side), weights(x, side)
+        expected = np.einsum("ts,sqc,uq->tuc", rows, image - PAD, columns) + PAD
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_crop_that_shrinks_keeps_the_brightness_of_what_it_sees():
     image = np.full((1, 32, 32, 3), 0.9, np.float32)
-    cropped, _ = _numpy(crop(image, NO_BOXES, np.float32([[-16, -16]]), np.float32([64]), 16))
+    cropped, _ = _numpy(crop(image, NO_BOXES, np.float32([[-16, -16]]), np.float32([64]), 16, 64))
     expected = np.full((16, 16, 3), PAD, np.float32)
     expected[4:12, 4:12] = 0.9
     np.testing.assert_allclose(cropped[0], expected, atol=1e-5)
@@ -130,7 +150,7 @@ def test_boxes_move_with_the_square_and_are_cut_at_its_sides(box, corner, side, 
     x, y, width, height = box
     boxes = np.float32([[[3, x, y, x + width, y + height, crowd], [0, 0, 0, 0, 0, 0]]])
     images = np.zeros((1, 64, 64, 3), np.float32)
-    _, (moved,) = _numpy(crop(images, boxes, np.float32([corner]), np.float32([side]), size))
+    _, (moved,) = _numpy(crop(images, boxes, np.float32([corner]), np.float32([side]), size, 128))
     scale = size / side
     whole = (np.array([x, y, x + width, y + height]) - np.tile(corner, 2)) * scale
     cut = np.clip(whole, 0, size)
@@ -293,6 +313,10 @@ def test_noise_has_its_deviation_and_pixels_stay_in_range():
     boxes = np.zeros((64, 1, 6), np.float32)
     noise = ops.convert_to_numpy(_augment(noise=0.01, noise_probability=1)(images, boxes)[0]) - 0.5
     assert 0.009 < noise.std() < 0.011
+    assert abs(noise.mean()) < 1e-3
+    assert 0.002 < (np.abs(noise) > 0.03).mean() < 0.0035  # 0.0027 of a normal distribution
+    assert len(np.unique(noise[:, 0], axis=0)) > 55  # rows are drawn, for each image and within it
+    assert len(np.unique(noise[0], axis=0)) > 28
     white = ops.convert_to_numpy(_augment(noise=0.5, noise_probability=1, brightness=0.1)(images * 2, boxes)[0])
     assert white.min() >= 0
     assert white.max() <= 1

@@ -12,7 +12,7 @@ from fcoslite.data.extract import extract
 from fcoslite.data.pipeline import RecordSource
 from fcoslite.data.records import build_records
 from fcoslite.errors import DataError
-from fcoslite.evaluation.evaluator import Evaluator, check_source
+from fcoslite.evaluation.evaluator import Evaluator, check_source, fill
 from fcoslite.models.detector import build_detector
 
 MODEL = ModelSettings(image_size=64, classes=("person",), head_depth=0)
@@ -54,6 +54,35 @@ def test_detections_lie_where_the_people_are_whatever_the_size_of_the_records(da
     assert result.metrics["ap75"] == pytest.approx(1)
     assert result.metrics["ap"] == pytest.approx(1)
     assert result.metrics["loss"] == 0.5
+
+
+@pytest.mark.parametrize("assignment", ["area", "atss"])
+def test_the_last_batch_is_filled_up_with_what_adds_nothing(data, tmp_path, assignment):
+    model = MODEL.model_copy(update={"assignment": assignment})
+    evaluator = Evaluator(build_detector(model, seed=0), LossSettings(), DetectSettings(score=0.0))
+    source = _source(data, tmp_path, 64)
+    batch, _ = next(iter(source.evaluation_batches(3)))
+    filled = fill(batch, 4)
+    assert {key: len(values) for key, values in filled.items()} == dict.fromkeys(batch, 4)
+    alone, together = (evaluator._model.predict_on_batch(each) for each in (batch, filled))
+    for key in ("loss", "class_loss", "box_loss", "quality_loss"):
+        np.testing.assert_allclose(together[key], alone[key], rtol=1e-5, err_msg=key)
+    for key in ("detections", "count"):
+        np.testing.assert_allclose(together[key][:3], alone[key], rtol=1e-4, atol=1e-4, err_msg=key)
+    assert fill(filled, 4) is filled
+
+    shapes = []
+    predict = evaluator._model.predict_on_batch
+
+    def noted(batch):
+        shapes.append(len(batch["images"]))
+        return predict(batch)
+
+    evaluator._model.predict_on_batch = noted
+    assert len(source) % 5
+    result = evaluator.run(source, 5)
+    assert set(shapes) == {5}
+    assert len(result.detections) == len(result.images) == len(source)
 
 
 def test_records_smaller_than_the_model_are_refused(data, tmp_path):

@@ -2,8 +2,18 @@
 
 import pytest
 
+# Each of two workers begins with two tests: a training and a data command. What takes long comes early, so that both
+# come to their ends together.
+FIRST = (
+    "test_many_kills_of_training[train]",
+    "test_many_kills[extract]",
+    "test_many_kills_of_training[finetune]",
+    "test_many_kills[build-records]",
+    "test_many_kills_of_evaluation",
+    "test_signals",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, one for each of two workers, so that both come to their ends together."""
-    longest = ("test_many_kills_of_training", "test_many_kills")
-    items.sort(key=lambda item: [not item.name.startswith(start) for start in longest])
+    """The longest first."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if item.name.startswith(name)), 99))

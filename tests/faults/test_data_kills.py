@@ -55,7 +55,7 @@ COMMANDS = {"extract": extract_command, "build-records": build_command}
 @pytest.mark.faults
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_many_kills(demo_data: Path, tmp_path: Path, verb: str) -> None:
-    data = enlarged(demo_data, tmp_path / "data", copies=40)  # five shards
+    data = enlarged(demo_data, tmp_path / "data", copies=16)
     folder = tmp_path / "work"
     folder.mkdir()
     arguments = COMMANDS[verb](data)
