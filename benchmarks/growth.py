@@ -138,7 +138,6 @@ CHARTS: dict[str, tuple[str, str, Series]] = {
         "ms an image",
         {
             "train, lite0": ((1, 4, 16), lambda batch: train("lite0", 320, batch)),
-            "train, lite": ((1, 4, 16), lambda batch: train("lite", 320, batch)),
         },
     ),
     "boxes": (
@@ -146,7 +145,6 @@ CHARTS: dict[str, tuple[str, str, Series]] = {
         "ms an image",
         {
             "train, lite0": ((1, 50, 200), lambda boxes: train("lite0", 320, boxes=boxes)),
-            "train, lite": ((1, 50, 200), lambda boxes: train("lite", 320, boxes=boxes)),
         },
     ),
     "classes": (
