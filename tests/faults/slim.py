@@ -12,8 +12,8 @@ from tests.faults.test_data_kills import enlarged
 
 EPOCHS = 5
 
-# One level, so that it compiles in seconds: with four, nearly every kill fell into compilation. All that a checkpoint must
-# hold is switched on; it is written eight times a second, so within every accumulation.
+# One level, so that it compiles in seconds: with four, nearly every kill fell into compilation. All that a checkpoint
+# must hold is switched on; it is written eight times a second, so within every accumulation.
 CONFIG = f"""
 extends: smoke
 name: slim
