@@ -101,7 +101,7 @@ class Evaluator:
         detections: list[Detections] = []
         with progress("evaluating", len(source), "images") as advance:
             for batch, labels in source.evaluation_batches(batch_size):
-                if images:
+                if images:  # a first batch is compiled anyway, whatever its size
                     batch = fill(batch, batch_size)
                 result = self._model.predict_on_batch(batch)
                 rows, counts = (result.pop(key)[: len(labels)] for key in ("detections", "count"))
