@@ -40,6 +40,7 @@ class Nobody:
     """
 
     image_size = 64
+    at_once = 1
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -126,6 +127,7 @@ class Nobody:
     load = classmethod(lambda cls, weights, settings: cls())
     warm_up = lambda self: None
     image_size = 64
+    at_once = 1
     def predict(self, image_rgb, letterboxed=None):
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 
