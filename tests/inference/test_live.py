@@ -68,7 +68,7 @@ def test_a_video_end_to_end(video: Path, tmp_path: Path, centre_finder: Finder) 
 
 
 class TwoAtOnce:
-    """A model that is given two images at a time; those with an even number take longer."""
+    """A model that is given two images at a time; those with an odd number take longer."""
 
     image_size = 64
     at_once = 2

@@ -17,6 +17,8 @@ from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
 from fcoslite.postprocess import detect, to_detections
 
+_Predict = Callable[[np.ndarray], Mapping[str, Any]]
+
 
 class _Forward(keras.Model):
     """uint8 [B, S, S, 3] -> `detections` [B, D, 6] and `count` [B], in one graph."""
@@ -49,9 +51,14 @@ class Predictor:
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
-        on_cpu = keras.backend.backend() == "tensorflow" and not compile_with_xla()
-        self.forward = _with_constants(detector, settings) if on_cpu else _compiled(detector, settings)
-        self.at_once = 2 if on_cpu else 1
+        model = _Forward(detector, settings)
+        self.forward: _Predict
+        if compile_with_xla():
+            model.compile(jit_compile=True)
+            self.forward, self.at_once = model.predict_on_batch, 1
+        else:
+            example = np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
+            self.forward, self.at_once = with_constant_weights(model, example), 2
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
@@ -80,20 +87,6 @@ class Predictor:
         result = self.forward(letterboxed[None])
         detections, count = np.asarray(result["detections"]), np.asarray(result["count"])
         return to_detections(detections[0], count[0], letterbox, self.class_names)
-
-
-_Predict = Callable[[np.ndarray], Mapping[str, Any]]
-
-
-def _compiled(detector: Detector, settings: DetectSettings) -> _Predict:
-    model = _Forward(detector, settings)
-    model.compile(jit_compile=compile_with_xla())
-    return model.predict_on_batch
-
-
-def _with_constants(detector: Detector, settings: DetectSettings) -> _Predict:
-    size = detector.image_size
-    return with_constant_weights(_Forward(detector, settings), np.zeros((1, size, size, 3), np.uint8))
 
 
 def with_constant_weights(model: keras.Model, example: np.ndarray) -> _Predict:
