@@ -37,10 +37,16 @@ def _newest(folder: Path) -> Run:
 @pytest.mark.parametrize("verb", BEGIN)
 def test_many_kills_of_training(workspace: Path, verb: str) -> None:
     before = len(list_runs(workspace / "runs"))
-    undisturbed = run_undisturbed(BEGIN[verb], workspace, LOCK)
+    first = run_undisturbed(BEGIN[verb], workspace, LOCK)
     name = _newest(workspace).name
     expected = numbers_of(_newest(workspace))
     shutil.rmtree(_newest(workspace).path)
+    # The second tells two things: that two runs alike end alike at all, and how long one takes when the other worker
+    # happens to be idle. Had the time come from a slow one, most kills would come too late.
+    second = run_undisturbed(BEGIN[verb], workspace, LOCK)
+    assert_same_numbers(_newest(workspace), expected)
+    shutil.rmtree(_newest(workspace).path)
+    undisturbed = min(first, second, key=lambda run: run.seconds - run.began)
     ended = []
 
     def command() -> list[str]:
