@@ -6,23 +6,13 @@ Run: python -m benchmarks.assignment [--quick] [--out FOLDER]
 import argparse
 from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from benchmarks.plain_loop import assign_image
+from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.assignment import assign
 from fcoslite.models.presets import PRESETS
-
-SIZE = 512
-
-
-def random_boxes(batch: int, count: int, seed: int = 0) -> np.ndarray:
-    """[batch, count, 5]: sides from 8 pixels to the whole image, as likely to halve as to double."""
-    rng = np.random.default_rng(seed)
-    sides = np.exp(rng.uniform(np.log(8), np.log(SIZE), (batch, count, 2)))
-    low = rng.uniform(0, 1, (batch, count, 2)) * (SIZE - sides)
-    return np.concatenate([np.ones((batch, count, 1)), low, low + sides], axis=-1).astype(np.float32)
 
 
 def ours(boxes: tf.Tensor) -> tf.Tensor:

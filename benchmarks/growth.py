@@ -40,7 +40,7 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
 
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
     """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation but mosaics."""
-    from benchmarks.assignment import random_boxes
+    from benchmarks.random_batches import random_batch
     from fcoslite.config import load_settings
     from fcoslite.models.detector import build_detector
     from fcoslite.training.loop import build_training_model
@@ -50,11 +50,7 @@ def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int 
     sets = [f"compute.batch_size={batch}", "compute.accumulation=1", "augment.mosaic=0", "compute.precision=float32"]
     settings = load_settings("mission" if preset == "lite" else "default", sets, values)
     model = build_training_model(build_detector(settings.model, seed=0), settings, settings.train, steps=100_000)
-    one = random_boxes(batch, boxes)
-    one[..., 1:] *= size / 512
-    none = np.zeros((batch, boxes), bool)
-    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype(np.uint8)
-    inputs = {"images": images, "boxes": one, "crowd": none, "mask": ~none}
+    inputs = random_batch(batch, boxes, size)
     return _median_ms(lambda: model.train_on_batch(inputs)) / batch
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import plain_loop
-from benchmarks.assignment import SIZE, random_boxes
+from benchmarks.random_batches import SIZE, random_batch
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.config import Settings, load_settings
 from fcoslite.models.detector import build_detector
@@ -38,10 +38,8 @@ def our_model(batch_size: int) -> TrainingModel:
     return build_training_model(detector, settings, settings.train, steps=100_000)
 
 
-def our_update(model: TrainingModel, images: np.ndarray, boxes: np.ndarray, batch_size: int) -> Callable[[], float]:
+def our_update(model: TrainingModel, whole: dict[str, np.ndarray], batch_size: int) -> Callable[[], float]:
     """A function that makes one update of EFFECTIVE_BATCH images and returns the mean loss of its micro-batches."""
-    nothing = np.zeros(boxes.shape[:2], bool)
-    whole = {"images": images, "boxes": boxes, "crowd": nothing, "mask": ~nothing}
     batches = tf.data.Dataset.from_tensor_slices(whole).batch(batch_size, drop_remainder=True).repeat()
     # ready before the clock runs: reading is a stage of its own
     iterator = iter(batches.map(lambda batch: (batch,)).prefetch(EFFECTIVE_BATCH))
@@ -72,12 +70,12 @@ def plain_loss(network: keras.Model, images: np.ndarray, boxes: np.ndarray, batc
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """Images a second."""
-    images = np.random.default_rng(0).integers(0, 256, (EFFECTIVE_BATCH, SIZE, SIZE, 3)).astype(np.uint8)
-    boxes = random_boxes(EFFECTIVE_BATCH, BOXES)
+    whole = random_batch(EFFECTIVE_BATCH, BOXES)
+    images, boxes = whole["images"], whole["boxes"]
     network = plain_loop.plain_network(build_detector(settings_for(EFFECTIVE_BATCH).model, seed=0).network)
     updates = {}
     for batch_size in (4, 2, 1):
-        updates[batch_size] = our_update(our_model(batch_size), images, boxes, batch_size)
+        updates[batch_size] = our_update(our_model(batch_size), whole, batch_size)
         ours, plain = updates[batch_size](), plain_loss(network, images, boxes, batch_size)
         np.testing.assert_allclose(ours, plain, rtol=1e-4, err_msg=f"loss, micro-batches of {batch_size}")
     optimizer = keras.optimizers.AdamW(5e-5, weight_decay=5e-3, global_clipnorm=10.0)

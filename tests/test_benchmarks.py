@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import plain_loop
-from benchmarks.assignment import SIZE, random_boxes
+from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Race, Row, markdown, race, read, save
 from fcoslite.assignment import assign
 from fcoslite.boxes import grid_points
@@ -27,8 +27,8 @@ def detector() -> Detector:
 
 
 def flat(levels: list) -> np.ndarray:
-    """A tensor a level, [H, W, ...] -> [N, ...]."""
-    return np.concatenate([np.asarray(level).reshape(-1, *np.shape(level)[2:]) for level in levels])
+    """A tensor a level, [H · W, ...] -> [N, ...]."""
+    return np.concatenate([np.asarray(level) for level in levels])
 
 
 @pytest.mark.parametrize("count", [0, 1, 20])
