@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -37,7 +36,7 @@ def limit_mib(config: str) -> int:
 
 
 def train_steps(config: str) -> dict[str, float]:
-    """Make two updates; MiB that JAX took, and that the driver counts for this process."""
+    """Make two updates; MiB that JAX took at most and could have taken, and the losses."""
     import jax
 
     settings = load_settings(config, values={"model.classes": ["person"]})
@@ -54,7 +53,7 @@ def train_steps(config: str) -> dict[str, float]:
 def watched(config: str) -> dict[str, float]:
     """What `train_steps` says in a process whose memory is capped."""
     share = limit_mib(config) / driver_gpus()[0].memory_mb
-    # as much as is needed up to the cap, so that configs can be tried side by side
+    # as much as is needed up to the cap, so that what the driver shows is what it took
     cap = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{share:.4f}", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     command = [sys.executable, "-m", "benchmarks.gpu_memory", "--here", config]
     here = Path(__file__).parents[1]
@@ -69,21 +68,20 @@ def measure(configs: list[str]) -> Iterator[Row]:
     """MiB."""
     if not sees_gpu() or keras.backend.backend() != "jax":
         raise SystemExit("this needs a GPU and KERAS_BACKEND=jax")
-    with ThreadPoolExecutor(len(configs)) as pool:
-        for config, found in zip(configs, pool.map(watched, configs), strict=True):
-            print(config, found, file=sys.stderr)
-            settings, limit = load_settings(config), limit_mib(config)
-            model, batch = settings.model, settings.compute.batch_size
-            yield Row(
-                stage="memory on a GPU",
-                what=f"`{config}`: `{model.preset}` at {model.image_size}, batches of {batch}",
-                unit="MiB",
-                ours=found["peak"],
-                limit=limit,
-                limit_is="cap of the allocator",
-                fraction=found["peak"] / limit,
-                must=Must("fraction", "≤", 1),
-            )
+    for config in configs:
+        found, limit = watched(config), limit_mib(config)
+        settings = load_settings(config)
+        yield Row(
+            stage="memory on a GPU",
+            what=f"`{config}`: `{settings.model.preset}` at {settings.model.image_size}, "
+            f"batches of {settings.compute.batch_size}",
+            unit="MiB",
+            ours=found["peak"],
+            limit=limit,
+            limit_is="cap of the allocator",
+            fraction=found["peak"] / limit,
+            must=Must("fraction", "≤", 1),
+        )
 
 
 def main() -> None:
