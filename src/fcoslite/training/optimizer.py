@@ -63,12 +63,16 @@ class AdamW(keras.optimizers.Adam):
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """As Keras does, but NaN or infinity in any gradient leaves all of them out and the step's number noted."""
-        finite = ops.isfinite(sum(ops.sum(ops.square(gradient)) for gradient in grads if gradient is not None))
+        finite = ops.isfinite(_global_norm(grads))
         noted = ops.convert_to_tensor(self.broken_step)  # `where` of JAX takes no variables
         first = ops.logical_and(ops.logical_not(finite), noted < 0)
         self.broken_step.assign(ops.where(first, ops.cast(self._iterations, "int32"), noted))
         whole = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
         super().apply(whole, trainable_variables)
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        scale = self.global_clipnorm / ops.maximum(_global_norm(grads), self.global_clipnorm)
+        return [gradient if gradient is None else gradient * scale for gradient in grads]
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         # Keras corrects the bias for each variable by itself, which was a third of the optimizer's graph
@@ -85,6 +89,15 @@ class AdamW(keras.optimizers.Adam):
         self.assign_add(moment, (gradient - moment) * (1.0 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
         self.assign_sub(variable, moment * corrected / (ops.sqrt(velocity) + self.epsilon))
+
+
+def _global_norm(gradients: list[Any]) -> Any:
+    """L2 norm of all of them as one vector.
+
+    Of Keras' sum of sums of squares XLA makes one of hundreds of scalars, and repeats it in the update of every weight.
+    """
+    norms = ops.stack([ops.sqrt(ops.sum(ops.square(each))) for each in gradients if each is not None])
+    return ops.sqrt(ops.vdot(norms, norms))
 
 
 def _minus_one(shape: Any, dtype: Any = None) -> Any:
