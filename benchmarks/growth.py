@@ -177,15 +177,21 @@ def draw(chart: str, points: dict[str, list[dict[str, float]]], path: Path) -> N
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
     x_title, y_title, _ = CHARTS[chart]
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    measured = sorted({point["x"] for line in points.values() for point in line})
     for axis, key, title in zip(axes, ("ms", "mib"), (y_title, "peak memory of the process, MiB"), strict=True):
         for name, line in points.items():
             axis.plot([point["x"] for point in line], [point[key] for point in line], marker="o", label=name)
         axis.set(xscale="log", yscale="log", xlabel=x_title, ylabel=title)
+        axis.set_xticks(measured, [f"{x:,}" for x in measured])
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
