@@ -188,6 +188,8 @@ def draw(chart: str, points: dict[str, list[dict[str, float]]], path: Path) -> N
         axis.set(xscale="log", yscale="log", xlabel=x_title, ylabel=title)
         axis.set_xticks(measured, [f"{x:,}" for x in measured])
         axis.minorticks_off()
+        values = [point[key] for line in points.values() for point in line]
+        axis.set_ylim(min(values) / 2, max(values) * 2)  # so that noise about a constant looks like one
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
