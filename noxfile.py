@@ -17,7 +17,7 @@ LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
 TWO_AT_A_TIME = ("--numprocesses", "2")  # much of a test is one thread
-DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo_data"
+DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo" / "photographs"
 
 
 @nox.session(python=PYTHONS)

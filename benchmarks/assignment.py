@@ -11,7 +11,7 @@ import tensorflow as tf
 from benchmarks.plain_loop import assign_image
 from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.assignment import assign
+from fcoslite.fcos.targets import assign
 from fcoslite.models.presets import PRESETS
 
 

@@ -17,11 +17,11 @@ import cv2
 
 from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.backend import load_tensorflow
-from fcoslite.data.build import PNG_PARAMETERS
-from fcoslite.data.parallel import one_opencv_thread
-from fcoslite.data.records import build_records
-from fcoslite.letterbox import PAD_COLOUR
+from fcoslite.data.records.build import build_records
+from fcoslite.data.records.schema import PNG_PARAMETERS
+from fcoslite.geometry.letterbox import PAD_COLOUR
+from fcoslite.machine.backend import load_tensorflow
+from fcoslite.machine.threads import one_opencv_thread
 
 SIZE = 512
 

@@ -14,15 +14,15 @@ import tensorflow as tf
 from benchmarks.photographs import DEMO_DATA
 from benchmarks.table import Must, Row, race, run_stage
 from benchmarks.weights import packaged_detector
-from fcoslite.config import DetectSettings
-from fcoslite.data.augment import normalise
-from fcoslite.data.coco import read_coco
+from fcoslite.config.settings import DetectSettings
+from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_labelled
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
+from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import with_constant_weights
-from fcoslite.letterbox import Letterbox
-from fcoslite.postprocess import detect, to_detections
+from fcoslite.training.augment import normalise
 
 SIZE = 512
 

@@ -64,23 +64,23 @@ def read_with_json(path: Path) -> str:
 
 
 def read_persons(path: Path) -> str:
-    from fcoslite.data.coco import read_coco
+    from fcoslite.data.dataset import read_coco
 
     data = read_coco(path, path.parent, ["person"])
     return f"{len(data.images):,} images, {sum(len(image.class_ids) for image in data.images):,} boxes"
 
 
 def read_all(path: Path) -> str:
-    from fcoslite.data.coco import read_coco
+    from fcoslite.data.dataset import read_coco
 
     data = read_coco(path, path.parent)
     return f"{len(data.images):,} images, {sum(len(image.class_ids) for image in data.images):,} boxes"
 
 
 def select_persons(path: Path) -> str:
-    from fcoslite.data.coco_file import open_coco
-    from fcoslite.data.extract import encode_annotations
-    from fcoslite.data.selection import select_images
+    from fcoslite.data.extract.choose_images import select_images
+    from fcoslite.data.extract.extract import encode_annotations
+    from fcoslite.data.formats.coco_columns import open_coco
 
     source = open_coco(path, ["person"])
     chosen, _ = select_images(source, limit=None, negatives=0.1, seed=0)

@@ -18,11 +18,11 @@ import keras
 
 from benchmarks.random_batches import random_batch
 from benchmarks.table import Must, Row, finish_stage, stage_parser
-from fcoslite.backend import sees_gpu
-from fcoslite.config import load_settings
+from fcoslite.config.settings import load_settings
+from fcoslite.machine.backend import sees_gpu
+from fcoslite.machine.gpus import TIERS, choose_precision, driver_gpus
 from fcoslite.models.detector import build_detector
 from fcoslite.training.loop import build_training_model
-from fcoslite.training.memory import TIERS, choose_precision, driver_gpus
 
 CONFIGS = ("mission", *(f"vram-{tier}gb" for tier in sorted(TIERS)))
 BOXES = 40

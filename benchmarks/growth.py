@@ -27,7 +27,7 @@ def _median_ms(call: Callable[[], object]) -> float:
 
 def predict(preset: str, size: int, classes: int = 1) -> float:
     """Milliseconds for one image: forward pass and post-processing, compiled as `webcam` does."""
-    from fcoslite.config import ModelSettings, WebcamSettings
+    from fcoslite.config.settings import ModelSettings, WebcamSettings
     from fcoslite.inference.predictor import Predictor
     from fcoslite.models.detector import build_detector
 
@@ -41,7 +41,7 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
     """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation but mosaics."""
     from benchmarks.random_batches import random_batch
-    from fcoslite.config import load_settings
+    from fcoslite.config.settings import load_settings
     from fcoslite.models.detector import build_detector
     from fcoslite.training.loop import build_training_model
 
@@ -59,13 +59,13 @@ def open_records(count: int) -> float:
     import hashlib
     from dataclasses import asdict
 
-    from fcoslite.backend import load_tensorflow
-    from fcoslite.config import ComputeSettings, DataSettings
-    from fcoslite.data.build import blank_record
-    from fcoslite.data.manifest import RecordsManifest, Shard
-    from fcoslite.data.pipeline import RecordSource
-    from fcoslite.data.records import KIND
-    from fcoslite.data.staging import MANIFEST, write_json
+    from fcoslite.config.settings import ComputeSettings, DataSettings
+    from fcoslite.data.records.build import KIND
+    from fcoslite.data.records.manifest import RecordsManifest, Shard
+    from fcoslite.data.records.schema import blank_record
+    from fcoslite.data.sources.records import RecordSource
+    from fcoslite.machine.backend import load_tensorflow
+    from fcoslite.storage.staged_folder import MANIFEST, write_json
 
     load_tensorflow()
     import tensorflow as tf

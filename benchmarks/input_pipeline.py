@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.config import AugmentSettings, ComputeSettings, DataSettings, load_settings
-from fcoslite.data.augment import Augment, unpack
-from fcoslite.data.pipeline import RecordSource
-from fcoslite.data.records import build_records, parse_record
+from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings, load_settings
+from fcoslite.data.records.build import build_records, parse_record
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.training.augment import Augment, unpack
 
 SIZE = 512
 BATCH = 4

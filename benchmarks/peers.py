@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.coco import LabelledImage, read_coco, seeded_order
+from fcoslite.data.dataset import LabelledImage, read_coco, seeded_order
 from fcoslite.data.images import read_labelled
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
 
 HERE = Path(__file__).parent

@@ -27,14 +27,14 @@ HOG_MARGIN = 16 / HOG_WINDOW
 
 def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
     """Weights of ours, with the thresholds of `fcoslite eval`."""
-    from fcoslite.backend import load_backend
+    from fcoslite.machine.backend import load_backend
 
     load_backend()
     import keras
 
-    from fcoslite.config import load_settings
+    from fcoslite.config.settings import load_settings
     from fcoslite.inference.predictor import Predictor
-    from fcoslite.starting_points import config_of
+    from fcoslite.runs.find_weights import config_of
 
     predictor = Predictor.load(weights, load_settings(config_of(weights)).evaluate)
     person = predictor.class_names.index("person") + 1

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from fcoslite.demo import demo_data
+from fcoslite.demo.run import demo_data
 
 DEMO_DATA = demo_data()
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcoslite.boxes import Tensor
+from fcoslite.geometry.boxes import Tensor
 from fcoslite.models.head import ScaledExp
 from fcoslite.models.layers import GroupNorm
 

@@ -16,11 +16,11 @@ import numpy as np
 from benchmarks.photographs import DEMO_DATA
 from benchmarks.table import Must, Row, race, run_stage
 from benchmarks.weights import packaged_detector
-from fcoslite.config import WebcamSettings
+from fcoslite.config.settings import WebcamSettings
 from fcoslite.data.images import read_image
+from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import run_live
 from fcoslite.inference.predictor import Predictor
-from fcoslite.inference.sources import open_source
 
 WIDTH, HEIGHT, FPS = 768, 576, 25  # a camera's
 

@@ -2,7 +2,7 @@
 
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_weights, model_settings
-from fcoslite.starting_points import packaged_weights
+from fcoslite.runs.find_weights import packaged_weights
 
 
 def packaged_detector(name: str, image_size: int) -> Detector:

@@ -21,8 +21,8 @@ import atheris
 with atheris.instrument_imports(include=["fcoslite"]):
     import numpy as np
 
-    from fcoslite.data.coco_file import CocoFile, open_coco
-    from fcoslite.data.extract import encode_annotations
+    from fcoslite.data.extract.extract import encode_annotations
+    from fcoslite.data.formats.coco_columns import CocoFile, open_coco
     from fcoslite.errors import DataError
 
 FOLDER = tempfile.TemporaryDirectory()

@@ -14,9 +14,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["fcoslite", "yaml"]):
-    from fcoslite.config import Settings, load_settings, make_settings
+    from fcoslite.config.plain_yaml import read_yaml
+    from fcoslite.config.settings import Settings, load_settings, make_settings
     from fcoslite.errors import ConfigError
-    from fcoslite.plain_yaml import read_yaml
 
 KEYS = sorted(Settings().flat())
 LONGEST_MESSAGE = 6000  # characters

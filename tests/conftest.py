@@ -20,7 +20,7 @@ settings.load_profile("patient")
 @pytest.fixture(scope="session")
 def demo_data() -> Path:
     """The embedded photographs: images/ and annotations.json."""
-    from fcoslite.demo import demo_data
+    from fcoslite.demo.run import demo_data
 
     return demo_data()
 

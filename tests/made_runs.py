@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fcoslite.config import Settings
-from fcoslite.runs import Run, create_run
+from fcoslite.config.settings import Settings
+from fcoslite.runs.run import Run, create_run
 
 
 def make_run(folder: Path, verb: str = "train", name: str = "mission", weights: bool = True, **facts: Any) -> Run:

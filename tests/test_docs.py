@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from fcoslite.cli.app import app
-from fcoslite.config import Settings, load_settings
+from fcoslite.config.settings import Settings, load_settings
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 
 ROOT = Path(__file__).parents[1]
@@ -236,7 +236,7 @@ def test_every_packaged_config_is_in_the_table() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \| .+ \| (\d+) \| (\d+) × (\d+) \| (\d+) \|$", text, re.MULTILINE)
     written = {name: tuple(map(int, numbers)) for name, *numbers in rows}
     actual = {}
-    for path in (ROOT / "src/fcoslite/configs").glob("*.yaml"):
+    for path in (ROOT / "src/fcoslite/config/packaged").glob("*.yaml"):
         settings = load_settings(path)
         compute = settings.compute
         sizes = (settings.model.image_size, compute.batch_size, compute.accumulation, compute.workers)

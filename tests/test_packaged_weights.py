@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config import DetectSettings, load_settings
-from fcoslite.data.coco import read_coco
-from fcoslite.data.folder import FolderSource
+from fcoslite.config.settings import DetectSettings, load_settings
+from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_image
+from fcoslite.data.sources.folder import FolderSource
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.predictor import Predictor
 from fcoslite.models.weights import load_detector
-from fcoslite.starting_points import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
+from fcoslite.runs.find_weights import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
 
 NAMES = sorted(packaged_weights())
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from detection_errors import JudgedImage, WorstError
 from matplotlib.figure import Figure
 from PIL import Image
 
 from fcoslite.data.images import read_labelled
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
+from fcoslite.detections.draw import Colour, contact_sheet
 from fcoslite.errors import ConfigError
-from fcoslite.files import replace_file
-from fcoslite.inference.draw import Colour, contact_sheet
+from fcoslite.evaluation.errors import JudgedImage, WorstError
+from fcoslite.inference.input.open import open_source
 from fcoslite.inference.predictor import Predictor
-from fcoslite.inference.sources import open_source
+from fcoslite.storage.files import replace_file
 
 _DARK: Colour = (16, 16, 16)
 _RED: Colour = (235, 40, 40)

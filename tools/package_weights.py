@@ -20,17 +20,17 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 
-from fcoslite.config import Settings
-from fcoslite.data.coco import read_coco
-from fcoslite.data.folder import FolderSource
-from fcoslite.data.pipeline import RecordSource
-from fcoslite.data.split import split
-from fcoslite.demo import demo_data
+from fcoslite.config.settings import Settings
+from fcoslite.data.dataset import read_coco
+from fcoslite.data.sources.folder import FolderSource
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.data.sources.split import split
+from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.models.arrays import read_arrays, write_arrays
 from fcoslite.models.weights import load_detector
-from fcoslite.runs import Run, open_run
-from fcoslite.starting_points import run_of
+from fcoslite.runs.find_weights import run_of
+from fcoslite.runs.run import Run, open_run
+from fcoslite.storage.arrays import read_arrays, write_arrays
 
 _WEIGHTS = Path(__file__).parent.parent / "src" / "fcoslite" / "weights"
 _FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")

@@ -5,8 +5,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fcoslite.data.coco import LabelledImage, to_coco_json
-from fcoslite.detections import Detections
+from fcoslite.data.dataset import LabelledImage, to_coco_json
+from fcoslite.detections.detections import Detections
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.config import ComputeSettings, DataSettings, DetectSettings, LossSettings, ModelSettings
-from fcoslite.data.augment import resize, unpack
-from fcoslite.data.extract import extract
-from fcoslite.data.pipeline import RecordSource
-from fcoslite.data.records import build_records
+from fcoslite.config.settings import ComputeSettings, DataSettings, DetectSettings, LossSettings, ModelSettings
+from fcoslite.data.extract.extract import extract
+from fcoslite.data.records.build import build_records
+from fcoslite.data.sources.records import RecordSource
 from fcoslite.errors import DataError
 from fcoslite.evaluation.evaluator import Evaluator, check_source, fill
 from fcoslite.models.detector import build_detector
+from fcoslite.training.augment import resize, unpack
 
 MODEL = ModelSettings(image_size=64, classes=("person",), head_depth=0)
 

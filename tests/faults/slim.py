@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.records import build_records
-from fcoslite.models.arrays import read_arrays
-from fcoslite.runs import Run
+from fcoslite.data.records.build import build_records
+from fcoslite.runs.run import Run
+from fcoslite.storage.arrays import read_arrays
 from tests.faults.test_data_kills import enlarged
 
 EPOCHS = 5

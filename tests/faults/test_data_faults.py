@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fcoslite.cli.app import run
-from fcoslite.data.manifest import load_manifest
-from fcoslite.data.records import build_records
+from fcoslite.data.records.build import build_records
+from fcoslite.data.records.manifest import load_manifest
 from tests.disks import SmallDisk
 from tests.faults.processes import report, start
 from tests.faults.test_data_kills import build_command, extract_command, files
@@ -34,7 +34,7 @@ def test_full_disks(
     out = small_disk.path / "out"
     arguments = [*command[:-1], str(out)]
     # as if there had been room at the start
-    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 10**9)
+    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 10**9)
     rooms = [round(written * share) for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)]
     for room in rooms:
         small_disk.resize(room)

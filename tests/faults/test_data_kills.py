@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.data.extract import extract
-from fcoslite.data.records import build_records
+from fcoslite.data.extract.extract import extract
+from fcoslite.data.records.build import build_records
 from tests.faults.processes import kill_and_repeat, kill_at, report, run_undisturbed
 
 KILLS = 20

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 from fcoslite.cli.app import run
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 from fcoslite.errors import SourceError
-from fcoslite.inference import captures, writers
-from fcoslite.inference.captures import read_live
-from fcoslite.inference.frames import Source
+from fcoslite.inference.input import captures
+from fcoslite.inference.input.captures import read_live
+from fcoslite.inference.input.frame_source import Source
 from fcoslite.inference.live import run_live
+from fcoslite.inference.output import writers
 from tests.disks import SmallDisk
 from tests.faults.processes import PATIENCE, report
 from tests.streams import MjpegCamera, NetworkCamera, RtspCamera, jpeg, number_of, numbered, write_transport_stream
@@ -61,7 +62,7 @@ def without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = types.ModuleType("fcoslite.inference.predictor")
     module.Predictor = types.SimpleNamespace(load=lambda weights, settings: Nobody())  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fcoslite.inference.predictor", module)
-    monkeypatch.setattr("fcoslite.backend.load_backend", lambda: None)
+    monkeypatch.setattr("fcoslite.machine.backend.load_backend", lambda: None)
     monkeypatch.setattr(captures, "_FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
@@ -119,9 +120,9 @@ WEBCAM = """
 import sys
 import types
 import numpy as np
-import fcoslite.backend
+import fcoslite.machine.backend
 from fcoslite.cli.app import main
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 
 class Nobody:
     load = classmethod(lambda cls, weights, settings: cls())
@@ -133,7 +134,7 @@ class Nobody:
 
 sys.modules["fcoslite.inference.predictor"] = types.ModuleType("predictor")
 sys.modules["fcoslite.inference.predictor"].Predictor = Nobody
-fcoslite.backend.load_backend = lambda: None
+fcoslite.machine.backend.load_backend = lambda: None
 main(["webcam", "--source", sys.argv[1], "--no-window", "--save", sys.argv[2], "--jsonl", "out.jsonl"])
 """
 
@@ -239,7 +240,7 @@ def test_cameras(
 
 def test_a_slow_model(pictures: list[bytes]) -> None:
     with alive(MjpegCamera(lambda number: pictures[number % 30], 0.02)) as camera:
-        from fcoslite.inference.sources import open_source
+        from fcoslite.inference.input.open import open_source
 
         for seconds in (0.05, 0.1, 0.2, 0.3, 0.4):
             model, newest = Nobody(seconds), []

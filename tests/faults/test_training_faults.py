@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcoslite.config import Settings, load_settings
+from fcoslite.config.settings import Settings, load_settings
 from fcoslite.errors import BusyError, RunError
-from fcoslite.models.arrays import read_arrays
 from fcoslite.models.detector import build_detector
-from fcoslite.runs import Run
+from fcoslite.runs.mlflow_copy import sync_runs
+from fcoslite.runs.run import Run
+from fcoslite.storage.arrays import read_arrays
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import load_state, write_state
-from fcoslite.training.mirror import sync_runs
 from fcoslite.training.plan import plan_resume, plan_run
 from tests.disks import SmallDisk
 from tests.faults.processes import PATIENCE, report, run_undisturbed, start
@@ -66,7 +66,7 @@ def test_full_disks(
     workspace: Path, undisturbed: dict[str, Any], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as if there had been room at the start
-    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda folder: 10**12)
+    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda folder: 10**12)
     run = Run(small_disk.path / "runs" / "train-slim-chunk1-001")
     small_disk.resize(200 * 2**20)
     written = _size(_train(workspace, run.path.parent).path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fcoslite.runs import Run, list_runs
+from fcoslite.runs.run import Run, list_runs
 from tests.faults.processes import kill_and_repeat, report, run_undisturbed
 from tests.faults.slim import assert_same_numbers, numbers_of, prepare
 from tests.faults.test_data_kills import KILLS

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fcoslite.detections import Detections
-from fcoslite.inference import captures
+from fcoslite.detections.detections import Detections
+from fcoslite.inference.input import captures
 from tests.streams import MjpegCamera, jpeg, number_of, numbered, write_transport_stream
 
 VIDEO_FRAMES = 24

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from fcoslite.data.images import read_image
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 from fcoslite.errors import SourceError
-from fcoslite.inference import captures, frames, live
-from fcoslite.inference.frames import Frame, Source
+from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.inference import live
+from fcoslite.inference.input import captures, frame_source
+from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import FpsMeter, run_live
-from fcoslite.inference.output import Output
-from fcoslite.inference.sources import open_source
-from fcoslite.letterbox import Letterbox
+from fcoslite.inference.output.plan import Output
 from fcoslite.progress import Advance
 from tests.streams import MjpegCamera, number_of
 
@@ -286,7 +287,7 @@ def test_the_user_ends_it_while_nothing_comes(
     monkeypatch.setattr(live, "Window", _IdleScreen)
     monkeypatch.setattr(live, "plan_output", lambda source, *, window, save, jsonl: Output(window, save, jsonl))
     with open_source(mjpeg_camera(3, stall=30).url) as source:
-        monkeypatch.setattr(frames, "_JOIN_SECONDS", 0.1)
+        monkeypatch.setattr(frame_source, "_JOIN_SECONDS", 0.1)
         result = run_live(source, centre_finder(), window=True)
     assert result.stopped_by == "key"
 

@@ -2,16 +2,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.config import DetectSettings
-from fcoslite.data.augment import normalise
-from fcoslite.data.coco import read_coco
+from fcoslite.config.settings import DetectSettings
+from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_image
-from fcoslite.data.parallel import map_in_order
+from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import Predictor
-from fcoslite.letterbox import Letterbox
+from fcoslite.machine.threads import map_in_order
 from fcoslite.models.weights import load_detector
-from fcoslite.postprocess import detect, to_detections
-from fcoslite.starting_points import packaged_weights
+from fcoslite.runs.find_weights import packaged_weights
+from fcoslite.training.augment import normalise
 
 SETTINGS = DetectSettings(score=0.05, iou=0.5)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.config import ModelSettings
+from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import build_detector, count_macs, count_parameters
 from fcoslite.models.layers import NormedConv

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config import Settings, load_settings
-from fcoslite.data.extract import extract
-from fcoslite.data.records import build_records
+from fcoslite.config.settings import Settings, load_settings
+from fcoslite.data.extract.extract import extract
+from fcoslite.data.records.build import build_records
 
 # a slim model and 64 pixels: every part is real, only narrower; all that a checkpoint must hold is switched on
 SLIM = [

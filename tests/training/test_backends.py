@@ -9,7 +9,7 @@ import pytest
 
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
-from fcoslite.runs import create_run
+from fcoslite.runs.run import create_run
 from fcoslite.training.plan import plan_run
 
 FIXED = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcoslite.errors import RunError
-from fcoslite.models.arrays import write_arrays
+from fcoslite.storage.arrays import write_arrays
 from fcoslite.training.checkpoint import Position, load_state
 
 

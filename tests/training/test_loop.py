@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.config import Settings, load_settings
-from fcoslite.data.records import build_records
+from fcoslite.config.settings import Settings, load_settings
+from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
+from fcoslite.machine.gpus import halve_batch
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
-from fcoslite.runs import Run
-from fcoslite.starting_points import find_backbone, find_weights
+from fcoslite.runs.find_weights import find_backbone, find_weights
+from fcoslite.runs.run import Run
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import has_state, load_state
-from fcoslite.training.memory import halve_batch
 from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
 

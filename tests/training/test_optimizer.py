@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.config import ScheduleSettings, Settings
+from fcoslite.config.settings import ScheduleSettings, Settings
 from fcoslite.errors import RunError
-from fcoslite.runs import create_run
+from fcoslite.runs.run import create_run
 from fcoslite.training.checkpoint import Position
-from fcoslite.training.not_finite import FiniteCheck
+from fcoslite.training.finite_check import FiniteCheck
 from fcoslite.training.optimizer import averaged_weights, build_optimizer, inner_optimizer
 from fcoslite.training.schedule import WarmupCosine
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from fcoslite.config import Settings
-from fcoslite.data.manifest import read_manifest
+from fcoslite.config.settings import Settings
+from fcoslite.data.records.manifest import read_manifest
 from fcoslite.errors import BusyError, DataError
-from fcoslite.evaluation.report import plan_evaluation
-from fcoslite.locks import locked
+from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
-from fcoslite.runs import Run, create_run, list_runs
-from fcoslite.starting_points import find_weights
+from fcoslite.runs.find_weights import find_weights
+from fcoslite.runs.run import Run, create_run, list_runs
+from fcoslite.storage.locks import locked
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import Position, save_state
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
@@ -91,7 +91,7 @@ def test_a_read_only_disk_is_told_before_the_work(workspace: Path, slim: Setting
 
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("fcoslite.data.staging.free_bytes", lambda out: 100_000)
+    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 100_000)
     yield
 
 

@@ -89,7 +89,7 @@ _FAILURES = {
 
 
 def _fail(error: FcosliteError, code: int, arguments: Sequence[str]) -> int:
-    from fcoslite.console import show_error
+    from fcoslite.cli.console import show_error
 
     if "--debug" in arguments:
         import traceback

@@ -85,9 +85,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.config import DATA_FOLDER, WorkspaceSettings
-    from fcoslite.console import Terminal
-    from fcoslite.data.records import build_records
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import DATA_FOLDER, WorkspaceSettings
+    from fcoslite.data.records.build import build_records
 
     terminal = Terminal(json, quiet, verbose)
     result = build_records(

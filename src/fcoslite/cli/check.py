@@ -12,12 +12,12 @@ def command(
     """Show what this machine offers: versions, devices, the settings that fit, disk, camera, display, model sizes."""
     from pathlib import Path
 
-    from fcoslite.backend import load_backend
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
+    from fcoslite.machine.backend import load_backend
 
     terminal = Terminal(as_json, quiet, verbose)
     load_backend()
-    from fcoslite.system import inspect_machine
+    from fcoslite.cli.system import inspect_machine
 
     document = inspect_machine(Path.cwd())
 

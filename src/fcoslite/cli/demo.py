@@ -21,15 +21,15 @@ def command(
     Takes a few minutes on two CPU cores and needs no network. The packaged weights have never seen these photographs;
     the fine-tuned ones have, so that their figure shows that training works, not how good they are elsewhere.
     """
-    from fcoslite.backend import load_backend
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
+    from fcoslite.machine.backend import load_backend
 
     terminal = Terminal(as_json, quiet, verbose)
     if dry_run:
         terminal.result({"workspace": f"{out}/demo-NNN", "config": "demo", "stages": 6})
         return
     load_backend()
-    from fcoslite.demo import new_workspace, run_demo
+    from fcoslite.demo.run import new_workspace, run_demo
 
     result = run_demo(new_workspace(out), terminal.progress)
     document = {

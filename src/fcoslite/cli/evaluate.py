@@ -58,11 +58,11 @@ def command(
     With records, on their validation part (all of them where there is none); with --annotations and --images, on all
     those images.
     """
-    from fcoslite.backend import load_backend
-    from fcoslite.config import WorkspaceSettings, load_settings
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import WorkspaceSettings, load_settings
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.starting_points import config_of, find_weights
+    from fcoslite.machine.backend import load_backend
+    from fcoslite.runs.find_weights import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     if (annotations is None) != (images is None):
@@ -77,7 +77,7 @@ def command(
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
     settings = load_settings(config_of(path), overrides or [])
     load_backend()
-    from fcoslite.evaluation.report import evaluate_to_folder, plan_evaluation
+    from fcoslite.evaluation.evaluate import evaluate_to_folder, plan_evaluation
 
     plan = plan_evaluation(settings, path, records, annotations, images, out, skip_bad_records, terminal.progress)
     if dry_run:

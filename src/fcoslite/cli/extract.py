@@ -95,9 +95,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.config import DATA_FOLDER
-    from fcoslite.console import Terminal
-    from fcoslite.data.extract import extract
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import DATA_FOLDER
+    from fcoslite.data.extract.extract import extract
 
     terminal = Terminal(json, quiet, verbose)
     result = extract(

@@ -36,9 +36,9 @@ def verify_command(
 
     Ends with exit code 1 if records are bad, and names them. Writes nothing.
     """
-    from fcoslite.config import WorkspaceSettings
-    from fcoslite.console import Terminal
-    from fcoslite.data.verify import verify_records
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.data.records.verify import verify_records
     from fcoslite.errors import DataError
 
     terminal = Terminal(as_json, quiet, verbose)

@@ -8,7 +8,7 @@ import typer
 from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MlflowOption, QuietFlag, VerboseFlag
 
 if TYPE_CHECKING:
-    from fcoslite.runs import Run
+    from fcoslite.runs.run import Run
 
 app = typer.Typer(
     help="Look at runs, and bring MLflow to what they hold. Only sync needs MLflow.",
@@ -35,9 +35,9 @@ def list_command(
     """List runs, oldest first: state, epochs, best epoch with its validation loss and AP."""
     from dataclasses import asdict
 
-    from fcoslite.console import Terminal
-    from fcoslite.overview import overview
-    from fcoslite.runs import list_runs
+    from fcoslite.cli.console import Terminal
+    from fcoslite.runs.run import list_runs
+    from fcoslite.runs.summary import overview
 
     terminal = Terminal(as_json, quiet, verbose)
     folder = runs or _workspace()
@@ -76,8 +76,8 @@ def show_command(
     """Show a run: its data, the settings that differ from its config, its best and last metrics, its files."""
     from dataclasses import asdict
 
-    from fcoslite.console import Terminal
-    from fcoslite.overview import details
+    from fcoslite.cli.console import Terminal
+    from fcoslite.runs.summary import details
 
     terminal = Terminal(as_json, quiet, verbose)
     found = details(_open([run], runs)[0])
@@ -118,7 +118,7 @@ def plot_command(
     debug: DebugFlag = False,
 ) -> None:
     """Draw losses, AP and learning rate of one run, or of several to compare them."""
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
     from fcoslite.errors import RunError
 
     terminal = Terminal(as_json, quiet, verbose)
@@ -149,9 +149,9 @@ def sync_command(
     """Bring MLflow to what runs hold: after it was out of reach, or its store was lost. Nothing is entered twice."""
     from dataclasses import asdict
 
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
     from fcoslite.errors import RunError
-    from fcoslite.training.mirror import sync_runs
+    from fcoslite.runs.mlflow_copy import sync_runs
 
     terminal = Terminal(as_json, quiet, verbose)
     done = sync_runs(_open(run, runs), mlflow_uri, dry_run, terminal.progress)
@@ -167,13 +167,13 @@ def sync_command(
 
 
 def _workspace() -> Path:
-    from fcoslite.config import WorkspaceSettings
+    from fcoslite.config.settings import WorkspaceSettings
 
     return Path(WorkspaceSettings().runs)
 
 
 def _open(names: list[str], folder: Path | None) -> "list[Run]":
-    from fcoslite.runs import open_run
+    from fcoslite.runs.run import open_run
 
     return [open_run(name, folder or _workspace()) for name in names]
 

@@ -21,9 +21,9 @@ from fcoslite.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from fcoslite.config import Settings
-    from fcoslite.console import Terminal
-    from fcoslite.runs import Run
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import Settings
+    from fcoslite.runs.run import Run
     from fcoslite.training.plan import TrainingPlan
 
 DataOption = Annotated[
@@ -147,7 +147,7 @@ def finetune_command(
         asked = _Asked("finetune", config, overrides or [], values, start_from=start_from)
         plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
     else:
-        from fcoslite.starting_points import find_weights
+        from fcoslite.runs.find_weights import find_weights
 
         settings = _settings(terminal, config, overrides or [], values)
         weights = find_weights(start_from, Path(settings.workspace.runs))
@@ -172,21 +172,21 @@ def _values(
 
 
 def _terminal(as_json: bool, quiet: bool, verbose: bool) -> "Terminal":
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
 
     return Terminal(as_json, quiet, verbose)
 
 
 def _settings(terminal: "Terminal", config: str, overrides: list[str], values: dict[str, Any]) -> "Settings":
-    from fcoslite.backend import load_backend
-    from fcoslite.config import load_settings
+    from fcoslite.config.settings import load_settings
+    from fcoslite.machine.backend import load_backend
 
     # a wrong key is told before TensorFlow is loaded
     settings = load_settings(None if config == "auto" else config, overrides, values)
     load_backend()
     if config != "auto":
         return settings
-    from fcoslite.training.memory import machine_tier
+    from fcoslite.machine.gpus import machine_tier
 
     tier = machine_tier()
     terminal.note(f"config {tier.config}: {tier.reason}")
@@ -226,12 +226,12 @@ class _Asked:
 def _resumed(
     terminal: "Terminal", name: str, asked: _Asked, records: Path | None, data: Path | None, skip_bad_records: bool
 ) -> tuple["TrainingPlan", "Run"]:
-    from fcoslite.backend import load_backend
-    from fcoslite.config import load_settings
+    from fcoslite.config.settings import load_settings
     from fcoslite.errors import ConfigError, RunError
-    from fcoslite.runs import open_run
-    from fcoslite.starting_points import find_weights
-    from fcoslite.training.resuming import settings_to_resume
+    from fcoslite.machine.backend import load_backend
+    from fcoslite.runs.find_weights import find_weights
+    from fcoslite.runs.run import open_run
+    from fcoslite.training.resume import settings_to_resume
 
     config = None if asked.config == "auto" else asked.config
     runs = Path(load_settings(config, asked.overrides, asked.values).workspace.runs)
@@ -254,8 +254,8 @@ def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run:
     if dry_run:
         terminal.result(plan.describe())
         return
+    from fcoslite.machine.gpus import limit_memory
     from fcoslite.training import loop
-    from fcoslite.training.memory import limit_memory
 
     limit_memory(plan.settings.compute.memory_limit_mb)
     if run is not None:

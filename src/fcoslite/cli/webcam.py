@@ -73,12 +73,12 @@ def command(
     debug: DebugFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
-    from fcoslite.backend import load_backend
-    from fcoslite.config import WorkspaceSettings, load_settings
-    from fcoslite.console import Terminal
+    from fcoslite.cli.console import Terminal
+    from fcoslite.config.settings import WorkspaceSettings, load_settings
+    from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import plan_output, run_live
-    from fcoslite.inference.sources import open_source
-    from fcoslite.starting_points import config_of, find_weights
+    from fcoslite.machine.backend import load_backend
+    from fcoslite.runs.find_weights import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fcoslite.data.staging import EXTRACT_KIND, MANIFEST
 from fcoslite.errors import DataError
+from fcoslite.storage.staged_folder import EXTRACT_KIND, MANIFEST
 
 # Pillow's own bound of what it takes for a decompression bomb: 512 MiB of decoded pixels
 MAX_PIXELS = 178_956_970

@@ -10,8 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
-from fcoslite.data.parallel import map_in_order, one_opencv_thread
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
+from fcoslite.machine.threads import map_in_order, one_opencv_thread
 
 _log = logging.getLogger("fcoslite")
 

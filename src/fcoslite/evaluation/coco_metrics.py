@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.coco import LabelledImage, to_coco_json
-from fcoslite.detections import Detections
+from fcoslite.data.dataset import LabelledImage, to_coco_json
+from fcoslite.detections.detections import Detections
 
 # pycocotools' twelve figures, in its order (COCOeval.summarize)
 COCO_FIGURES = (

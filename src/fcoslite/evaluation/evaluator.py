@@ -7,19 +7,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcoslite.boxes import Tensor
-from fcoslite.config import DetectSettings, LossSettings, ModelSettings
-from fcoslite.data.augment import resize, unpack
-from fcoslite.data.coco import LabelledImage
-from fcoslite.data.pipeline import Batch, Source
-from fcoslite.detections import Detections
+from fcoslite.config.settings import DetectSettings, LossSettings, ModelSettings
+from fcoslite.data.dataset import LabelledImage
+from fcoslite.data.sources.records import Batch, Source
+from fcoslite.detections.detections import Detections
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
-from fcoslite.letterbox import Letterbox
-from fcoslite.losses import detection_losses
+from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.fcos.losses import detection_losses
+from fcoslite.geometry.boxes import Tensor
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.models.detector import Detector
-from fcoslite.postprocess import detect, to_detections
 from fcoslite.progress import Progress, no_progress
+from fcoslite.training.augment import resize, unpack
 
 
 @dataclass(frozen=True)

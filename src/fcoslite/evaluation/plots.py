@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from matplotlib.lines import Line2D
 
-from fcoslite.files import replace_file
+from fcoslite.storage.files import replace_file
 
 
 def plot_precision_recall(precision: np.ndarray, path: Path) -> None:

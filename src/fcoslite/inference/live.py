@@ -12,14 +12,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from fcoslite.data.parallel import map_in_order
-from fcoslite.detections import Detections
+from fcoslite.detections.detections import Detections
 from fcoslite.errors import FcosliteError
-from fcoslite.inference.frames import Frame, Source
-from fcoslite.inference.output import Output, plan_output
-from fcoslite.inference.recorder import FrameResult, Recorder, Writer
-from fcoslite.inference.window import Window
-from fcoslite.inference.writers import ImageWriter, JsonlWriter, VideoWriter
+from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.output.plan import Output, plan_output
+from fcoslite.inference.output.recorder import FrameResult, Recorder, Writer
+from fcoslite.inference.output.window import Window
+from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter
+from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
 
 FPS_FRAMES = 10

@@ -7,15 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcoslite.backend import compile_with_xla
-from fcoslite.boxes import Tensor
-from fcoslite.config import DetectSettings
-from fcoslite.data.augment import normalise
-from fcoslite.detections import Detections
-from fcoslite.letterbox import Letterbox
+from fcoslite.config.settings import DetectSettings
+from fcoslite.detections.detections import Detections
+from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.geometry.boxes import Tensor
+from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.machine.backend import compile_with_xla
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
-from fcoslite.postprocess import detect, to_detections
+from fcoslite.training.augment import normalise
 
 _Predict = Callable[[np.ndarray], Mapping[str, Any]]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from fcoslite.config import ModelSettings
+from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import ConfigError
 
 COCO_CLASSES = tuple(
@@ -41,7 +41,7 @@ class Architecture:
         distance_scale: Start of the learned factor a level, before exp.
         quality: What the second score of a location learns: `centerness`, `iou`, or `none` where there is none.
         quality_bias: Start of its bias.
-        assignment: `area`, `ranges`, `atss` or `task_aligned`, see `fcoslite.assignment`.
+        assignment: `area`, `ranges`, `atss` or `task_aligned`, see `fcoslite.fcos.targets`.
         level_limits: One less than levels. `area`: largest box area of a level, square pixels. `ranges`:
             largest distance to a side of the box, pixels. The others use none.
         centre_radius: Centre sampling radius in strides; used by `ranges`.

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.config import ModelSettings, make_settings
+from fcoslite.config.settings import ModelSettings, make_settings
 from fcoslite.errors import ConfigError, WeightsError
-from fcoslite.models.arrays import read_arrays, read_header, write_arrays
 from fcoslite.models.detector import Detector, build_detector
+from fcoslite.storage.arrays import read_arrays, read_header, write_arrays
 
 
 def save_weights(detector: Detector, path: Path, facts: Mapping[str, Any] | None = None) -> None:

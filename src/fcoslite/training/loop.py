@@ -9,30 +9,30 @@ from typing import Any
 
 import keras
 
-from fcoslite.backend import compile_with_xla
-from fcoslite.boxes import Tensor
-from fcoslite.config import ScheduleSettings, Settings
-from fcoslite.data.augment import Augment, resize, unpack
-from fcoslite.data.pipeline import Batch, records_must_be_readable
-from fcoslite.data.staging import check_free_space
+from fcoslite.config.settings import ScheduleSettings, Settings
+from fcoslite.data.sources.records import Batch, records_must_be_readable
 from fcoslite.errors import FcosliteError, Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.locks import locked
-from fcoslite.log_file import LogFile
-from fcoslite.losses import detection_losses
+from fcoslite.fcos.losses import detection_losses
+from fcoslite.geometry.boxes import Tensor
+from fcoslite.machine.backend import compile_with_xla
+from fcoslite.machine.gpus import choose_precision, environment, halve_batch, out_of_memory
+from fcoslite.machine.signals import StopRequest
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run, best_line, create_run
-from fcoslite.starting_points import find_backbone
-from fcoslite.training.callbacks import Journal, ShowProgress
+from fcoslite.runs.find_weights import find_backbone
+from fcoslite.runs.log_file import LogFile
+from fcoslite.runs.mlflow_thread import MlflowTracker
+from fcoslite.runs.run import Run, best_line, create_run
+from fcoslite.storage.locks import locked
+from fcoslite.storage.staged_folder import check_free_space
+from fcoslite.training.augment import Augment, resize, unpack
 from fcoslite.training.checkpoint import Position, has_state, load_state
-from fcoslite.training.memory import choose_precision, environment, halve_batch, out_of_memory
-from fcoslite.training.not_finite import FiniteCheck
+from fcoslite.training.finite_check import FiniteCheck
+from fcoslite.training.journal import Journal, ShowProgress
 from fcoslite.training.optimizer import build_optimizer
 from fcoslite.training.plan import TrainingPlan
-from fcoslite.training.stop_request import StopRequest
-from fcoslite.training.trackers import MlflowTracker
 
 _log = logging.getLogger("fcoslite")
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcoslite.config import ScheduleSettings
+from fcoslite.config.settings import ScheduleSettings
 from fcoslite.training.schedule import WarmupCosine
 
 

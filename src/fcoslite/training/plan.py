@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcoslite.config import ScheduleSettings, Settings
-from fcoslite.data.coco import read_coco, seeded_order
-from fcoslite.data.folder import FolderSource
-from fcoslite.data.pipeline import RecordSource, Source, steps_per_pass
-from fcoslite.data.split import Split, split
-from fcoslite.data.staging import check_writable, free_bytes
+from fcoslite.config.settings import ScheduleSettings, Settings
+from fcoslite.data.dataset import read_coco, seeded_order
+from fcoslite.data.sources.folder import FolderSource
+from fcoslite.data.sources.records import RecordSource, Source, steps_per_pass
+from fcoslite.data.sources.split import Split, split
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source
 from fcoslite.models.detector import build_detector
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
-from fcoslite.overview import FINISHED, end_state
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs import Run
-from fcoslite.starting_points import chunk_parent, find_backbone
+from fcoslite.runs.find_weights import chunk_parent, find_backbone
+from fcoslite.runs.run import Run
+from fcoslite.runs.summary import FINISHED, end_state
+from fcoslite.storage.staged_folder import check_writable, free_bytes
 
 _log = logging.getLogger("fcoslite")
 

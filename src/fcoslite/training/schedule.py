@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcoslite.config import ScheduleSettings
+from fcoslite.config.settings import ScheduleSettings
 
 
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):

@@ -1,0 +1,1 @@
+"""Settings: the tree, how it is read, and the configs installed with the package."""

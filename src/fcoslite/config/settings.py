@@ -1,0 +1,350 @@
+"""The settings tree: frozen, checked, read from YAML, overridden by `a.b=value`.
+
+A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
+(`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from unicodedata import category
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fcoslite.config.explain import explain
+from fcoslite.config.plain_yaml import LONGEST, read_yaml
+from fcoslite.errors import ConfigError, closest
+
+_MANY = 1_000_000_000  # what no run can reach, and every counter can hold
+_MOST_EPOCHS = 1_000_000
+_LONGEST_CHAIN = 10  # of configs that extend each other
+
+
+def _without_controls(text: str) -> str:
+    if any(category(character) == "Cc" for character in text):
+        raise ValueError("it has control characters")
+    return text
+
+
+_Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_without_controls)]  # a class, a path
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean(cls, value: object) -> object:
+        # no setting is one, and Python takes `yes` for 1
+        if isinstance(value, bool):
+            raise ValueError("yes and no are no values here")
+        return value
+
+
+class ModelSettings(_Node):
+    """Which detector. Everything left at null is the preset's own."""
+
+    preset: Literal["lite", "lite0", "r50"] = "lite"
+    classes: tuple[_Line, ...] | None = Field(
+        None, min_length=1, max_length=2000, description="class names; null: those of the data"
+    )
+    image_size: int = Field(512, ge=32, le=4096, description="pixels; a multiple of the largest stride")
+    backbone: Literal["bottleneck", "efficientnet_lite0", "resnet50"] | None = None
+    backbone_weights: _Line | None = Field(
+        None, description="a local file or installed weights to start the backbone from; never downloaded"
+    )
+    backbone_norms: Literal["running", "frozen"] | None = Field(
+        None, description="batch normalisation of efficientnet_lite0: statistics gathered in training, or kept"
+    )
+    strides: tuple[Annotated[int, Field(ge=4, le=4096)], ...] | None = Field(
+        None, min_length=1, max_length=8, description="pixels, one a level, each twice the one before"
+    )
+    neck_channels: int | None = Field(None, ge=8, le=1024)
+    head_channels: int | None = Field(None, ge=8, le=1024)
+    head_depth: int | None = Field(None, ge=0, le=8, description="convolutions a tower")
+    assignment: Literal["area", "ranges", "atss", "task_aligned"] | None = None
+    quality: Literal["centerness", "iou", "none"] | None = Field(
+        None, description="what the second score of a location learns; none: there is no second score"
+    )
+
+
+class LossSettings(_Node):
+    """Class loss, box loss and quality loss."""
+
+    classes: Literal["focal", "quality_focal"] = Field(
+        "focal", description="quality_focal: a positive location learns its box's IoU as class score"
+    )
+    focal_alpha: float = Field(0.25, ge=0, le=1)
+    focal_gamma: float = Field(2.0, ge=0, le=100)
+    box: Literal["giou", "iou"] = "giou"
+    box_weight: float = Field(1.0, ge=0, le=1_000_000)
+    quality_weight: float = Field(1.0, ge=0, le=1_000_000)
+
+
+_Zoom = Annotated[float, Field(ge=0.01, le=100)]
+
+
+class AugmentSettings(_Node):
+    """Augmentation of training batches, on the accelerator."""
+
+    flip_probability: float = Field(0.5, ge=0, le=1)
+    brightness: float = Field(0.1, ge=0, le=1, description="largest shift; pixel values are in [0, 1]")
+    brightness_probability: float = Field(0.5, ge=0, le=1)
+    scale: tuple[_Zoom, _Zoom] = Field(
+        (1.0, 1.0), description="range of a random zoom; the part that does not fit is cut off at random"
+    )
+    mosaic: float = Field(0.0, ge=0, le=1, description="share of a batch that is put together from four images")
+    mosaic_off_epochs: int = Field(0, ge=0, le=_MANY, description="last epochs, without mosaic")
+    contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change")
+    saturation: float = Field(0.0, ge=0, le=1, description="largest relative change")
+    noise: float = Field(0.01, ge=0, le=1, description="standard deviation; pixel values are in [0, 1]")
+    noise_probability: float = Field(0.5, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("the smaller zoom comes first")
+        return scale
+
+
+class DataSettings(_Node):
+    """How records are split and read."""
+
+    validation_records: int = Field(
+        1200, ge=0, le=_MANY, description="the first records, never trained on; at most a fifth of the set"
+    )
+    chunk_records: int = Field(
+        10_000, ge=1, le=_MANY, description="records a chunk; a set that fits in one chunk is cut into four"
+    )
+    shuffle_buffer: int = Field(512, ge=1, le=_MANY, description="encoded records shuffled at a time, in memory")
+
+
+class ComputeSettings(_Node):
+    """What the machine can hold."""
+
+    batch_size: int = Field(4, ge=1, le=4096, description="images a step")
+    accumulation: int = Field(8, ge=1, le=4096, description="steps whose gradients are averaged into one update")
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    compile: Literal["auto", "xla", "graph"] = "auto"
+    memory_limit_mb: int | None = Field(None, ge=256, le=_MANY, description="GPU memory to take, MiB; null: as needed")
+    workers: int = Field(2, ge=1, le=1024, description="threads that decode images")
+    prefetch: int = Field(1, ge=0, le=1024, description="batches prepared ahead")
+
+
+class ScheduleSettings(_Node):
+    """Epochs, learning rate and regularisation of one training phase."""
+
+    epochs: int = Field(30, ge=1, le=_MOST_EPOCHS)
+    steps_per_epoch: int | None = Field(
+        None, ge=1, le=_MANY, description="batches an epoch; null: one pass over the data"
+    )
+    lr_start: float = Field(2.5e-7, ge=0, le=1000)
+    lr_max: float = Field(5e-5, gt=0, le=1000)
+    lr_min: float = Field(2.5e-7, ge=0, le=1000)
+    warmup_steps: int = Field(5000, ge=0, le=_MANY, description="batches; at most a tenth of all")
+    backbone_lr_factor: float = Field(1.0, ge=0, le=1000, description="learning rate of the backbone / of the heads")
+    neck_lr_factor: float = Field(1.0, ge=0, le=1000, description="learning rate of the neck / of the heads")
+    weight_decay: float = Field(5e-3, ge=0, le=1000)
+    clip_norm: float = Field(10.0, gt=0, le=1_000_000, description="global norm of the averaged gradients")
+    ema: float = Field(0.0, ge=0, lt=1, description="momentum of the averaged weights that are kept; 0: no average")
+    early_stopping_epochs: int = Field(7, ge=1, le=_MOST_EPOCHS, description="validations without a better loss")
+    validate_every: int = Field(1, ge=1, le=_MOST_EPOCHS, description="epochs")
+
+
+class FinetuneSettings(ScheduleSettings):
+    """The fine-tuning phase: constant, small, ten times smaller for backbone and neck."""
+
+    epochs: int = Field(10, ge=1, le=_MOST_EPOCHS)
+    lr_start: float = Field(1e-5, ge=0, le=1000)
+    lr_max: float = Field(1e-5, gt=0, le=1000)
+    lr_min: float = Field(1e-5, ge=0, le=1000)
+    warmup_steps: int = Field(0, ge=0, le=_MANY)
+    backbone_lr_factor: float = Field(0.1, ge=0, le=1000)
+    neck_lr_factor: float = Field(0.1, ge=0, le=1000)
+
+
+class DetectSettings(_Node):
+    """From network outputs to boxes."""
+
+    score: float = Field(0.05, ge=0, le=1, description="boxes below are dropped")
+    iou: float = Field(0.75, ge=0, le=1, description="NMS drops a box that overlaps a better one by more")
+    pre_filter: float = Field(0.001, ge=0, le=1, description="scores below never reach NMS")
+    top_k: int = Field(1000, ge=1, le=1_000_000, description="best candidates a level that reach NMS")
+    max_detections: int = Field(100, ge=1, le=10_000, description="boxes an image")
+
+
+class WebcamSettings(DetectSettings):
+    """Detection for the eye: fewer, surer boxes."""
+
+    score: float = Field(0.2, ge=0, le=1)
+    iou: float = Field(0.3, ge=0, le=1)
+
+
+# where `extract` writes and `build-records` reads when no flag says otherwise
+DATA_FOLDER = "data/person"
+
+
+class WorkspaceSettings(_Node):
+    """Where training reads and writes when no flag says otherwise, relative to the current folder."""
+
+    records: _Line = "records"
+    runs: _Line = "runs"
+    mlflow_uri: _Line = "sqlite:///mlflow.db"
+
+
+class Settings(_Node):
+    """All settings of a run."""
+
+    name: str = Field(
+        "mission",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="part of the run's name",
+    )
+    seed: int = Field(0, ge=0, lt=2**31)
+    checkpoint_minutes: float = Field(10.0, gt=0, le=1_000_000)
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    augment: AugmentSettings = AugmentSettings()
+    data: DataSettings = DataSettings()
+    compute: ComputeSettings = ComputeSettings()
+    train: ScheduleSettings = ScheduleSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: DetectSettings = DetectSettings()
+    webcam: WebcamSettings = WebcamSettings()
+    workspace: WorkspaceSettings = WorkspaceSettings()
+
+    def to_yaml(self) -> str:
+        """The whole tree as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def flat(self) -> dict[str, Any]:
+        """The values by `section.key`."""
+        tree = self.model_dump(mode="json")
+        sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
+        return {f"{name}.{key}".rstrip("."): value for name, part in sections.items() for key, value in part.items()}
+
+
+def packaged_configs() -> list[str]:
+    """Names of the configs installed with the package."""
+    folder = resources.files("fcoslite") / "config" / "packaged"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_settings(
+    config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read a config and lay overrides over it.
+
+    Args:
+        config: A file, the name of a packaged config, or None for the defaults.
+        overrides: `section.key=value`, the value in YAML.
+        values: By `section.key`, taken as they are, and last.
+
+    Raises:
+        ConfigError: The file, a key or a value is not usable.
+    """
+    tree = _read_tree(str(config), seen=()) if config is not None else {}
+    for override in overrides:
+        tree = _merge(tree, _checked(_parse_override(override), f"--set {override[:100]}"))
+    for key, value in (values or {}).items():
+        tree = _merge(tree, _nest(key, value))
+    return make_settings(tree, origin=str(config or "settings"))
+
+
+def make_settings(tree: Mapping[str, Any], origin: str) -> Settings:
+    """Check a plain tree of settings; `origin` is named in errors.
+
+    Raises:
+        ConfigError: A key or a value is not usable.
+    """
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise explain(error, origin, _schema()) from None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Settings.model_json_schema()
+
+
+def _checked(tree: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Each layer is checked by itself, so that an error names where the setting comes from."""
+    make_settings(tree, origin)
+    return tree
+
+
+def _read_tree(config: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = Path(config)
+    is_file = _is_file(path)
+    name = config.removesuffix(".yaml")
+    if is_file:
+        text = _read_text(path)
+    elif name in packaged_configs():
+        text = (resources.files("fcoslite") / "config" / "packaged" / f"{name}.yaml").read_text("utf-8")
+    else:
+        hint = closest(config, packaged_configs()) or "packaged: " + ", ".join(packaged_configs())
+        raise ConfigError(f"no config file or packaged config named '{config[:200]}'", hint)
+    here = str(path.resolve()) if is_file else name
+    if here in seen or len(seen) == _LONGEST_CHAIN:
+        fault = "extends itself" if here in seen else f"is the end of a chain of more than {_LONGEST_CHAIN} configs"
+        raise ConfigError(f"config '{config}' {fault}", f"chain: {' -> '.join([*seen, here])}")
+    tree = read_yaml(text, config)
+    if tree is None:  # an empty file
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{config} holds no settings", "a config is a tree of `key: value` lines")
+    parent = tree.pop("extends", None)
+    _checked(tree, config)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise ConfigError(f"{config}: extends must be text", "it names a packaged config, or a file beside this one")
+    beside = path.parent / parent
+    base = str(beside) if is_file and _is_file(beside) else parent
+    return _merge(_read_tree(base, (*seen, here)), tree)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(LONGEST + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}", "a config is a UTF-8 text file") from None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"'{override}' is not an override", "write it as section.key=value")
+    return _nest(key.strip(), read_yaml(text, f"--set {override[:100]}"))
+
+
+def _nest(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,1 @@
+"""A COCO data set cut down to chosen classes."""

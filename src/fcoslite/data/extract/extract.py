@@ -1,0 +1,296 @@
+"""Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
+
+import filecmp
+import logging
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+
+from fcoslite import __version__
+from fcoslite.data.dataset import check_images_folder, xywh_to_xyxy
+from fcoslite.data.extract.choose_images import select_images, usable_images
+from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.skipped import (
+    MAX_SKIPPED,
+    SkippedImage,
+    most_skipped,
+    refuse_too_many,
+    summary,
+    write_skipped,
+)
+from fcoslite.errors import ConfigError, DataError
+from fcoslite.progress import Progress, no_progress
+from fcoslite.storage.staged_folder import (
+    EXTRACT_KIND,
+    MANIFEST,
+    check_free_space,
+    check_output,
+    file_digest,
+    file_size,
+    free_bytes,
+    is_finished,
+    job_digest,
+    staged_folder,
+    write_json,
+)
+
+_log = logging.getLogger("fcoslite")
+
+Link = Literal["copy", "hardlink", "symlink"]
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What an extract holds, or would hold.
+
+    Attributes:
+        out: The folder.
+        class_names: Names by class id - 1.
+        images: Images in all.
+        boxes: Boxes in all, crowds included.
+        crowd_boxes: Boxes that cover a group.
+        negatives: Images without any of the classes.
+        skipped_images: Images that would have been taken, but for their file: missing, damaged, of another size.
+        dropped_boxes: Annotations of the classes in the source whose box or image cannot be used.
+        clipped_boxes: Boxes of the classes in the source that were cut at the border of their image.
+        size_bytes: Size of the image files.
+        needed_bytes: What the extract takes on the disk; links take nothing.
+        free_bytes: Free space on that disk, before.
+    """
+
+    out: Path
+    class_names: tuple[str, ...]
+    images: int
+    boxes: int
+    crowd_boxes: int
+    negatives: int
+    skipped_images: int
+    dropped_boxes: int
+    clipped_boxes: int
+    size_bytes: int
+    needed_bytes: int
+    free_bytes: int = field(compare=False)
+
+
+def extract(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    classes: Sequence[str] = ("person",),
+    limit: int | None = None,
+    negatives: float = 0.0,
+    link: Link = "copy",
+    yolo_labels: bool = False,
+    seed: int = 0,
+    max_skipped: str = MAX_SKIPPED,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> ExtractResult:
+    """Write a smaller, valid COCO data set of the images that show the chosen classes.
+
+    Args:
+        annotations: COCO instances file.
+        images: The folder its file names are relative to.
+        out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
+            same options there is nothing to do; if that was stopped in the middle, it goes on.
+        classes: Class names; they get the category ids 1, 2, ... in this order.
+        limit: Take a seeded sample of so many images with a box; None: all.
+        negatives: Images without any of the classes to add, as a fraction of those with one.
+        link: How image files come to `out`; a link that cannot be made becomes a copy, with a warning.
+        yolo_labels: Also write labels/NAME.txt, `class x_center y_center width height`: class from 0,
+            the rest as fractions of the image; crowds are left out.
+        seed: Of the samples.
+        max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
+            They are listed in skipped.jsonl.
+        overwrite: Replace a former extract at `out`.
+        dry_run: Check and count, write nothing.
+        progress: Told about every image checked and placed.
+
+    Raises:
+        DataError: A file or folder is missing or unusable, or no image is left.
+        TooManySkippedError: More images cannot be used.
+        ConfigError: An argument is not allowed, or there is no such class.
+        BusyError: Another process is at work on `out`.
+    """
+    _check_arguments(limit, negatives, link)
+    most_skipped(max_skipped, 0)  # a wrong one is told now
+    check_images_folder(images)
+    check_output(out, EXTRACT_KIND, overwrite, (annotations, images))
+    source = open_coco(annotations, classes)
+    skipped: list[SkippedImage] = []
+    usable = partial(usable_images, source=source, folder=images, skipped=skipped, progress=progress)
+    chosen, negative_count = select_images(source, limit, negatives, seed, usable)
+    looked_at = len(chosen) + len(skipped)
+    if len(chosen) == negative_count:
+        hint = f"--images must be the folder that holds {skipped[0].file_name}"
+        raise DataError(f"{images}: {summary(skipped, looked_at)}", hint)
+    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
+    rows = _rows(source, chosen)
+    encoded = encode_annotations(source, chosen)
+    placed = {name: file_size(images / name) for name in (source.images[index].file_name for index in chosen)}
+    size_bytes = sum(placed.values())
+    result = ExtractResult(
+        out=out,
+        class_names=source.class_names,
+        images=len(chosen),
+        boxes=len(rows),
+        crowd_boxes=int(np.count_nonzero(source.iscrowd[rows])),
+        negatives=negative_count,
+        skipped_images=len(skipped),
+        dropped_boxes=source.dropped_boxes,
+        clipped_boxes=source.clipped_boxes,
+        size_bytes=size_bytes,
+        needed_bytes=len(encoded) + (size_bytes if link == "copy" else 0),
+        free_bytes=free_bytes(out),
+    )
+    if yolo_labels:
+        _refuse_shared_labels(source, chosen)
+    manifest = {
+        "kind": EXTRACT_KIND,
+        "version": __version__,
+        "source": {"annotations": annotations.name, "sha256": file_digest(annotations)},
+        "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
+        "images": result.images,
+        "boxes": result.boxes,
+        "crowd_boxes": result.crowd_boxes,
+        "negatives": result.negatives,
+        "skipped_images": result.skipped_images,
+        "dropped_boxes": result.dropped_boxes,
+        "clipped_boxes": result.clipped_boxes,
+        "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
+        "seed": seed,
+    }
+    job = job_digest({**manifest, "placed": list(placed.items())})
+    if not overwrite and is_finished(out, job):
+        _refuse_lost_files(out, placed)
+        _log.info("%s is there already, made from the same data with the same options", out)
+        return result
+    check_free_space(out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out")
+    if dry_run:
+        return result
+    with staged_folder(out, job, overwrite) as folder:
+        _place_images(placed, images, folder, link, progress)
+        if yolo_labels:
+            _write_yolo_labels(source, chosen, folder / "labels")
+        write_skipped(skipped, looked_at, folder)
+        (folder / "annotations.json").write_bytes(encoded)
+        write_json(folder / MANIFEST, {**manifest, "job": job})
+    return result
+
+
+def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
+    """COCO instances JSON of the chosen images; category id 1 is the first class."""
+    image_ids = np.repeat(
+        [source.images[index].image_id for index in chosen], [len(_rows(source, [index])) for index in chosen]
+    )
+    rows = _rows(source, chosen)
+    columns = zip(
+        source.annotation_ids[rows].tolist(),
+        image_ids.tolist(),
+        source.class_ids[rows].tolist(),
+        source.boxes_xywh[rows].tolist(),
+        source.areas[rows].tolist(),
+        source.iscrowd[rows].tolist(),
+        strict=True,
+    )
+    document = {
+        "info": source.info,
+        "licenses": source.licenses,
+        "categories": [
+            {"supercategory": category.supercategory or "", "id": index, "name": category.name}
+            for index, category in enumerate(source.categories, start=1)
+        ],
+        "images": [source.raw_images[index] for index in chosen],
+        "annotations": [
+            {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": class_id,
+                "bbox": box_xywh,
+                "area": area,
+                "iscrowd": int(iscrowd),
+            }
+            for annotation_id, image_id, class_id, box_xywh, area, iscrowd in columns
+        ],
+    }
+    return msgspec.json.encode(document)
+
+
+def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}", "it must be at least 1")
+    if not 0 <= negatives < float("inf"):
+        raise ConfigError(f"negatives is {negatives}", "it is a fraction, 0 or more")
+    if link not in get_args(Link):
+        raise ConfigError(f"link is '{link}'", "it is one of " + ", ".join(get_args(Link)))
+
+
+def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
+    return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
+
+
+def _place_images(placed: Collection[str], images: Path, folder: Path, link: Link, progress: Progress) -> None:
+    link_failed = False
+    copy = folder / ".copy"  # renamed when it is whole
+    with progress("Placing images", len(placed), "images") as advance:
+        for name in placed:
+            advance()
+            target = folder / "images" / name
+            original = os.path.realpath(images / name)
+            if target.is_file():  # by a run before, which was killed: perhaps with the whole machine
+                if filecmp.cmp(target, original, shallow=False):
+                    continue
+                target.unlink()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if link != "copy" and not link_failed:
+                try:
+                    os.link(original, target) if link == "hardlink" else target.symlink_to(original)
+                    continue
+                except OSError as error:
+                    link_failed = True
+                    _log.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
+            shutil.copyfile(original, copy)
+            copy.replace(target)
+    copy.unlink(missing_ok=True)
+
+
+def _refuse_lost_files(out: Path, placed: Mapping[str, int]) -> None:
+    for name, size in placed.items():
+        if file_size(out / "images" / name) != size:
+            raise DataError(f"{out}/images/{name} is missing or of another size", "add --overwrite to make it again")
+
+
+def _label_name(file_name: str) -> Path:
+    return Path(file_name).with_suffix(".txt")
+
+
+def _refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
+    seen: dict[Path, str] = {}
+    for index in chosen:
+        name = source.images[index].file_name
+        other = seen.setdefault(_label_name(name), name)
+        if other != name:
+            raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
+
+
+def _write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
+    for index in chosen:
+        image, rows = source.images[index], source.rows(index)
+        corners = xywh_to_xyxy(source.boxes_xywh[rows]) / np.array([image.width, image.height] * 2)
+        lines = []
+        for box, class_id, iscrowd in zip(corners, source.class_ids[rows], source.iscrowd[rows], strict=True):
+            if not iscrowd:
+                x_min, y_min, x_max, y_max = box
+                numbers = ((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+                lines.append(" ".join([str(class_id - 1), *(f"{number:.6f}" for number in numbers)]) + "\n")
+        path = folder / _label_name(image.file_name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), "utf-8")

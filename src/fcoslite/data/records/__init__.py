@@ -1,0 +1,1 @@
+"""TFRecords: what is in them, how they are built and verified."""

@@ -1,0 +1,1 @@
+"""Sources of batches: records, or a COCO folder."""

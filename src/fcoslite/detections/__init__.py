@@ -1,0 +1,1 @@
+"""What was found in an image: the value itself, its formats, and drawing it."""

@@ -1,0 +1,200 @@
+"""What a person detector gets right and wrong at one score threshold, after the idea of TIDE (arXiv 2008.08115).
+
+Used by model_card.py.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pycocotools import mask
+
+from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.images import read_labelled
+from fcoslite.detections.detections import Detections
+from fcoslite.inference.predictor import Predictor
+from fcoslite.progress import Progress, no_progress
+
+MATCH_IOU = 0.5
+NEAR_IOU = 0.1
+FALSE_KINDS = ("localisation", "duplicate", "background")
+NO_OBJECT = "no annotated object"
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """An image's detections and persons, compared.
+
+    Attributes:
+        image: Ground truth.
+        found: Detections, best score first.
+        kinds: One a detection: `matched`; `ignored`, at least half of it on a crowd; or one of `FALSE_KINDS`:
+            `duplicate`, its person has a better one; `localisation`, its IoU with a person is 0.1 to 0.5; `background`.
+        missed: [N] bool, the person has no match; crowds are never missed.
+        best_iou: [N], of each person with any detection.
+    """
+
+    image: LabelledImage
+    found: Detections
+    kinds: tuple[str, ...]
+    missed: np.ndarray
+    best_iou: np.ndarray
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the image's precision and recall; 1 where there is nothing to find and nothing found."""
+        true = self.kinds.count("matched")
+        wrong = int(self.missed.sum()) + sum(kind in FALSE_KINDS for kind in self.kinds)
+        return 2 * true / (2 * true + wrong) if true or wrong else 1.0
+
+
+def judge(image: LabelledImage, found: Detections) -> JudgedImage:
+    """Match detections to persons as COCO does at IoU 0.5, best score first, and name the kind of every other one."""
+    overlaps = pairwise_iou(found.boxes_xyxy, image.boxes_xyxy, image.iscrowd)
+    free = ~image.iscrowd
+    kinds = []
+    for row in overlaps:
+        candidates = np.where(free, row, 0.0)
+        nearest = row[~image.iscrowd].max(initial=0.0)
+        if candidates.max(initial=0.0) >= MATCH_IOU:
+            free[candidates.argmax()] = False
+            kinds.append("matched")
+        elif row[image.iscrowd].max(initial=0.0) >= MATCH_IOU:
+            kinds.append("ignored")
+        elif nearest >= MATCH_IOU:
+            kinds.append("duplicate")
+        else:
+            kinds.append("localisation" if nearest >= NEAR_IOU else "background")
+    return JudgedImage(image, found, tuple(kinds), free, overlaps.max(axis=0, initial=0.0))
+
+
+def judge_all(predictor: Predictor, dataset: CocoDataset, progress: Progress = no_progress) -> list[JudgedImage]:
+    """Detect on all images of a data set of persons, and judge."""
+    judged = []
+    with progress("detecting", len(dataset.images), "images") as advance:
+        for image in dataset.images:
+            judged.append(judge(image, predictor.predict(read_labelled(image, dataset.folder, dataset.follow_links))))
+            advance()
+    return judged
+
+
+def pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, b_iscrowd: np.ndarray) -> np.ndarray:
+    """COCO's IoU [N, M] of boxes [N, 4] and [M, 4]; with a crowd, the share of the first that lies on it."""
+    if not len(a_xyxy) or not len(b_xyxy):
+        return np.zeros((len(a_xyxy), len(b_xyxy)))
+    a_xywh, b_xywh = (
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+        for boxes in (a_xyxy, b_xyxy)
+    )
+    overlaps: np.ndarray = mask.iou(a_xywh, b_xywh, b_iscrowd.astype(np.uint8))
+    return overlaps
+
+
+def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
+    """Precision, recall, F1, and how many errors there are of each kind, and of each of COCO's sizes."""
+    kinds = Counter(kind for item in judged for kind in item.kinds)
+    false = sum(kinds[kind] for kind in FALSE_KINDS)
+    counts = np.concatenate([~item.image.iscrowd for item in judged])
+    missed = np.concatenate([item.missed for item in judged])[counts]
+    areas = np.concatenate([item.image.areas for item in judged])[counts]
+    best_iou = np.concatenate([item.best_iou for item in judged])[counts]
+    precision = kinds["matched"] / max(1, kinds["matched"] + false)
+    recall = kinds["matched"] / max(1, len(missed))
+    sizes = {"small": areas < 32**2, "medium": (areas >= 32**2) & (areas < 96**2), "large": areas >= 96**2}
+    without = [item for item in judged if not len(item.image.boxes_xyxy)]
+    alarms = sum(len(item.found) > 0 for item in without)
+    return {
+        "images": len(judged),
+        "persons": len(missed),
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / max(precision + recall, 1e-9),
+        "false_positives_per_image": false / len(judged),
+        "detections": {kind: kinds[kind] for kind in ("matched", *FALSE_KINDS, "ignored")},
+        "missed": {
+            "persons": int(missed.sum()),
+            "of_these_with_a_box_near": int((missed & (best_iou >= NEAR_IOU)).sum()),
+            "by_size": {
+                name: {"persons": int(chosen.sum()), "missed": int((missed & chosen).sum())}
+                for name, chosen in sizes.items()
+            },
+        },
+        "images_without_persons": {
+            "images": len(without),
+            "with_a_detection": alarms,
+            "share": alarms / max(1, len(without)),
+        },
+    }
+
+
+def only_persons(dataset: CocoDataset) -> CocoDataset:
+    """The same images with the boxes of the class `person` alone."""
+    person = dataset.class_names.index("person") + 1
+    images = tuple(_with_boxes(image, image.class_ids == person) for image in dataset.images)
+    return CocoDataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder, dataset.follow_links)
+
+
+def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:
+    return replace(
+        image,
+        boxes_xyxy=image.boxes_xyxy[rows],
+        class_ids=np.ones(int(rows.sum()), np.int32),
+        iscrowd=image.iscrowd[rows],
+        areas=image.areas[rows],
+    )
+
+
+def taken_for_persons(judged: Sequence[JudgedImage], dataset: CocoDataset) -> dict[str, dict[str, int]]:
+    """What lies under the background errors.
+
+    Args:
+        judged: On the persons of `dataset`, in its order.
+        dataset: With all its classes.
+
+    Returns:
+        By class, most first: `errors`, the background errors whose best overlap, of IoU 0.5 or more, is with a box of
+        the class, and `boxes`, how many of these boxes there are. `no annotated object` has the other errors.
+    """
+    errors: Counter[str] = Counter()
+    for item, image in zip(judged, dataset.images, strict=True):
+        background = np.array([kind == "background" for kind in item.kinds], bool)
+        for row in pairwise_iou(item.found.boxes_xyxy[background], image.boxes_xyxy, image.iscrowd):
+            known = row.max(initial=0.0) >= MATCH_IOU
+            errors[dataset.class_names[image.class_ids[row.argmax()] - 1] if known else NO_OBJECT] += 1
+    boxes = Counter(dataset.class_names[index - 1] for image in dataset.images for index in image.class_ids)
+    return {name: {"errors": count, "boxes": boxes[name]} for name, count in errors.most_common()}
+
+
+@dataclass(frozen=True)
+class WorstError:
+    """One false detection or one missed person.
+
+    Attributes:
+        judged: The image.
+        box_xyxy: [4], pixels.
+        caption: Kind, and score or size.
+    """
+
+    judged: JudgedImage
+    box_xyxy: np.ndarray
+    caption: str
+
+
+def worst_errors(judged: Sequence[JudgedImage], each: int) -> list[WorstError]:
+    """The false detections of the highest scores and the missed persons of the largest boxes, `each` at most."""
+    false, missed = [], []
+    for item in judged:
+        for kind, box, score in zip(item.kinds, item.found.boxes_xyxy, item.found.scores, strict=True):
+            if kind in FALSE_KINDS:
+                false.append((float(score), WorstError(item, box, f"{kind}, score {score:.2f}")))
+        for box, best in zip(item.image.boxes_xyxy[item.missed], item.best_iou[item.missed], strict=True):
+            width, height = box[2:] - box[:2]
+            caption = f"missed, {width:.0f} x {height:.0f}, best IoU {best:.2f}"
+            missed.append((float(width * height), WorstError(item, box, caption)))
+    return [
+        error
+        for errors in (false, missed)
+        for _, error in sorted(errors, key=lambda pair: pair[0], reverse=True)[:each]
+    ]

@@ -1,0 +1,142 @@
+"""`eval`'s work: weights and data in, a folder with detections, metrics and charts out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcoslite.config.settings import Settings
+from fcoslite.data.dataset import read_coco, to_coco_json
+from fcoslite.data.sources.folder import FolderSource
+from fcoslite.data.sources.records import RecordSource, Source
+from fcoslite.data.sources.split import split
+from fcoslite.errors import DataError
+from fcoslite.evaluation.coco_metrics import to_results
+from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
+from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
+from fcoslite.machine.backend import compile_with_xla
+from fcoslite.models.detector import Detector
+from fcoslite.models.weights import load_detector
+from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.find_weights import packaged_weights, run_of
+from fcoslite.storage.files import replace_file
+from fcoslite.storage.staged_folder import check_writable
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What will be evaluated on what.
+
+    Attributes:
+        detector: Loaded.
+        weights: Where from.
+        source: The images.
+        data: The annotation file or the records folder.
+        category_ids: The data's category id by class id - 1, for detections.json.
+        settings: Loss and thresholds.
+        out: Folder that gets the files.
+        skipped_records: Damaged records that are gone without; None unless that was asked for.
+    """
+
+    detector: Detector
+    weights: Path
+    source: Source
+    data: Path
+    category_ids: tuple[int, ...]
+    settings: Settings
+    out: Path
+    skipped_records: int | None
+
+    def describe(self) -> dict[str, Any]:
+        """The plan in plain words, for --dry-run."""
+        return {
+            "weights": str(self.weights),
+            "data": str(self.data),
+            "images": len(self.source),
+            **self.skipped(),
+            "image_size": self.detector.image_size,
+            "classes": list(self.detector.class_names),
+            "score_threshold": self.settings.evaluate.score,
+            "iou_threshold": self.settings.evaluate.iou,
+            "out": str(self.out),
+        }
+
+    def skipped(self) -> dict[str, int]:
+        """The count of skipped records as metrics.json has it, like run.json: with --skip-bad-records only."""
+        return {} if self.skipped_records is None else {"skipped_records": self.skipped_records}
+
+
+def plan_evaluation(
+    settings: Settings,
+    weights: Path,
+    records: Path | None = None,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    out: Path | None = None,
+    skip_bad_records: bool = False,
+    progress: Progress = no_progress,
+) -> EvaluationPlan:
+    """Load the weights, open and check the data.
+
+    Args:
+        settings: Loss, thresholds, workspace.
+        weights: A weights file, such as `starting_points.find_weights` finds.
+        records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
+            used, or all of them where the set is too small to have one.
+        annotations: COCO instances file, with `images`; all its images are used.
+        images: Folder of its images.
+        out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
+        skip_bad_records: Go without records that are damaged, instead of refusing them.
+        progress: Told about the shards of records that are checked.
+
+    Raises:
+        WeightsError: The weights cannot be used.
+        DataError: The data cannot be used, or `out` not be written.
+    """
+    detector, _ = load_detector(weights)
+    run = run_of(weights)
+    source: Source
+    if annotations is not None and images is not None:
+        data = annotations
+        dataset = read_coco(annotations, images, detector.class_names)
+        unchecked = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
+        source = unchecked.checked(skip_bad_records, progress)
+        category_ids = dataset.category_ids
+    else:
+        if records is None and run is not None and run.records is None:
+            raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
+        data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
+        whole = RecordSource.open(data, settings.data, settings.compute, skip_bad_records)
+        parts = split(len(whole), settings.data)
+        source = whole.part(parts.validation or parts.training).checked(skip_bad_records, progress)
+        category_ids = tuple(range(1, len(detector.class_names) + 1))
+    if out is None:
+        folder = run.path if run is not None else weights.parent
+        out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
+    check_writable(out, "choose another folder with --out")
+    skipped = len(source.bad) if skip_bad_records else None
+    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped)
+
+
+def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:
+    """Evaluate and write detections.json, ground_truth.json, metrics.json, precision_recall.png, sizes.png.
+
+    detections.json is in COCO's results format, ground_truth.json in COCO's instances format: pycocotools scores the
+    one against the other, or against the file that was given.
+
+    Returns:
+        The document of metrics.json.
+    """
+    xla = compile_with_xla(plan.settings.compute.compile)
+    evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate, xla)
+    evaluation = evaluator.run(plan.source, batch_size, progress)
+    facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
+    document = evaluation_document(evaluation, facts | plan.skipped())
+    results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
+    truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
+        replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
+    plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
+    plot_sizes(evaluation.metrics, plan.out / "sizes.png")
+    return document

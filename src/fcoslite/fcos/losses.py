@@ -1,0 +1,115 @@
+"""Class, box and quality loss (FCOS, arXiv 1904.01355, equation 2), all in float32."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from fcoslite.config.settings import LossSettings
+from fcoslite.fcos.targets import Targets, assign
+from fcoslite.geometry.boxes import EPSILON, Tensor, giou, grid_points, iou, ltrb_to_xyxy
+from fcoslite.models.presets import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Scalars: `total` = classes + box_weight · boxes + quality_weight · quality."""
+
+    total: Tensor
+    classes: Tensor
+    boxes: Tensor
+    quality: Tensor
+
+
+def detection_losses(
+    outputs: dict[str, Tensor],
+    boxes: Tensor,
+    architecture: Architecture,
+    image_size: int,
+    classes: int,
+    settings: LossSettings,
+) -> Losses:
+    """The losses of a batch against its boxes.
+
+    Args:
+        outputs: As of `compute_losses`.
+        boxes: [B, M, 6] of `data.augment.unpack`, at the image size.
+        architecture: Strides, assignment and quality.
+        image_size: Side of the letterboxed image, pixels.
+        classes: Number of classes.
+        settings: Kinds, focal parameters and weights.
+    """
+    targets = assign(boxes[..., :5], boxes[..., 5] > 0, boxes[..., 0] > 0, architecture, image_size, classes, outputs)
+    points = grid_points(image_size, architecture.strides)
+    return compute_losses(outputs, targets, *points, settings, architecture.quality)
+
+
+def compute_losses(
+    outputs: dict[str, Tensor],
+    targets: Targets,
+    points: np.ndarray,
+    strides: np.ndarray,
+    settings: LossSettings,
+    quality: str,
+) -> Losses:
+    """The losses of a batch. A batch without boxes gives finite losses and gradients.
+
+    Args:
+        outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] unless
+            `quality` is `none`.
+        targets: Of the same locations.
+        points: [N, 2], pixels, of `boxes.grid_points`.
+        strides: [N], pixels.
+        settings: Kinds, focal parameters and weights.
+        quality: What the quality logits learn: `centerness`, `iou` or `none`.
+    """
+    positives = ops.maximum(ops.sum(targets.positive), 1.0)
+    step = strides[:, None]
+    predicted = ltrb_to_xyxy(points, outputs["distances"] * step)
+    wanted = ltrb_to_xyxy(points, targets.distances * step)
+    overlap = ops.stop_gradient(iou(predicted, wanted)) * targets.positive  # (B, N)
+
+    logits = outputs["class_logits"]
+    if settings.classes == "focal":
+        each = focal_loss(logits, targets.classes, settings.focal_alpha, settings.focal_gamma)  # (B, N, C)
+    else:
+        each = quality_focal_loss(logits, targets.classes * overlap[..., None], settings.focal_gamma)
+    class_loss = ops.sum(each * targets.class_weight[..., None]) / positives
+
+    box_loss = ops.sum(box_loss_each(predicted, wanted, settings.box) * targets.positive) / positives
+
+    quality_loss = ops.zeros(())
+    if quality != "none":
+        aim = targets.centerness if quality == "centerness" else overlap[..., None]
+        bce = binary_cross_entropy(outputs["quality_logits"], aim)[..., 0]
+        normalizer = ops.maximum(ops.sum(aim) + EPSILON, 1.0) if quality == "centerness" else positives
+        quality_loss = ops.sum(bce * targets.positive) / normalizer
+
+    total = class_loss + settings.box_weight * box_loss + settings.quality_weight * quality_loss
+    return Losses(total, class_loss, box_loss, quality_loss)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Elementwise, from logits, without overflow: max(x, 0) - x · z + log(1 + exp(-|x|))."""
+    return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Elementwise focal loss of 0/1 targets (arXiv 1708.02002, equation 5)."""
+    probability = ops.sigmoid(logits)
+    wrong = targets * (1.0 - probability) + (1.0 - targets) * probability  # 1 - p_t
+    balance = targets * alpha + (1.0 - targets) * (1.0 - alpha)
+    return balance * ops.power(wrong, gamma) * binary_cross_entropy(logits, targets)
+
+
+def quality_focal_loss(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Elementwise focal loss of targets anywhere in [0, 1] (arXiv 2006.04388, equation 2)."""
+    distance = ops.abs(targets - ops.sigmoid(logits))
+    return ops.power(distance, gamma) * binary_cross_entropy(logits, targets)
+
+
+def box_loss_each(predicted_xyxy: Tensor, target_xyxy: Tensor, kind: str) -> Tensor:
+    """[...] from boxes [..., 4]: 1 - GIoU (arXiv 1902.09630), or the journal's -log IoU (arXiv 1608.01471)."""
+    if kind == "giou":
+        return 1.0 - ops.clip(giou(predicted_xyxy, target_xyxy), -1.0, 1.0)
+    return -ops.log(ops.clip(iou(predicted_xyxy, target_xyxy), EPSILON, 1.0))

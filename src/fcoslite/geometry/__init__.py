@@ -1,0 +1,1 @@
+"""Boxes, letterboxing, and cutting and resizing of batches of images."""

@@ -1,0 +1,171 @@
+"""Open what `--source` names: a camera, a stream, a video file, an image or a folder of images."""
+
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+
+from fcoslite.data.images import UnusableImageError, read_image
+from fcoslite.errors import SourceError, closest
+from fcoslite.inference.input.cameras import list_cameras
+from fcoslite.inference.input.captures import read_live, read_recording
+from fcoslite.inference.input.frame_source import Frame, Source
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+_NETWORK_SECONDS = 5.0
+
+logger = logging.getLogger("fcoslite.inference")
+
+
+def open_source(text: str) -> Source:
+    """Open a source and wait for its first frame.
+
+    Args:
+        text: A camera's number; an rtsp, http or https URL; a video file; an image; a folder of images.
+
+    Raises:
+        SourceError: It does not exist or cannot be read.
+    """
+    _silence_opencv()
+    if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
+        return _open_camera(int(match[1]))
+    if "://" in text:
+        return _open_stream(text)
+    path = Path(text)
+    if text and path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
+        raise SourceError(f"no file or folder '{text}'", hint)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source("image", path.name, _read_images([path], skip=False), count=1, path=path)
+    return _open_video(path)
+
+
+def _open_camera(index: int) -> Source:
+    def connect() -> Any:
+        return cv2.VideoCapture(index)
+
+    capture = connect()
+    name = f"camera {index}"
+    if not capture.isOpened():
+        raise SourceError(f"{name} cannot be opened", _camera_hint(index))
+    stopped = threading.Event()
+    frames = read_live(capture, name, connect, lambda: _camera_hint(index), stopped)
+    return Source("camera", name, frames, live=True, fps=_plausible_fps(capture), stopped=stopped)
+
+
+def _camera_hint(index: int) -> str:
+    cameras = list_cameras()
+    if cameras is None:
+        return "is it connected, and may this program use it? Another: --source 1; a file: --source FILE"
+    if not cameras:
+        return "no /dev/video* on this machine: connect a camera, or give a video: --source FILE"
+    if index in [camera.index for camera in cameras]:
+        device = Path(f"/dev/video{index}")
+        if not os.access(device, os.R_OK | os.W_OK):
+            return f"you may not read {device}: join the group 'video' and log in again"
+        return "another program may be using it"
+    return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
+
+
+def _open_stream(url: str) -> Source:
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in ("rtsp", "http", "https") or not parts.hostname:
+        raise SourceError(f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host")
+    # without user, password and query: it is shown, and written to files
+    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    milliseconds = int(_NETWORK_SECONDS * 1000)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+
+    def connect() -> Any:
+        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+
+    def hint() -> str:
+        return _network_hint(str(parts.hostname), _port(parts.port, parts.scheme))
+
+    capture = connect()
+    if not capture.isOpened():
+        raise SourceError(f"cannot open {name}", hint())
+    fps, count = _plausible_fps(capture), _frame_count(capture)
+    if count is not None:  # a recording behind a URL has a length, and is not skipped through either
+        return Source("stream", name, read_recording(capture, name, fps, count), fps=fps, count=count)
+    stopped = threading.Event()
+    frames = read_live(capture, name, connect, hint, stopped)
+    return Source("stream", name, frames, live=True, fps=fps, stopped=stopped)
+
+
+def _port(port: int | None, scheme: str) -> int:
+    return port or {"rtsp": 554, "http": 80, "https": 443}[scheme.lower()]
+
+
+def _network_hint(host: str, port: int) -> str:
+    try:
+        socket.create_connection((host, port), _NETWORK_SECONDS).close()
+    except OSError as error:
+        return f"{host}:{port} does not answer: {error}"
+    return f"{host}:{port} answers, but with no video there: check the path, user and password"
+
+
+def _open_video(path: Path) -> Source:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
+        raise SourceError(f"{path} is no video that can be decoded", hint)
+    fps, count = _plausible_fps(capture), _frame_count(capture)
+    frames = read_recording(capture, path.name, fps, count)
+    return Source("video", path.name, frames, fps=fps, count=count, path=path)
+
+
+def _plausible_fps(capture: Any) -> float | None:
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if 0 < fps <= 1000 else None
+
+
+def _frame_count(capture: Any) -> int | None:
+    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return int(count) if 0 < count < 1e9 else None
+
+
+def _open_folder(folder: Path) -> Source:
+    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    paths = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
+    if not paths:
+        raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
+    return Source("folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder)
+
+
+def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
+    readable = 0
+    for index, path in enumerate(paths):
+        try:
+            image_rgb = read_image(path)
+        except UnusableImageError as error:
+            if not skip:
+                raise SourceError(error.message, "open it in an image viewer") from None
+            logger.warning("skipped: %s", error.message)
+            continue
+        readable += 1
+        yield Frame(index, image_rgb, path.name, 0.0)
+    if not readable:
+        raise SourceError(f"no image in {paths[0].parent} can be decoded", "open one in an image viewer")
+
+
+def _silence_opencv() -> None:
+    # OpenCV and FFmpeg write to stderr what our own errors say better; the user's own setting of either stays
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Windows' camera layer otherwise spends half a minute looking for hardware transforms
+    os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        # OpenCV 4, and 5
+        set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+        set_log_level(0)

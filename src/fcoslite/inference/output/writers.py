@@ -1,0 +1,171 @@
+"""The files results are saved to: drawn video, drawn images, one JSON line a frame."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+
+from fcoslite.detections.draw import fit_image
+from fcoslite.errors import FcosliteError
+from fcoslite.inference.output.recorder import FrameResult
+
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+
+_FALLBACK_FPS = 25.0  # for a source that does not tell its own
+_SPARE_BYTES = 16 * 2**20  # a frame, and the index of a video of half a day
+
+
+def check_room(path: Path) -> None:
+    """See that a disk has room for more, and to complete what is there: half a line or image helps nobody.
+
+    Args:
+        path: A file or folder on it, or one to be.
+
+    Raises:
+        FcosliteError: It has not.
+    """
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if shutil.disk_usage(place).free < _SPARE_BYTES:
+        raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
+
+
+class VideoWriter:
+    """Drawn frames as a video: MPEG-4 in .mp4, Motion JPEG in .avi.
+
+    The file grows under its final name. An .avi plays up to where a recording broke off, even at a power
+    cut. An .mp4 gets its index when it is closed, and OpenCV offers no way to write that piecewise: so
+    whatever can be caught (an error, Ctrl-C, a polite kill) must end in `close`.
+
+    A recorded source gives one frame for each of its own. A live one is sampled as fast as the model
+    runs, and nobody knows beforehand how fast: frames are repeated or left out so that the video keeps
+    time.
+
+    Args:
+        path: Ends in .mp4 or .avi.
+        fps: The source's frames a second, if known.
+        live: The source is live.
+    """
+
+    def __init__(self, path: Path, fps: float | None, live: bool) -> None:
+        self._path = path
+        self._fps = fps or _FALLBACK_FPS
+        self._live = live
+        self._video: Any = None
+        self._size = (0, 0)
+        self._before_bgr: np.ndarray | None = None
+        self._start_seconds = 0.0
+        self._written = 0
+
+    def write(self, result: FrameResult) -> None:
+        """Draw and encode one frame; one of another size than the first is fitted into that.
+
+        Raises:
+            FcosliteError: The video cannot be created, or the disk is nearly full.
+        """
+        image_rgb = result.draw()
+        if self._video is None:
+            self._start_seconds = result.frame.seconds
+            self._open(image_rgb)
+        width, height = self._size
+        if image_rgb.shape[:2] != (height, width):
+            image_rgb = fit_image(image_rgb, width, height)
+        image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+        due = self._written + 1
+        if self._live:
+            due = 1 + round((result.frame.seconds - self._start_seconds) * self._fps)
+        while self._written < due:
+            check_room(self._path)  # OpenCV never reports a failed write
+            # until now it was the picture before that was seen
+            self._video.write(image_bgr if self._written == due - 1 else self._before_bgr)
+            self._written += 1
+        self._before_bgr = image_bgr
+
+    def close(self) -> None:
+        """Write the index."""
+        if self._video is not None:
+            self._video.release()
+
+    def _open(self, image_rgb: np.ndarray) -> None:
+        check_room(self._path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        height, width = image_rgb.shape[:2]
+        codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
+        self._size = (width, height)
+        self._video = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+        if not self._video.isOpened():
+            hint = "try the other kind of file, .mp4 or .avi"
+            raise FcosliteError(f"OpenCV cannot write {self._path} of {width}x{height} pixels", hint)
+
+
+class ImageWriter:
+    """Drawn images: one file, or a folder of files named as in the source."""
+
+    def __init__(self, path: Path, folder: bool) -> None:
+        self._path = path
+        self._folder = folder
+
+    def write(self, result: FrameResult) -> None:
+        """Draw and write one image.
+
+        Raises:
+            FcosliteError: The disk is nearly full.
+            OSError: It cannot be written.
+        """
+        path = self._path / result.frame.name if self._folder else self._path
+        check_room(path)
+        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(result.draw(), cv2.COLOR_RGB2BGR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded.tobytes())  # not cv2.imwrite, which cannot open non-ASCII paths on Windows
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class JsonlWriter:
+    """One JSON line a frame, flushed, so that a broken-off run keeps every line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def write(self, result: FrameResult) -> None:
+        """Append one line.
+
+        Raises:
+            FcosliteError: The disk is nearly full.
+            OSError: It cannot be written.
+        """
+        check_room(self._path)
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8")
+        self._file.write(json.dumps(to_record(result), ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def to_record(result: FrameResult) -> dict[str, Any]:
+    """A result as plain data: boxes as xywh in pixels of the original image, the score not cube-rooted."""
+    detections = result.detections
+    boxes_xywh = detections.boxes_xyxy.astype(np.float64)
+    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    return {
+        "frame": result.frame.index,
+        "seconds": round(result.frame.seconds, 3),
+        "name": result.frame.name,
+        "detections": [
+            {
+                "bbox": [round(side, 2) for side in box],
+                "score": round(float(score), 5),
+                "class": detections.class_names[class_id - 1],
+            }
+            for box, score, class_id in zip(boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True)
+        ],
+    }

@@ -1,0 +1,1 @@
+"""What the machine offers: backend, GPUs, the settings that fit, threads, signals."""

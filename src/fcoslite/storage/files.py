@@ -1,0 +1,46 @@
+"""Files that are at all times either the old one or the whole new one."""
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from fcoslite.storage.locks import try_lock
+
+_PARTIAL = ".fcoslite-{}.partial"
+_NEW_SECONDS = 0.5  # it might be about to be locked
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside, flush to the disk, rename; a failure leaves the old file and nothing else.
+
+    Several processes may write the same file at once: the last one wins. What a kill leaves is deleted by the next call
+    for the same folder.
+    """
+    _clear_partials(path.parent)
+    partial = path.with_name(_PARTIAL.format(uuid4().hex))
+    try:
+        with partial.open("xb") as file:
+            with suppress(OSError):  # on a file system without locks
+                try_lock(file.fileno())  # so that others see that it is in use
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if sys.platform == "win32":
+                file.close()  # what is open cannot be renamed there
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _clear_partials(folder: Path) -> None:
+    """Delete what `replace_file` was writing in a folder when its process was killed."""
+    for partial in folder.glob(_PARTIAL.format("*")):
+        with suppress(OSError):
+            with partial.open("r+b") as file:
+                try_lock(file.fileno())  # else it is being written
+            if time.time() - partial.stat().st_mtime > _NEW_SECONDS:
+                partial.unlink()

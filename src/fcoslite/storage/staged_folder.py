@@ -1,0 +1,258 @@
+"""Output folders that appear whole or not at all, replace only what we wrote ourselves, and survive a kill.
+
+The work is done in a hidden sibling, `.NAME.partial`, that knows by a digest which job it belongs to. A run that is
+killed leaves it; the next run of the same job goes on in it, the next run of another one clears it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fcoslite.errors import ConfigError, DataError, FcosliteError, TooManySkippedError
+from fcoslite.storage.files import replace_file
+from fcoslite.storage.locks import locked
+
+_log = logging.getLogger("fcoslite")
+
+MANIFEST = "manifest.json"
+EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` writes
+_JOB = ".job.json"
+
+
+def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]) -> None:
+    """Refuse an output folder that cannot be written, or that holds something else than a former output.
+
+    Args:
+        out: The folder to be written.
+        kind: The value of `kind` in the manifest.json of such a folder.
+        overwrite: Whether a former output may be replaced.
+        inputs: Files and folders that are read and must survive.
+
+    Raises:
+        DataError: `out` is a file or a mount point, holds files that may not be replaced, or its parent is read-only.
+        ConfigError: Replacing `out` would delete an input.
+    """
+    target = out.resolve()
+    check_writable(target.parent, "choose another folder with --out")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise DataError(f"{out} is a file, not a folder", "choose another folder with --out")
+    if target.is_mount():
+        raise DataError(f"{out} is a mount point and cannot be replaced", "choose a folder inside it with --out")
+    if not any(target.iterdir()):
+        return
+    if _read_json(target / MANIFEST).get("kind") != kind:
+        raise DataError(
+            f"{out} is not empty",
+            "choose another folder with --out; what fcoslite did not write is never replaced",
+        )
+    for path in inputs if overwrite else ():
+        if path.resolve().is_relative_to(target):
+            raise ConfigError(f"replacing {out} would delete its own input {path}", "choose another --out")
+
+
+def check_writable(folder: Path, hint: str) -> None:
+    """Refuse a folder that nothing can be written to; if it is not there, the one in which it would be made.
+
+    Raises:
+        DataError: It is a file, on a read-only disk, or without permission.
+    """
+    existing = _existing(folder.resolve())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file, not a folder", hint)
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise DataError(f"{existing} cannot be written to", f"mend its permissions, or {hint}")
+
+
+def job_digest(facts: Mapping[str, Any]) -> str:
+    """A digest of all that decides what a job writes; the same digest, the same bytes."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; -1 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def is_finished(out: Path, job: str) -> bool:
+    """Whether `out` holds what this very job writes.
+
+    Raises:
+        DataError: It holds what another job has written.
+    """
+    target = out.resolve()
+    if not target.is_dir() or not any(target.iterdir()):
+        return False
+    if _read_json(target / MANIFEST).get("job") != job:
+        raise DataError(
+            f"{out} exists already, made of other data or with other options",
+            "add --overwrite to replace it, or choose another --out",
+        )
+    return True
+
+
+@contextmanager
+def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
+    """Yield a hidden sibling of `out` that takes its place at the end.
+
+    It may hold what a former run of the same job has finished. It is kept if this run is stopped, the disk is full, or
+    too many images had to be skipped, and vanishes if the input is to blame otherwise. The manifest that is written
+    there must hold `job`.
+
+    Args:
+        out: The folder.
+        job: Digest of what is done.
+        overwrite: Whether a former output may be replaced.
+
+    Raises:
+        BusyError: Another process is at work on `out`.
+        DataError: `out` has appeared in the meantime, or writing failed.
+    """
+    target = out.resolve()
+    staging = _staging(target)
+    new_parents = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.with_name(f".{target.name}.lock"), str(out)):
+            _put_back_former(target)
+            if not overwrite and target.exists() and any(target.iterdir()):
+                raise DataError(f"{out} exists already", "add --overwrite to replace it, or choose another --out")
+            try:
+                _enter(staging, job)
+                yield staging
+                (staging / _JOB).unlink(missing_ok=True)
+                _onto_the_disk()
+                _put_in_place(staging, target)
+            except TooManySkippedError:  # more may be allowed
+                _leave(staging)
+                raise
+            except FcosliteError:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            except BaseException:  # Ctrl-C too
+                _leave(staging)
+                raise
+    except OSError as error:
+        hint = "make room or mend what it says, then run the same command again: what is finished is kept"
+        raise DataError(f"{out} is not finished: {error}", hint) from error
+    finally:
+        with suppress(OSError):
+            for parent in new_parents:
+                parent.rmdir()
+
+
+def free_bytes(out: Path) -> int:
+    """Free space on the disk that holds, or would hold, `out`."""
+    return shutil.disk_usage(_existing(out.resolve())).free
+
+
+def check_free_space(out: Path, needed_bytes: int, hint: str) -> None:
+    """Say what space is needed, and refuse to start what the disk cannot hold.
+
+    What a stopped run has left takes no new space: it is gone on with, or cleared.
+
+    Raises:
+        DataError: Less than `needed_bytes` are free where `out` would be.
+    """
+    free = free_bytes(out)
+    needed_bytes -= sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
+    text = f"{out}: about {max(0, needed_bytes) / 1e6:,.1f} MB will be written, {free / 1e6:,.1f} MB are free"
+    if needed_bytes > free:
+        raise DataError(text, hint)
+    _log.info(text)
+
+
+def write_json(path: Path, document: dict[str, object]) -> None:
+    """Write an indented UTF-8 JSON file, whole or not at all."""
+    replace_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _staging(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}.former")
+
+
+def _enter(staging: Path, job: str) -> None:
+    # once the manifest is written, the job's own file may be gone
+    if job in (_read_json(staging / _JOB).get("job"), _read_json(staging / MANIFEST).get("job")):
+        _log.info("going on in %s, where a run of the same command was stopped", staging)
+        return
+    if staging.exists():
+        shutil.rmtree(staging)
+    staging.mkdir()
+    write_json(staging / _JOB, {"job": job})
+
+
+def _leave(staging: Path) -> None:
+    if any(path.name != _JOB for path in staging.glob("*")):
+        _log.warning("stopped: the same command goes on from here; what it has done is kept in %s", staging)
+    else:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _onto_the_disk() -> None:
+    """What has its final name must survive a power cut; file by file it would take longer than the work."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    former = _former(target)
+    target.rename(former)
+    try:
+        staging.rename(target)
+    except BaseException:
+        former.rename(target)
+        raise
+    _delete(former)
+
+
+def _put_back_former(target: Path) -> None:
+    """Undo or complete a replacement that was killed between its renames."""
+    former = _former(target)
+    if former.exists() and target.exists():
+        _delete(former)
+    elif former.exists():
+        former.rename(target)
+
+
+def _delete(former: Path) -> None:
+    try:
+        shutil.rmtree(former)
+    except OSError as error:
+        _log.warning("could not delete the former output %s: %s", former, error)
+
+
+def _existing(path: Path) -> Path:
+    # os.path: what may not be looked into counts as absent
+    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

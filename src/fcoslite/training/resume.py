@@ -1,0 +1,60 @@
+"""What flags beside --resume may say: where things are and how the work is done, but not what is trained."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fcoslite.config.settings import Settings, load_settings
+from fcoslite.errors import ConfigError
+from fcoslite.runs.run import Run
+
+_log = logging.getLogger("fcoslite")
+
+# no number of the result depends on these
+_FREE_COMPUTE = ("workers", "prefetch", "memory_limit_mb")
+_FREE = ("checkpoint_minutes", "workspace", *(f"compute.{key}" for key in _FREE_COMPUTE))
+# the run's own differ from what it was asked for: by its data, or by a batch that was halved
+_DECIDED = ("model.classes", "model.image_size", "compute.batch_size", "compute.accumulation")
+_MOVED = ("steps_per_epoch", "warmup_steps")
+
+
+def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], values: Mapping[str, Any]) -> Settings:
+    """The run's settings, with what was asked for anew as far as that changes no result.
+
+    Args:
+        run: The run.
+        config: A config that was named; None if none was.
+        overrides: `section.key=value`, as of --set.
+        values: Settings that have flags of their own.
+
+    Raises:
+        ConfigError: Something else was asked for than the run has.
+    """
+    ours = run.settings()
+    flags = load_settings(run.path / "config.yaml", overrides, values)
+    asked = flags if config is None else load_settings(config, overrides, values)
+    weights = ("model.",) if run.facts().get("verb") == "finetune" else ()  # they bring their model
+    decided = [key for key in ours.flat() if key in _DECIDED or key.endswith(_MOVED) or key.startswith(weights)]
+    refused = [key for key in _differing(asked, ours) if key not in decided and not key.startswith(_FREE)]
+    if refused:
+        listed = "; ".join(f"{key} is {ours.flat()[key]}, not {asked.flat()[key]}" for key in refused[:5])
+        raise ConfigError(
+            f"--resume goes on with the settings of {run.name}: {listed}",
+            "leave the other flags out, or start a new run",
+        )
+    for key in _differing(flags, ours):
+        if key in decided:
+            _log.warning("%s stays %s, as %s has it", key, ours.flat()[key], run.name)
+    compute = {key: getattr(asked.compute, key) for key in _FREE_COMPUTE}
+    return ours.model_copy(
+        update={
+            "checkpoint_minutes": asked.checkpoint_minutes,
+            "workspace": asked.workspace,
+            "compute": ours.compute.model_copy(update=compute),
+        }
+    )
+
+
+def _differing(one: Settings, other: Settings) -> list[str]:
+    values = other.flat()
+    return [key for key, value in one.flat().items() if value != values[key]]

@@ -1,0 +1,200 @@
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.cli.app import run
+from fcoslite.config.settings import DetectSettings, Settings, WebcamSettings
+from fcoslite.detections.detections import Detections
+from fcoslite.inference.input.open import open_source
+from fcoslite.runs.run import create_run
+
+NEWEST = Path("runs/train-newest-001/checkpoints/best.npz")
+
+
+class StandIn:
+    """What the command asks of the real predictor, without a network."""
+
+    loaded: list[tuple[Path, DetectSettings]]
+    interrupt_at: int | None
+
+    def __init__(self) -> None:
+        self.warm = False
+        self.predicted = 0
+
+    @classmethod
+    def load(cls, weights: Path, settings: DetectSettings) -> "StandIn":
+        cls.loaded.append((weights, settings))
+        return cls()
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    image_size = 64
+    at_once = 1
+
+    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
+        assert self.warm
+        if self.predicted == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.predicted += 1
+        box = np.array([[1, 2, 31, 42]], np.float32)
+        return Detections(box, np.array([0.5], np.float32), np.array([1], np.int32), ("person",))
+
+
+@pytest.fixture(autouse=True)
+def predictor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[StandIn]]:
+    module = types.ModuleType("fcoslite.inference.predictor")
+    module.Predictor = StandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fcoslite.inference.predictor", module)
+    monkeypatch.setattr("fcoslite.inference.output.plan.has_display", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    newest = create_run(Path("runs"), "train", "newest", Settings(), {})
+    newest.best_weights.write_bytes(b"weights")
+    StandIn.loaded = []
+    StandIn.interrupt_at = None
+    yield StandIn
+
+
+@pytest.fixture
+def images(demo_data: Path) -> Path:
+    return demo_data / "images"
+
+
+def test_images_end_to_end_as_json(images: Path, capsys: pytest.CaptureFixture[str], predictor: type[StandIn]) -> None:
+    arguments = ["webcam", "--source", str(images), "--no-window", "--save", "drawn", "--jsonl", "found.jsonl"]
+    assert run([*arguments, "--max-frames", "3", "--iou", "0.4", "--score", "0.1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["frames"] == document["detections"] == 3
+    assert (document["stopped_by"], document["save"], document["jsonl"]) == ("limit", "drawn", "found.jsonl")
+    assert len(list(Path("drawn").iterdir())) == len(Path("found.jsonl").read_text().splitlines()) == 3
+    assert predictor.loaded == [(NEWEST, WebcamSettings(iou=0.4, score=0.1))]
+
+
+def test_the_flags_defaults_are_those_of_the_settings(images: Path, predictor: type[StandIn]) -> None:
+    assert run(["webcam", "--source", str(images), "--no-window", "--max-frames", "1"]) == 0
+    assert predictor.loaded[0][1] == WebcamSettings()
+    assert (WebcamSettings().iou, WebcamSettings().score) == (0.3, 0.2)
+
+
+def test_a_table_without_json(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["webcam", "--source", str(images), "--no-window", "--max-frames", "2"]) == 0
+    table = capsys.readouterr().out
+    assert "frames" in table and "limit" in table
+
+
+def test_without_a_display_the_result_is_saved(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photograph = sorted(images.iterdir())[0]
+    assert run(["webcam", "--source", str(photograph)]) == 0
+    printed = capsys.readouterr()
+    assert "no display" in printed.err and "webcam.jpg" in printed.err
+    with open_source("webcam.jpg") as saved, open_source(str(photograph)) as source:
+        assert (saved.width, saved.height) == (source.width, source.height)
+
+
+def test_dry_run_tells_the_plan_and_touches_nothing(
+    images: Path, capsys: pytest.CaptureFixture[str], predictor: type[StandIn]
+) -> None:
+    assert run(["webcam", "--source", str(images), "--save", "drawn", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert "32 frames" in plan["source"]
+    assert (plan["iou"], plan["score"], plan["save"], plan["window"]) == (0.3, 0.2, "drawn", False)
+    assert predictor.loaded == []
+    assert [path.name for path in Path.cwd().iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--source", "nowhere.mp4"], 1, "nowhere.mp4"),
+        (["--source", "93"], 1, "camera 93"),
+        (["--save", "out.mp4"], 2, "folder"),
+        (["--jsonl", "taken"], 1, "taken is a folder"),
+        (["--weights", "missing.keras"], 1, "missing.keras"),
+        (["--iou", "1.5"], 2, "--iou"),
+        (["--max-frames", "0"], 2, "--max-frames"),
+        (["--sourse", "0"], 2, "--sourse"),
+    ],
+)
+def test_errors_are_told_and_nothing_is_left_behind(
+    arguments: list[str], code: int, told: str, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("taken").mkdir()
+    assert run(["webcam", "--source", str(images), "--no-window", *arguments]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "error:" in printed.err and "hint:" in printed.err
+    assert told in " ".join(printed.err.split())
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["runs", "taken"]
+
+
+def test_ctrl_c_ends_with_130_and_complete_files(
+    images: Path, capsys: pytest.CaptureFixture[str], predictor: type[StandIn]
+) -> None:
+    predictor.interrupt_at = 4
+    assert run(["webcam", "--source", str(images), "--no-window", "--jsonl", "found.jsonl"]) == 130
+    assert len(Path("found.jsonl").read_text().splitlines()) == 4
+    assert capsys.readouterr().out == ""
+
+
+KILLED = """
+import os, signal, sys, types
+import numpy as np
+from fcoslite.cli.app import main
+from fcoslite.detections.detections import Detections
+
+class Predictor:
+    load = classmethod(lambda cls, weights, settings: cls())
+    warm_up = lambda self: None
+    seen = 0
+    image_size = 64
+    at_once = 1
+    def predict(self, image_rgb, letterboxed=None):
+        self.seen += 1
+        if self.seen == 6:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        empty = np.zeros(0, np.float32)
+        return Detections(np.zeros((0, 4), np.float32), empty, empty.astype(np.int32), ("person",))
+
+module = types.ModuleType("fcoslite.inference.predictor")
+module.Predictor = Predictor
+sys.modules["fcoslite.inference.predictor"] = module
+signal.signal(getattr(signal, sys.argv[2]), signal.SIG_DFL)  # whoever runs the tests may ignore it
+main(["webcam", "--source", sys.argv[1], "--no-window", "--save", "out.mp4"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows kills without asking")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_polite_kill_leaves_a_video_that_plays(images: Path, tmp_path: Path, name: str, code: int) -> None:
+    import cv2
+
+    video = tmp_path / "in.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for _ in range(40):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    command = [sys.executable, "-c", KILLED, str(video), name]
+    killed = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert killed.returncode == code
+    assert f"stopped by {name}" in killed.stderr.decode()
+    with open_source(str(tmp_path / "out.mp4")) as source:
+        assert len(list(source)) == 5
+
+
+def test_a_wrong_source_is_told_before_anything_heavy_is_imported() -> None:
+    program = """
+import sys
+from fcoslite.cli.app import run
+assert run(["webcam", "--source", "nowhere.mp4"]) == 1
+assert run(["webcam", "--source", "93"]) == 1
+print([name for name in ("tensorflow", "keras", "jax", "mlflow") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ))
+    assert done.stdout.strip() == "[]", done.stderr

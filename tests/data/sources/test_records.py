@@ -1,0 +1,137 @@
+"""Both sources on the embedded photographs."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.config.settings import ComputeSettings, DataSettings
+from fcoslite.data.dataset import read_coco
+from fcoslite.data.extract.extract import extract
+from fcoslite.data.records.build import build_records
+from fcoslite.data.sources.folder import FolderSource
+from fcoslite.data.sources.records import RecordSource, steps_per_pass
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    extract(demo_data / "annotations.json", demo_data / "images", folder / "data", negatives=0.2)
+    build_records(folder / "data", folder / "records", image_size=SIZE, records_per_shard=7)
+    return folder
+
+
+def _records(workspace: Path, records: range | None = None, buffer: int = 512) -> RecordSource:
+    whole = RecordSource.open(workspace / "records", DataSettings(shuffle_buffer=buffer), ComputeSettings(workers=2))
+    return whole if records is None else whole.part(records)
+
+
+def _folder(workspace: Path) -> FolderSource:
+    data = workspace / "data"
+    dataset = read_coco(data / "annotations.json", data / "images", ["person"])
+    return FolderSource(dataset, dataset.images, SIZE, 2)
+
+
+@pytest.fixture(params=["records", "folder"])
+def source(request, workspace):
+    return _records(workspace) if request.param == "records" else _folder(workspace)
+
+
+def _numpy(batch: dict) -> dict[str, np.ndarray]:
+    return {key: np.asarray(value) for key, value in batch.items()}
+
+
+def _take(source, count: int, first_step: int = 0, batch_size: int = 4, seed: int = 1) -> list[dict[str, np.ndarray]]:
+    return [_numpy(batch) for batch in islice(iter(source.training_batches(batch_size, seed, first_step)), count)]
+
+
+def test_batches_have_fixed_shapes(source):
+    for batch in _take(source, 3):
+        assert batch["images"].shape == (4, SIZE, SIZE, 3)
+        assert batch["images"].dtype == np.uint8
+        boxes, mask = batch["boxes"], batch["mask"]
+        assert boxes.shape[0] == 4
+        assert boxes.shape[2] == 5
+        assert mask.shape == batch["crowd"].shape == boxes.shape[:2]
+        assert (boxes[~mask] == 0).all()
+        assert set(np.unique(boxes[mask][:, 0])) <= {1.0}  # person is class 1, never 0
+        assert (boxes[mask][:, 3:] > boxes[mask][:, 1:3]).all()
+        assert boxes[mask][:, 1:].min() >= 0
+        assert boxes[mask][:, 1:].max() <= SIZE
+
+
+def test_a_pass_shows_every_image_once_and_the_next_in_another_order(source):
+    steps = steps_per_pass(len(source), 1)
+    batches = _take(source, 2 * steps, batch_size=1)
+    keys = [batch["images"].tobytes() for batch in batches]
+    first, second = keys[:steps], keys[steps:]
+    assert len(set(first)) == len(source)
+    assert set(first) == set(second)
+    assert first != second
+
+
+@pytest.mark.parametrize("start", [1, 5, 7, 8, 20])
+def test_resuming_at_a_step_gives_the_same_batches(source, start):
+    whole = _take(source, start + 3)
+    again = _take(source, 3, first_step=start)
+    for one, other in zip(whole[start:], again, strict=True):
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_another_seed_gives_another_order(source):
+    assert (_take(source, 1, seed=1)[0]["images"] != _take(source, 1, seed=2)[0]["images"]).any()
+
+
+def test_a_set_smaller_than_a_batch_is_repeated(workspace):
+    source = _records(workspace, range(3))
+    batch = _take(source, 2, batch_size=8)[1]
+    assert len({image.tobytes() for image in batch["images"]}) == 3
+
+
+def test_windows_smaller_than_the_set_still_show_everything(workspace):
+    source = _records(workspace, buffer=5)
+    keys = [batch["images"].tobytes() for batch in _take(source, len(source), batch_size=1)]
+    assert len(set(keys)) == len(source)
+
+
+def test_ranges_of_records_do_not_overlap(workspace):
+    total = len(_records(workspace))
+    parts = [_records(workspace, range(0, 9)), _records(workspace, range(9, 16)), _records(workspace, range(16, total))]
+    ids = [[label.image_id for _, labels in part.evaluation_batches(4) for label in labels] for part in parts]
+    assert [len(part) for part in ids] == [9, 7, total - 16]
+    assert len({image_id for part in ids for image_id in part}) == total
+
+
+def test_evaluation_shows_everything_once_with_its_ground_truth(source, workspace):
+    truth = {image.image_id: image for image in _folder(workspace).images}
+    seen = []
+    for batch, labels in source.evaluation_batches(5):
+        assert len(labels) == len(batch["images"])
+        for label in labels:
+            expected = truth[label.image_id]
+            assert (label.height, label.width) == (expected.height, expected.width)
+            np.testing.assert_allclose(label.boxes_xyxy, expected.boxes_xyxy, atol=2e-3)
+            np.testing.assert_array_equal(label.iscrowd, expected.iscrowd)
+            np.testing.assert_allclose(label.areas, expected.areas, rtol=1e-6)
+            seen.append(label.image_id)
+    assert sorted(seen) == sorted(truth)
+
+
+def test_both_sources_give_the_same_pictures_and_boxes(workspace):
+    def by_id(source):
+        return {
+            label.image_id: {key: value[row] for key, value in batch.items()}
+            for batch, labels in source.evaluation_batches(4)
+            for row, label in enumerate(labels)
+        }
+
+    records, folder = by_id(_records(workspace)), by_id(_folder(workspace))
+    assert records.keys() == folder.keys()
+    for image_id, example in records.items():
+        np.testing.assert_array_equal(example["images"], folder[image_id]["images"])
+        np.testing.assert_allclose(example["boxes"], folder[image_id]["boxes"], atol=1e-3)
+        np.testing.assert_array_equal(example["crowd"], folder[image_id]["crowd"])

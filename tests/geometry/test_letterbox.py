@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fcoslite.geometry.letterbox import PAD_COLOUR, Letterbox
+
+sides = st.integers(1, 4000)
+
+
+@given(sides, sides, st.integers(1, 32).map(lambda n: 32 * n), st.randoms(use_true_random=False))
+@example(480, 640, 512, None)
+def test_boxes_survive_the_round_trip(height, width, size, random):
+    rng = np.random.default_rng(random.randrange(2**32) if random else 0)
+    boxes = rng.uniform(0, [width, height, width, height], (5, 4)).astype(np.float32)
+    letterbox = Letterbox(height, width, size)
+    there = letterbox.apply_boxes(boxes)
+    back = letterbox.invert_boxes(there)
+    # float32 holds a letterboxed coordinate to size / 2^24; an original pixel is 1 / scale of that
+    tolerance = max(1e-3, 4 * size * 2**-24 / letterbox.scale)
+    np.testing.assert_allclose(back, boxes, atol=tolerance)
+
+
+@given(sides, sides, st.integers(1, 32).map(lambda n: 32 * n))
+def test_image_and_pads_fill_the_square(height, width, size):
+    box = Letterbox(height, width, size)
+    assert max(box.new_height, box.new_width) == size
+    assert abs(box.new_height - height * box.scale) <= 0.5 or box.new_height == 1
+    bottom = size - box.new_height - box.pad_top
+    right = size - box.new_width - box.pad_left
+    assert bottom - box.pad_top in (0, 1)  # the odd pixel is below and at the right
+    assert right - box.pad_left in (0, 1)
+
+
+def test_pixels_land_where_boxes_say():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[20:60, 50:150] = 255
+    letterbox = Letterbox(100, 200, 128)
+    out = letterbox.apply_image(image)
+    assert out.shape == (128, 128, 3)
+    assert (out[:32] == PAD_COLOUR).all()
+    assert (out[-32:] == PAD_COLOUR).all()
+    x1, y1, x2, y2 = letterbox.apply_boxes(np.array([[50, 20, 150, 60]], np.float32))[0]
+    assert (x1, y1, x2, y2) == pytest.approx((32, 44.8, 96, 70.4), abs=1e-3)
+    assert out[int(y1) + 2 : int(y2) - 1, int(x1) + 1 : int(x2) - 1].min() > 250
+    assert out[int(y1) - 3, 64].max() < 5
+    assert out[60, int(x1) - 2].max() < 5
+
+
+def test_clipping_cuts_at_the_original_border():
+    letterbox = Letterbox(100, 200, 128)
+    cut = letterbox.invert_boxes(np.array([[-50, -50, 500, 500]], np.float32), clip=True)
+    assert cut.tolist() == [[0, 0, 200, 100]]
+
+
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="letterbox is for"):
+        Letterbox(10, 10, 32).apply_image(np.zeros((11, 10, 3), np.uint8))
+    with pytest.raises(ValueError, match="positive"):
+        Letterbox(0, 10, 32)

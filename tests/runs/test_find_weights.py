@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from fcoslite.config.settings import Settings
+from fcoslite.errors import RunError, WeightsError
+from fcoslite.runs.find_weights import chunk_parent, find_weights, packaged_weights, run_of
+from fcoslite.runs.run import open_run
+from tests.made_runs import make_run as _run
+
+
+def test_weights_by_file_run_name_path_and_default(tmp_path):
+    folder = tmp_path / "runs"
+    old, new = _run(folder), _run(folder)
+    _run(folder, weights=False)
+    assert find_weights(None, folder) == new.best_weights
+    assert find_weights(old.name, folder) == old.best_weights
+    assert find_weights(old.path, folder) == old.best_weights
+    assert find_weights(old.best_weights, folder) == old.best_weights
+
+
+def test_the_run_of_a_weights_file(tmp_path):
+    run = _run(tmp_path, records="/somewhere/records")
+    assert run_of(run.best_weights) == run
+    assert run.records == Path("/somewhere/records")
+    assert run_of(tmp_path / "weights.npz") is None
+
+
+def test_missing_weights_and_runs_have_hints(tmp_path):
+    assert find_weights(None, tmp_path / "runs") == packaged_weights()["lite0"]
+    run = _run(tmp_path, weights=False)
+    with pytest.raises(WeightsError, match="holds no weights yet"):
+        find_weights(run.name, tmp_path)
+    with pytest.raises(WeightsError) as caught:
+        find_weights("train-mission-01", tmp_path)
+    assert "train-mission-001" in caught.value.hint
+    with pytest.raises(RunError, match="no run named"):
+        open_run("nothing", tmp_path)
+
+
+def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
+    model = Settings().model
+    _run(tmp_path, name="a", chunk=1, fingerprint="f")
+    newest = _run(tmp_path, name="b", chunk=1, fingerprint="f")
+    _run(tmp_path, name="c", chunk=1, fingerprint="f", weights=False)
+    _run(tmp_path, name="d", chunk=1, fingerprint="other data")
+    assert chunk_parent(tmp_path, 1, "f", model) == newest
+    assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
+    assert chunk_parent(tmp_path, 2, "f", model) is None
