@@ -18,7 +18,7 @@ import keras
 
 from benchmarks.random_batches import random_batch
 from benchmarks.table import Must, Row, finish_stage, stage_parser
-from fcoslite.config.settings import load_settings
+from fcoslite.config.load import load_settings
 from fcoslite.machine.backend import sees_gpu
 from fcoslite.machine.gpus import TIERS, choose_precision, driver_gpus
 from fcoslite.models.detector import build_detector

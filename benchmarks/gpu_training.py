@@ -23,7 +23,7 @@ from keras import ops
 from benchmarks import plain_loop
 from benchmarks.random_batches import SIZE, random_batch
 from benchmarks.table import Must, Row, finish_stage, race, stage_parser
-from fcoslite.config.settings import load_settings
+from fcoslite.config.load import load_settings
 from fcoslite.machine.backend import sees_gpu
 from fcoslite.models.detector import build_detector, count_macs
 from fcoslite.training.loop import build_training_model

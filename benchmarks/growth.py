@@ -41,7 +41,7 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
     """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation but mosaics."""
     from benchmarks.random_batches import random_batch
-    from fcoslite.config.settings import load_settings
+    from fcoslite.config.load import load_settings
     from fcoslite.models.detector import build_detector
     from fcoslite.training.loop import build_training_model
 

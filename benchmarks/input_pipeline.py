@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings
 from fcoslite.data.records.build import build_records, parse_record
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.training.augment import Augment, unpack

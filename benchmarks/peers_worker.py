@@ -32,7 +32,7 @@ def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
     load_backend()
     import keras
 
-    from fcoslite.config.settings import load_settings
+    from fcoslite.config.load import load_settings
     from fcoslite.inference.predictor import Predictor
     from fcoslite.runs.find_weights import config_of
 

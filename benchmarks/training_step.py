@@ -16,7 +16,8 @@ import tensorflow as tf
 from benchmarks import plain_loop
 from benchmarks.random_batches import SIZE, random_batch
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.models.detector import build_detector
 from fcoslite.training.loop import TrainingModel, build_training_model
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["fcoslite", "yaml"]):
+    from fcoslite.config.load import load_settings, make_settings
     from fcoslite.config.plain_yaml import read_yaml
-    from fcoslite.config.settings import Settings, load_settings, make_settings
+    from fcoslite.config.settings import Settings
     from fcoslite.errors import ConfigError
 
 KEYS = sorted(Settings().flat())

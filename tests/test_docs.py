@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from fcoslite.cli.app import app
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.settings import DetectSettings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import DetectSettings
 from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.data.sources.folder import FolderSource

@@ -21,7 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from card_pictures import plot_precision_recall, write_clip, write_detection_sheet, write_error_sheet
 
 from fcoslite.cli.console import Terminal
-from fcoslite.config.settings import WorkspaceSettings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import WorkspaceSettings
 from fcoslite.data.dataset import read_coco
 from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from fcoslite.cli.app import run as command
-from fcoslite.config.settings import load_settings
+from fcoslite.config.load import load_settings
 from fcoslite.runs.run import Run, create_run
 
 

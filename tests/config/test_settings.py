@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.config.settings import Settings, load_settings, make_settings, packaged_configs
+from fcoslite.config.load import load_settings, make_settings, packaged_configs
+from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError
 
 TIERS = ["vram-2gb", "vram-4gb", "vram-6gb", "vram-8gb", "vram-12gb", "vram-24gb", "vram-80gb", "cpu"]

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.errors import BusyError, RunError
 from fcoslite.models.detector import build_detector
 from fcoslite.runs.mlflow_copy import sync_runs

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import fcoslite.models
-from fcoslite.config.settings import ModelSettings, make_settings
+from fcoslite.config.load import make_settings
+from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import WeightsError
 from fcoslite.models.detector import build_detector
 from fcoslite.models.legacy import import_checkpoint

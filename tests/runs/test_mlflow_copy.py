@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.settings import load_settings
+from fcoslite.config.load import load_settings
 from fcoslite.errors import TrackingError
 from fcoslite.runs.mlflow_copy import MlflowMirror
 from fcoslite.runs.mlflow_thread import MlflowTracker

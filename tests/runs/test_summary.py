@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.errors import FcosliteError
 from fcoslite.runs.find_weights import chunk_parent, find_weights
 from fcoslite.runs.run import Run, create_run, list_runs

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.records.build import build_records
 

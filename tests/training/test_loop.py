@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.machine.gpus import halve_batch

@@ -59,7 +59,8 @@ def command(
     those images.
     """
     from fcoslite.cli.console import Terminal
-    from fcoslite.config.settings import WorkspaceSettings, load_settings
+    from fcoslite.config.load import load_settings
+    from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError, DataError
     from fcoslite.machine.backend import load_backend
     from fcoslite.runs.find_weights import config_of, find_weights

@@ -178,7 +178,7 @@ def _terminal(as_json: bool, quiet: bool, verbose: bool) -> "Terminal":
 
 
 def _settings(terminal: "Terminal", config: str, overrides: list[str], values: dict[str, Any]) -> "Settings":
-    from fcoslite.config.settings import load_settings
+    from fcoslite.config.load import load_settings
     from fcoslite.machine.backend import load_backend
 
     # a wrong key is told before TensorFlow is loaded
@@ -226,7 +226,7 @@ class _Asked:
 def _resumed(
     terminal: "Terminal", name: str, asked: _Asked, records: Path | None, data: Path | None, skip_bad_records: bool
 ) -> tuple["TrainingPlan", "Run"]:
-    from fcoslite.config.settings import load_settings
+    from fcoslite.config.load import load_settings
     from fcoslite.errors import ConfigError, RunError
     from fcoslite.machine.backend import load_backend
     from fcoslite.runs.find_weights import find_weights

@@ -74,7 +74,8 @@ def command(
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
     from fcoslite.cli.console import Terminal
-    from fcoslite.config.settings import WorkspaceSettings, load_settings
+    from fcoslite.config.load import load_settings
+    from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.machine.backend import load_backend

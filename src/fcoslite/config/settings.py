@@ -4,23 +4,14 @@ A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the 
 (`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import category
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from fcoslite.config.explain import explain
-from fcoslite.config.plain_yaml import LONGEST, read_yaml
-from fcoslite.errors import ConfigError, closest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 _MANY = 1_000_000_000  # what no run can reach, and every counter can hold
 _MOST_EPOCHS = 1_000_000
-_LONGEST_CHAIN = 10  # of configs that extend each other
 
 
 def _without_controls(text: str) -> str:
@@ -228,123 +219,3 @@ class Settings(_Node):
         tree = self.model_dump(mode="json")
         sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
         return {f"{name}.{key}".rstrip("."): value for name, part in sections.items() for key, value in part.items()}
-
-
-def packaged_configs() -> list[str]:
-    """Names of the configs installed with the package."""
-    folder = resources.files("fcoslite") / "config" / "packaged"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_settings(
-    config: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
-) -> Settings:
-    """Read a config and lay overrides over it.
-
-    Args:
-        config: A file, the name of a packaged config, or None for the defaults.
-        overrides: `section.key=value`, the value in YAML.
-        values: By `section.key`, taken as they are, and last.
-
-    Raises:
-        ConfigError: The file, a key or a value is not usable.
-    """
-    tree = _read_tree(str(config), seen=()) if config is not None else {}
-    for override in overrides:
-        tree = _merge(tree, _checked(_parse_override(override), f"--set {override[:100]}"))
-    for key, value in (values or {}).items():
-        tree = _merge(tree, _nest(key, value))
-    return make_settings(tree, origin=str(config or "settings"))
-
-
-def make_settings(tree: Mapping[str, Any], origin: str) -> Settings:
-    """Check a plain tree of settings; `origin` is named in errors.
-
-    Raises:
-        ConfigError: A key or a value is not usable.
-    """
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        raise explain(error, origin, _schema()) from None
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return Settings.model_json_schema()
-
-
-def _checked(tree: dict[str, Any], origin: str) -> dict[str, Any]:
-    """Each layer is checked by itself, so that an error names where the setting comes from."""
-    make_settings(tree, origin)
-    return tree
-
-
-def _read_tree(config: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    path = Path(config)
-    is_file = _is_file(path)
-    name = config.removesuffix(".yaml")
-    if is_file:
-        text = _read_text(path)
-    elif name in packaged_configs():
-        text = (resources.files("fcoslite") / "config" / "packaged" / f"{name}.yaml").read_text("utf-8")
-    else:
-        hint = closest(config, packaged_configs()) or "packaged: " + ", ".join(packaged_configs())
-        raise ConfigError(f"no config file or packaged config named '{config[:200]}'", hint)
-    here = str(path.resolve()) if is_file else name
-    if here in seen or len(seen) == _LONGEST_CHAIN:
-        fault = "extends itself" if here in seen else f"is the end of a chain of more than {_LONGEST_CHAIN} configs"
-        raise ConfigError(f"config '{config}' {fault}", f"chain: {' -> '.join([*seen, here])}")
-    tree = read_yaml(text, config)
-    if tree is None:  # an empty file
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{config} holds no settings", "a config is a tree of `key: value` lines")
-    parent = tree.pop("extends", None)
-    _checked(tree, config)
-    if parent is None:
-        return tree
-    if not isinstance(parent, str):
-        raise ConfigError(f"{config}: extends must be text", "it names a packaged config, or a file beside this one")
-    beside = path.parent / parent
-    base = str(beside) if is_file and _is_file(beside) else parent
-    return _merge(_read_tree(base, (*seen, here)), tree)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return file.read(LONGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read config {path}: {error}", "a config is a UTF-8 text file") from None
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _parse_override(override: str) -> dict[str, Any]:
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"'{override}' is not an override", "write it as section.key=value")
-    return _nest(key.strip(), read_yaml(text, f"--set {override[:100]}"))
-
-
-def _nest(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value

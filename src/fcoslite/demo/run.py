@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fcoslite.config.settings import Settings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
 from fcoslite.data.dataset import read_coco
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.images import read_labelled

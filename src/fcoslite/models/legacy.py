@@ -22,7 +22,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fcoslite.config.settings import ModelSettings, load_settings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import WeightsError
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import assign_weights, save_weights

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.config.settings import ModelSettings, make_settings
+from fcoslite.config.load import make_settings
+from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.storage.arrays import read_arrays, read_header, write_arrays

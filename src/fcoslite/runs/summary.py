@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from fcoslite.config.settings import ScheduleSettings, Settings, load_settings, packaged_configs
+from fcoslite.config.load import load_settings, packaged_configs
+from fcoslite.config.settings import ScheduleSettings, Settings
 from fcoslite.errors import FcosliteError
 from fcoslite.runs.run import Run, best_line
 from fcoslite.storage.locks import is_locked
