@@ -65,7 +65,8 @@ def open_records(count: int) -> float:
     from fcoslite.data.records.schema import blank_record
     from fcoslite.data.sources.records import RecordSource
     from fcoslite.machine.backend import load_tensorflow
-    from fcoslite.storage.staged_folder import MANIFEST, write_json
+    from fcoslite.storage.files import write_json
+    from fcoslite.storage.staged_folder import MANIFEST
 
     load_tensorflow()
     import tensorflow as tf

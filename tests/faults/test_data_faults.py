@@ -34,7 +34,7 @@ def test_full_disks(
     out = small_disk.path / "out"
     arguments = [*command[:-1], str(out)]
     # as if there had been room at the start
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 10**9)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 10**9)
     rooms = [round(written * share) for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)]
     for room in rooms:
         small_disk.resize(room)

@@ -67,7 +67,7 @@ def test_full_disks(
     workspace: Path, undisturbed: dict[str, Any], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as if there had been room at the start
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda folder: 10**12)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda folder: 10**12)
     run = Run(small_disk.path / "runs" / "train-slim-chunk1-001")
     small_disk.resize(200 * 2**20)
     written = _size(_train(workspace, run.path.parent).path)

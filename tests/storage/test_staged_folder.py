@@ -13,14 +13,8 @@ import pytest
 
 from fcoslite.errors import BusyError, ConfigError, DataError
 from fcoslite.storage.locks import locked
-from fcoslite.storage.staged_folder import (
-    MANIFEST,
-    check_free_space,
-    check_output,
-    is_finished,
-    job_digest,
-    staged_folder,
-)
+from fcoslite.storage.space import check_free_space
+from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -162,14 +156,14 @@ def test_a_folder_without_permission_is_told_before_the_work(tmp_path: Path) -> 
 def test_what_a_stopped_run_has_left_takes_no_new_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 1000)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 1000)
     out = tmp_path / "out"
     with pytest.raises(DataError, match=r"about 0\.0 MB will be written"):
-        check_free_space(out, 1001, "")
+        check_free_space(out, 1001, "", staged_bytes(out))
     stop(out)
     (tmp_path / ".out.partial" / "one").write_bytes(bytes(500))
     caplog.set_level("INFO")
-    check_free_space(out, 1500, "")
+    check_free_space(out, 1500, "", staged_bytes(out))
     assert "MB are free" in caplog.text
 
 

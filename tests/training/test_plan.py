@@ -91,7 +91,7 @@ def test_a_read_only_disk_is_told_before_the_work(workspace: Path, slim: Setting
 
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 100_000)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 100_000)
     yield
 
 

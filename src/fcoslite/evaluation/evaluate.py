@@ -20,7 +20,7 @@ from fcoslite.models.weights import load_detector
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
-from fcoslite.storage.staged_folder import check_writable
+from fcoslite.storage.space import check_writable
 
 
 @dataclass(frozen=True)

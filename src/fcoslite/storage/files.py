@@ -1,5 +1,7 @@
 """Files that are at all times either the old one or the whole new one."""
 
+import hashlib
+import json
 import os
 import sys
 import time
@@ -44,3 +46,22 @@ def _clear_partials(folder: Path) -> None:
                 try_lock(file.fileno())  # else it is being written
             if time.time() - partial.stat().st_mtime > _NEW_SECONDS:
                 partial.unlink()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; -1 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def write_json(path: Path, document: dict[str, object]) -> None:
+    """Write an indented UTF-8 JSON file, whole or not at all."""
+    replace_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.errors import ConfigError, DataError, FcosliteError, TooManySkippedError
-from fcoslite.storage.files import replace_file
+from fcoslite.storage.files import write_json
 from fcoslite.storage.locks import locked
+from fcoslite.storage.space import check_writable
 
 _log = logging.getLogger("fcoslite")
 
@@ -58,36 +59,9 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
             raise ConfigError(f"replacing {out} would delete its own input {path}", "choose another --out")
 
 
-def check_writable(folder: Path, hint: str) -> None:
-    """Refuse a folder that nothing can be written to; if it is not there, the one in which it would be made.
-
-    Raises:
-        DataError: It is a file, on a read-only disk, or without permission.
-    """
-    existing = _existing(folder.resolve())
-    if not existing.is_dir():
-        raise DataError(f"{existing} is a file, not a folder", hint)
-    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise DataError(f"{existing} cannot be written to", f"mend its permissions, or {hint}")
-
-
 def job_digest(facts: Mapping[str, Any]) -> str:
     """A digest of all that decides what a job writes; the same digest, the same bytes."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_size(path: Path) -> int:
-    """Bytes of a file; -1 if there is none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def is_finished(out: Path, job: str) -> bool:
@@ -157,30 +131,9 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def free_bytes(out: Path) -> int:
-    """Free space on the disk that holds, or would hold, `out`."""
-    return shutil.disk_usage(_existing(out.resolve())).free
-
-
-def check_free_space(out: Path, needed_bytes: int, hint: str) -> None:
-    """Say what space is needed, and refuse to start what the disk cannot hold.
-
-    What a stopped run has left takes no new space: it is gone on with, or cleared.
-
-    Raises:
-        DataError: Less than `needed_bytes` are free where `out` would be.
-    """
-    free = free_bytes(out)
-    needed_bytes -= sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
-    text = f"{out}: about {max(0, needed_bytes) / 1e6:,.1f} MB will be written, {free / 1e6:,.1f} MB are free"
-    if needed_bytes > free:
-        raise DataError(text, hint)
-    _log.info(text)
-
-
-def write_json(path: Path, document: dict[str, object]) -> None:
-    """Write an indented UTF-8 JSON file, whole or not at all."""
-    replace_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+def staged_bytes(out: Path) -> int:
+    """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared."""
+    return sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
 
 
 def _staging(target: Path) -> Path:
@@ -243,11 +196,6 @@ def _delete(former: Path) -> None:
         shutil.rmtree(former)
     except OSError as error:
         _log.warning("could not delete the former output %s: %s", former, error)
-
-
-def _existing(path: Path) -> Path:
-    # os.path: what may not be looked into counts as absent
-    return next(folder for folder in (path, *path.parents) if os.path.exists(folder))  # noqa: PTH110
 
 
 def _read_json(path: Path) -> dict[str, Any]:

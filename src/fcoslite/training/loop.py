@@ -26,7 +26,7 @@ from fcoslite.runs.log_file import LogFile
 from fcoslite.runs.mlflow_thread import MlflowTracker
 from fcoslite.runs.run import Run, best_line, create_run
 from fcoslite.storage.locks import locked
-from fcoslite.storage.staged_folder import check_free_space
+from fcoslite.storage.space import check_free_space
 from fcoslite.training.augment import Augment, resize, unpack
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.finite_check import FiniteCheck

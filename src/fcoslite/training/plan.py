@@ -20,7 +20,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import chunk_parent, find_backbone
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
-from fcoslite.storage.staged_folder import check_writable, free_bytes
+from fcoslite.storage.space import check_writable, free_bytes
 
 _log = logging.getLogger("fcoslite")
 

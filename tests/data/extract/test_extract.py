@@ -311,7 +311,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     with pytest.raises(DataError, match="are free") as early:
         run(demo_data, out)
     assert "--link hardlink" in early.value.hint
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 10**9)  # as if it had been free then
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 10**9)  # as if it had been free then
     with pytest.raises(DataError, match="No space left on device") as caught:
         run(demo_data, out)
     assert "run the same command again" in caught.value.hint
@@ -369,8 +369,8 @@ def test_arguments_out_of_range(demo_data: Path, tmp_path: Path, arguments: dict
 
 
 def test_no_space(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 1000)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 1000)
     with pytest.raises(DataError, match="MB are free"):
         run(demo_data, tmp_path / "out")
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 100_000)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 100_000)
     assert run(demo_data, tmp_path / "linked", link="symlink").needed_bytes < 100_000

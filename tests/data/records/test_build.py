@@ -206,7 +206,7 @@ def test_data_that_cannot_be_used(demo_data: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="no usable box"):
         build(tmp_path, tmp_path / "out")
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 1000)
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 1000)
     with pytest.raises(DataError, match="MB are free"):
         build(demo_data, tmp_path / "out")
     assert names(tmp_path) == ["annotations.json", "images"]
@@ -321,7 +321,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     with pytest.raises(DataError, match="MB are free") as early:
         build(demo_data, out, **options)
     assert "--encoding jpeg" in early.value.hint
-    monkeypatch.setattr("fcoslite.storage.staged_folder.free_bytes", lambda out: 10**9)  # as if it had been free then
+    monkeypatch.setattr("fcoslite.storage.space.free_bytes", lambda out: 10**9)  # as if it had been free then
     with pytest.raises(DataError, match="No space left on device") as caught:
         build(demo_data, out, **options)
     assert "run the same command again" in caught.value.hint

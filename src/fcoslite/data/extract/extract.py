@@ -27,18 +27,15 @@ from fcoslite.data.skipped import (
 )
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.progress import Progress, no_progress
+from fcoslite.storage.files import file_digest, file_size, write_json
+from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import (
     EXTRACT_KIND,
     MANIFEST,
-    check_free_space,
     check_output,
-    file_digest,
-    file_size,
-    free_bytes,
     is_finished,
     job_digest,
     staged_folder,
-    write_json,
 )
 
 _log = logging.getLogger("fcoslite")

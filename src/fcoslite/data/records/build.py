@@ -20,18 +20,9 @@ from fcoslite.errors import ConfigError, DataError
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import one_opencv_thread
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.staged_folder import (
-    MANIFEST,
-    check_free_space,
-    check_output,
-    file_digest,
-    file_size,
-    free_bytes,
-    is_finished,
-    job_digest,
-    staged_folder,
-    write_json,
-)
+from fcoslite.storage.files import file_digest, file_size, write_json
+from fcoslite.storage.space import check_free_space, free_bytes
+from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -125,7 +116,7 @@ def build_records(
         return _result(out, read_manifest(out), free)
     with one_opencv_thread():
         estimate = _estimate_bytes(chosen, dataset, image_size, encoding)
-        check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out")
+        check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out", staged_bytes(out))
         if dry_run:
             return BuildResult(
                 out=out,

@@ -21,8 +21,7 @@ from fcoslite.data.records.schema import RecordBytes
 from fcoslite.data.skipped import SkippedImage, refuse_too_many
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
-from fcoslite.storage.files import replace_file
-from fcoslite.storage.staged_folder import file_size
+from fcoslite.storage.files import file_size, replace_file
 
 _log = logging.getLogger("fcoslite")
 

@@ -18,7 +18,7 @@ from fcoslite.errors import DataError
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.staged_folder import file_digest
+from fcoslite.storage.files import file_digest
 
 _UNREADABLE = "cannot be read: damaged, or cut off"
 _FOREIGN = "is not the shard of the manifest: of another set, or another build"

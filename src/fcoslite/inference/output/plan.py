@@ -9,7 +9,8 @@ from fcoslite.errors import ConfigError, FcosliteError
 from fcoslite.inference.input.frame_source import Kind, Source
 from fcoslite.inference.input.open import IMAGE_SUFFIXES
 from fcoslite.inference.output.window import has_display
-from fcoslite.inference.output.writers import VIDEO_CODECS, check_room
+from fcoslite.inference.output.writers import VIDEO_CODECS
+from fcoslite.storage.space import check_room, nearest_existing
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -65,7 +66,7 @@ def check_writable(path: Path, folder: bool = False) -> None:
         kind, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
         raise FcosliteError(f"{path} is a {kind}", f"name a {wanted} to save to")
     # folders that are missing will be made, in the nearest that is there
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    place = nearest_existing(path)
     if place.is_file() and place != path:
         raise FcosliteError(f"cannot save to {path}: {place} is a file", "name a path in a folder")
     if not os.access(place, os.W_OK):

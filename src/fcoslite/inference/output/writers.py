@@ -1,7 +1,6 @@
 """The files results are saved to: drawn video, drawn images, one JSON line a frame."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,25 +10,11 @@ import numpy as np
 from fcoslite.detections.draw import fit_image
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.output.recorder import FrameResult
+from fcoslite.storage.space import check_room
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _FALLBACK_FPS = 25.0  # for a source that does not tell its own
-_SPARE_BYTES = 16 * 2**20  # a frame, and the index of a video of half a day
-
-
-def check_room(path: Path) -> None:
-    """See that a disk has room for more, and to complete what is there: half a line or image helps nobody.
-
-    Args:
-        path: A file or folder on it, or one to be.
-
-    Raises:
-        FcosliteError: It has not.
-    """
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if shutil.disk_usage(place).free < _SPARE_BYTES:
-        raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
 
 
 class VideoWriter:
