@@ -20,7 +20,8 @@ from benchmarks.random_batches import random_batch
 from benchmarks.table import Must, Row, finish_stage, stage_parser
 from fcoslite.config.load import load_settings
 from fcoslite.machine.backend import sees_gpu
-from fcoslite.machine.gpus import TIERS, choose_precision, driver_gpus
+from fcoslite.machine.gpus import driver_gpus
+from fcoslite.machine.tiers import TIERS, choose_precision
 from fcoslite.models.detector import build_detector
 from fcoslite.training.loop import build_training_model
 

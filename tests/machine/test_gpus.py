@@ -1,7 +1,8 @@
 import pytest
 
 from fcoslite.machine import gpus as memory
-from fcoslite.machine.gpus import Gpu, choose_tier
+from fcoslite.machine.gpus import Gpu
+from fcoslite.machine.tiers import choose_tier
 
 
 @pytest.mark.parametrize(

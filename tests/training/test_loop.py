@@ -16,7 +16,6 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
-from fcoslite.machine.gpus import halve_batch
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector, read_arrays
 from fcoslite.runs.find_weights import find_backbone, find_weights
@@ -24,6 +23,7 @@ from fcoslite.runs.run import Run
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.optimizer import averaged_weights
+from fcoslite.training.out_of_memory import halve_batch
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
 
 

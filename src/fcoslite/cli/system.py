@@ -8,7 +8,9 @@ from typing import Any
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.output.window import has_display
 from fcoslite.machine.backend import sees_gpu
-from fcoslite.machine.gpus import environment, machine_tier, why_no_gpu
+from fcoslite.machine.environment import environment
+from fcoslite.machine.gpus import why_no_gpu
+from fcoslite.machine.tiers import machine_tier
 from fcoslite.models.presets import PRESETS, SIZE_PIXELS, SIZES
 
 

@@ -186,7 +186,7 @@ def _settings(terminal: "Terminal", config: str, overrides: list[str], values: d
     load_backend()
     if config != "auto":
         return settings
-    from fcoslite.machine.gpus import machine_tier
+    from fcoslite.machine.tiers import machine_tier
 
     tier = machine_tier()
     terminal.note(f"config {tier.config}: {tier.reason}")

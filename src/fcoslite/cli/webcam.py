@@ -1,14 +1,12 @@
 """`fcoslite webcam`: detection on a camera, a video, a stream or images."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag, WeightsOption
-from fcoslite.errors import Interrupted
+from fcoslite.machine.signals import _killed_as_interrupted
 
 
 def command(
@@ -118,30 +116,3 @@ def command(
                 progress=terminal.progress,
             )
     terminal.result(result.document())
-
-
-@contextmanager
-def _killed_as_interrupted() -> Iterator[None]:
-    """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed."""
-    import signal
-
-    received: list[int] = []
-
-    def interrupt(number: int, frame: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    ours = [name for name in names if before[name] == signal.SIG_DFL]  # nohup has set another
-    for name in ours:
-        signal.signal(getattr(signal, name), interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if received:
-            raise Interrupted(f"stopped by {signal.Signals(received[0]).name}", "", received[0]) from None
-        raise
-    finally:
-        for name in ours:
-            signal.signal(getattr(signal, name), before[name])

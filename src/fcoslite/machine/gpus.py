@@ -1,21 +1,11 @@
-"""What the machine can hold: GPUs and their memory, the tier of settings that fits, and limits on memory."""
+"""GPUs: what the driver lists, why one is not used, and a limit on its memory."""
 
-import os
 import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 
 import keras
-
-from fcoslite.config.settings import Settings
-from fcoslite.errors import RunError
-from fcoslite.machine.backend import sees_gpu
-
-# GB of GPU memory, largest first; the settings are in configs/vram-<GB>gb.yaml
-TIERS = (80, 24, 12, 8, 6, 4, 2)
-# drivers keep some of the nominal memory: a "4 GB" card reports 3.6 to 4.0 GiB
-_NOMINAL_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +21,6 @@ class Gpu:
     name: str
     memory_mb: int
     compute_capability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """The packaged config that fits the machine, and why."""
-
-    config: str
-    reason: str
 
 
 def driver_gpus() -> list[Gpu]:
@@ -78,37 +60,6 @@ def why_no_gpu() -> str:
     return f"{gpus[0].name} is there, but CUDA libraries are missing; install fcoslite[cuda]"
 
 
-def choose_tier(gpus: list[Gpu], usable: bool) -> Tier:
-    """The config for a machine with these GPUs.
-
-    Args:
-        gpus: As the driver lists them; the first is used.
-        usable: Whether the backend can compute on them.
-    """
-    if not gpus or not usable:
-        return Tier("cpu", "no GPU that the backend can use")
-    memory = gpus[0].memory_mb / 1024
-    for tier in TIERS:
-        if memory >= tier * _NOMINAL_SHARE:
-            return Tier(f"vram-{tier}gb", f"{gpus[0].name} has {memory:.1f} GiB")
-    return Tier("cpu", f"{gpus[0].name} has only {memory:.1f} GiB")
-
-
-def machine_tier() -> Tier:
-    """The config for this machine."""
-    return choose_tier(driver_gpus(), sees_gpu())
-
-
-def choose_precision(setting: str) -> str:
-    """A Keras dtype policy: `auto` is mixed_float16 on GPUs of compute capability 7.0 and up, float32 elsewhere."""
-    if setting != "auto":
-        return setting
-    gpus = driver_gpus()
-    if gpus and gpus[0].compute_capability >= 7.0 and sees_gpu():
-        return "mixed_float16"
-    return "float32"
-
-
 def limit_memory(limit_mb: int | None) -> None:
     """Take no more GPU memory than this; call before anything is computed.
 
@@ -121,68 +72,3 @@ def limit_memory(limit_mb: int | None) -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, False)  # the two exclude each other
         tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)])
-
-
-def device_names() -> list[str]:
-    """The devices that the backend sees."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return [device.name for device in tf.config.list_physical_devices()]
-    import jax
-
-    return [str(device) for device in jax.devices()]
-
-
-def environment() -> dict[str, object]:
-    """Versions and devices, for a run's environment.json and for `check`."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for package in ("fcoslite", "keras", "tensorflow", "jax", "numpy", "opencv-python", "mlflow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "backend": keras.backend.backend(),
-        "versions": versions,
-        "devices": device_names(),
-        "gpus": [{"name": gpu.name, "memory_mb": gpu.memory_mb} for gpu in driver_gpus()],
-    }
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error of TensorFlow or JAX says that the accelerator's memory was too small."""
-    # by name: only the backend at work is imported
-    name = type(error).__name__
-    return name == "ResourceExhaustedError" or (name.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(error))
-
-
-def halve_batch(settings: Settings) -> Settings:
-    """Half the images a step and twice the steps an update: the same updates in less memory.
-
-    Raises:
-        RunError: The batch cannot be halved.
-    """
-    compute = settings.compute
-    if compute.batch_size % 2:
-        raise RunError(
-            f"the accelerator's memory is too small for a batch of {compute.batch_size} at {settings.model.image_size} "
-            "pixels",
-            "lower model.image_size, or take a smaller model.preset",
-        )
-    update = {"batch_size": compute.batch_size // 2, "accumulation": compute.accumulation * 2}
-    schedules = {
-        name: schedule.model_copy(
-            update={
-                "warmup_steps": schedule.warmup_steps * 2,
-                "steps_per_epoch": schedule.steps_per_epoch and schedule.steps_per_epoch * 2,
-            }
-        )
-        for name, schedule in (("train", settings.train), ("finetune", settings.finetune))
-    }
-    return settings.model_copy(update={"compute": compute.model_copy(update=update), **schedules})

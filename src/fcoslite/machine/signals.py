@@ -2,8 +2,12 @@
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from fcoslite.errors import Interrupted
 
 _log = logging.getLogger("fcoslite")
 
@@ -49,3 +53,30 @@ class StopRequest:
         while self._before:
             number, handler = self._before.popitem()
             signal.signal(number, handler)
+
+
+@contextmanager
+def _killed_as_interrupted() -> Iterator[None]:
+    """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed."""
+    import signal
+
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    ours = [name for name in names if before[name] == signal.SIG_DFL]  # nohup has set another
+    for name in ours:
+        signal.signal(getattr(signal, name), interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if received:
+            raise Interrupted(f"stopped by {signal.Signals(received[0]).name}", "", received[0]) from None
+        raise
+    finally:
+        for name in ours:
+            signal.signal(getattr(signal, name), before[name])

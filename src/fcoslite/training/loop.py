@@ -16,8 +16,9 @@ from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.fcos.losses import detection_losses
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import compile_with_xla
-from fcoslite.machine.gpus import choose_precision, environment, halve_batch, out_of_memory
+from fcoslite.machine.environment import environment
 from fcoslite.machine.signals import StopRequest
+from fcoslite.machine.tiers import choose_precision
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
@@ -32,6 +33,7 @@ from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.finite_check import FiniteCheck
 from fcoslite.training.journal import Journal, ShowProgress
 from fcoslite.training.optimizer import build_optimizer
+from fcoslite.training.out_of_memory import halve_batch, out_of_memory
 from fcoslite.training.plan import TrainingPlan
 
 _log = logging.getLogger("fcoslite")

@@ -1,0 +1,37 @@
+"""What training does when the accelerator's memory was too small."""
+
+from fcoslite.config.settings import Settings
+from fcoslite.errors import RunError
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of TensorFlow or JAX says that the accelerator's memory was too small."""
+    # by name: only the backend at work is imported
+    name = type(error).__name__
+    return name == "ResourceExhaustedError" or (name.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(error))
+
+
+def halve_batch(settings: Settings) -> Settings:
+    """Half the images a step and twice the steps an update: the same updates in less memory.
+
+    Raises:
+        RunError: The batch cannot be halved.
+    """
+    compute = settings.compute
+    if compute.batch_size % 2:
+        raise RunError(
+            f"the accelerator's memory is too small for a batch of {compute.batch_size} at {settings.model.image_size} "
+            "pixels",
+            "lower model.image_size, or take a smaller model.preset",
+        )
+    update = {"batch_size": compute.batch_size // 2, "accumulation": compute.accumulation * 2}
+    schedules = {
+        name: schedule.model_copy(
+            update={
+                "warmup_steps": schedule.warmup_steps * 2,
+                "steps_per_epoch": schedule.steps_per_epoch and schedule.steps_per_epoch * 2,
+            }
+        )
+        for name, schedule in (("train", settings.train), ("finetune", settings.finetune))
+    }
+    return settings.model_copy(update={"compute": compute.model_copy(update=update), **schedules})
