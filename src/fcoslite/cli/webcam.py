@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag, WeightsOption
-from fcoslite.machine.signals import _killed_as_interrupted
 
 
 def command(
@@ -77,6 +76,7 @@ def command(
     from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import plan_output, run_live
     from fcoslite.machine.backend import load_backend
+    from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import config_of, find_weights
 
     terminal = Terminal(as_json, quiet, verbose)
@@ -104,7 +104,7 @@ def command(
 
         predictor = Predictor.load(path, settings)
         predictor.warm_up()
-        with _killed_as_interrupted():
+        with killed_as_interrupted():
             result = run_live(
                 frames,
                 predictor,

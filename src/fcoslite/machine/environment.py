@@ -3,13 +3,13 @@
 import os
 import platform
 
-import keras
-
 from fcoslite.machine.gpus import driver_gpus
 
 
 def device_names() -> list[str]:
     """The devices that the backend sees."""
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -22,6 +22,8 @@ def device_names() -> list[str]:
 def environment() -> dict[str, object]:
     """Versions and devices, for a run's environment.json and for `check`."""
     from importlib.metadata import PackageNotFoundError, version
+
+    import keras
 
     versions = {}
     for package in ("fcoslite", "keras", "tensorflow", "jax", "numpy", "opencv-python", "mlflow"):

@@ -5,8 +5,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-import keras
-
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -44,6 +42,8 @@ def driver_gpus() -> list[Gpu]:
 
 def why_no_gpu() -> str:
     """Why the backend computes on the CPU, and what would change that."""
+    import keras
+
     gpus = driver_gpus()
     if keras.backend.backend() != "tensorflow":
         return "JAX finds no GPU" + ("; install jax[cuda13]" if gpus else " and there is no NVIDIA driver")
@@ -65,7 +65,11 @@ def limit_memory(limit_mb: int | None) -> None:
 
     TensorFlow only: JAX takes its limit from XLA_PYTHON_CLIENT_MEM_FRACTION before it starts.
     """
-    if limit_mb is None or keras.backend.backend() != "tensorflow":
+    if limit_mb is None:
+        return
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
 

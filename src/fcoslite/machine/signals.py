@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request, which training answers between two batches."""
+"""Ctrl-C, SIGTERM and SIGHUP: as a request, which training answers between two batches, or as an interruption."""
 
 import logging
 import signal
@@ -56,10 +56,8 @@ class StopRequest:
 
 
 @contextmanager
-def _killed_as_interrupted() -> Iterator[None]:
+def killed_as_interrupted() -> Iterator[None]:
     """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed."""
-    import signal
-
     received: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:

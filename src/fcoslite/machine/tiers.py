@@ -7,8 +7,6 @@ from fcoslite.machine.gpus import Gpu, driver_gpus
 
 # GB of GPU memory, largest first; the settings are in configs/vram-<GB>gb.yaml
 TIERS = (80, 24, 12, 8, 6, 4, 2)
-
-
 # drivers keep some of the nominal memory: a "4 GB" card reports 3.6 to 4.0 GiB
 _NOMINAL_SHARE = 0.9
 
