@@ -17,12 +17,12 @@ from benchmarks.weights import packaged_detector
 from fcoslite.config.settings import DetectSettings
 from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_labelled
-from fcoslite.detections.detections import Detections
+from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
-from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.fcos.decode import detect
+from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.inference.predictor import with_constant_weights
-from fcoslite.training.augment import normalise
+from fcoslite.inference.runtimes.keras import with_constant_weights
 
 SIZE = 512
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from benchmarks.plain_loop import plain_network
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.config.settings import ModelSettings
-from fcoslite.inference.predictor import with_constant_weights
+from fcoslite.inference.runtimes.keras import with_constant_weights
 from fcoslite.models.detector import build_detector, count_macs
 
 SIZE = 512

@@ -19,7 +19,8 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings
 from fcoslite.data.records.build import build_records, parse_record
 from fcoslite.data.sources.records import RecordSource
-from fcoslite.training.augment import Augment, unpack
+from fcoslite.fcos.ground_truth import unpack
+from fcoslite.training.augment import Augment
 
 SIZE = 512
 BATCH = 4

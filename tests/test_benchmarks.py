@@ -11,10 +11,10 @@ from benchmarks import plain_loop
 from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Race, Row, markdown, race, read, save
 from fcoslite.config.settings import LossSettings, ModelSettings
+from fcoslite.fcos.locations import grid_points
 from fcoslite.fcos.losses import compute_losses
 from fcoslite.fcos.targets import assign
-from fcoslite.geometry.boxes import grid_points
-from fcoslite.inference.predictor import with_constant_weights
+from fcoslite.inference.runtimes.keras import with_constant_weights
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.presets import PRESETS
 

@@ -12,8 +12,9 @@ from fcoslite.data.records.build import build_records
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.errors import DataError
 from fcoslite.evaluation.evaluator import Evaluator, check_source, fill
+from fcoslite.fcos.ground_truth import unpack
+from fcoslite.geometry.batch_images import resize
 from fcoslite.models.detector import build_detector
-from fcoslite.training.augment import resize, unpack
 
 MODEL = ModelSettings(image_size=64, classes=("person",), head_depth=0)
 

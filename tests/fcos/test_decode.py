@@ -4,8 +4,10 @@ import pytest
 from keras import ops
 
 from fcoslite.config.settings import DetectSettings
-from fcoslite.fcos.decode import detect, non_max_suppression, to_detections
-from fcoslite.geometry.boxes import grid_points
+from fcoslite.detections.detections import to_detections
+from fcoslite.fcos.decode import detect
+from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.nms import non_max_suppression
 from fcoslite.geometry.letterbox import Letterbox
 
 STRIDES = (8, 16)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fcoslite.config.settings import LossSettings, ModelSettings
+from fcoslite.fcos.locations import grid_points
 from fcoslite.fcos.losses import binary_cross_entropy, box_loss_each, compute_losses, focal_loss, quality_focal_loss
 from fcoslite.fcos.targets import Targets, assign
-from fcoslite.geometry.boxes import grid_points
 from fcoslite.models.detector import build_detector
 
 

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
 
-from fcoslite.geometry.boxes import giou, grid_points, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
+from fcoslite.fcos.locations import grid_points
+from fcoslite.geometry.boxes import giou, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
 
 corners = hnp.arrays(np.float32, (4, 2), elements=st.floats(0, 512, width=16))
 

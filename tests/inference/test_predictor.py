@@ -5,13 +5,14 @@ import numpy as np
 from fcoslite.config.settings import DetectSettings
 from fcoslite.data.dataset import read_coco
 from fcoslite.data.images import read_image
-from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.detections.detections import to_detections
+from fcoslite.fcos.decode import detect
+from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import Predictor
 from fcoslite.machine.threads import map_in_order
 from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import packaged_weights
-from fcoslite.training.augment import normalise
 
 SETTINGS = DetectSettings(score=0.05, iou=0.5)
 

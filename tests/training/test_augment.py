@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fcoslite.config.settings import AugmentSettings
+from fcoslite.geometry.batch_images import crop, cut_squares, normalise, resize
 from fcoslite.geometry.letterbox import PAD_COLOUR, Letterbox
-from fcoslite.training.augment import Augment, crop, cut_squares, normalise, resize
+from fcoslite.training.augment import Augment
 
 OFF = {"flip_probability": 0, "brightness_probability": 0, "noise_probability": 0}
 PAD = PAD_COLOUR / 255

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcoslite.geometry.letterbox import Letterbox
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -36,3 +38,14 @@ class Detections:
             f"{self.class_names[class_id - 1]} {shown:.2f}"
             for class_id, shown in zip(self.class_ids, self.shown_scores, strict=True)
         ]
+
+
+def to_detections(detections: np.ndarray, count: int, letterbox: Letterbox, class_names: tuple[str, ...]) -> Detections:
+    """One image's rows [D, 6] of `detect` as Detections in pixels of the original image, cut at its border."""
+    rows = np.asarray(detections)[: int(count)]
+    return Detections(
+        boxes_xyxy=letterbox.invert_boxes(rows[:, :4], clip=True),
+        scores=rows[:, 4].astype(np.float32),
+        class_ids=rows[:, 5].astype(np.int32),
+        class_names=class_names,
+    )

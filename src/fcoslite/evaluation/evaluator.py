@@ -10,16 +10,17 @@ import numpy as np
 from fcoslite.config.settings import DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.sources.records import Batch, Source
-from fcoslite.detections.detections import Detections
+from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
-from fcoslite.fcos.decode import detect, to_detections
+from fcoslite.fcos.decode import detect
+from fcoslite.fcos.ground_truth import unpack
 from fcoslite.fcos.losses import detection_losses
+from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.models.detector import Detector
 from fcoslite.progress import Progress, no_progress
-from fcoslite.training.augment import resize, unpack
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops
 
 from fcoslite.config.settings import LossSettings
+from fcoslite.fcos.locations import grid_points
 from fcoslite.fcos.targets import Targets, assign
-from fcoslite.geometry.boxes import EPSILON, Tensor, giou, grid_points, iou, ltrb_to_xyxy
+from fcoslite.geometry.boxes import EPSILON, Tensor, giou, iou, ltrb_to_xyxy
 from fcoslite.models.presets import Architecture
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from fcoslite.geometry.boxes import Tensor, grid_points, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
+from fcoslite.fcos.locations import grid_points
+from fcoslite.geometry.boxes import Tensor, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
 from fcoslite.models.presets import Architecture
 
 # Boxes compared with all locations at a time. Memory grows with this, not with the boxes of an image.

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from fcoslite.geometry.boxes import Tensor, area, grid_lines, take_rows
+from fcoslite.fcos.locations import grid_lines
+from fcoslite.geometry.boxes import Tensor, area, take_rows
 from fcoslite.models.presets import Architecture
 
 _WORD = 30  # bits of a number: it stays positive in int32

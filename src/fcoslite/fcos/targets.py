@@ -23,9 +23,10 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from fcoslite.fcos.locations import grid_points
 from fcoslite.fcos.overlap_rules import cheapest_box
 from fcoslite.fcos.size_rules import inside_any, smallest_box
-from fcoslite.geometry.boxes import EPSILON, Tensor, grid_points
+from fcoslite.geometry.boxes import EPSILON, Tensor
 from fcoslite.models.presets import Architecture
 
 

@@ -1,38 +1,17 @@
 """An image in, Detections out: letterbox, compiled forward pass, NMS, mapping back."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 
 from fcoslite.config.settings import DetectSettings
-from fcoslite.detections.detections import Detections
-from fcoslite.fcos.decode import detect, to_detections
-from fcoslite.geometry.boxes import Tensor
+from fcoslite.detections.detections import Detections, to_detections
+from fcoslite.fcos.detect_graph import _Forward
 from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.inference.runtimes.keras import _Predict, with_constant_weights
 from fcoslite.machine.backend import compile_with_xla
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
-from fcoslite.training.augment import normalise
-
-_Predict = Callable[[np.ndarray], Mapping[str, Any]]
-
-
-class _Forward(keras.Model):
-    """uint8 [B, S, S, 3] -> `detections` [B, D, 6] and `count` [B], in one graph."""
-
-    def __init__(self, detector: Detector, settings: DetectSettings) -> None:
-        super().__init__(name="forward", dtype="float32")
-        self.network = detector.network
-        self.detector = detector
-        self.settings = settings
-
-    def call(self, images: Tensor) -> dict[str, Tensor]:
-        outputs = self.network(normalise(images), training=False)
-        strides = self.detector.architecture.strides
-        return detect(outputs, self.detector.image_size, strides, self.settings)
 
 
 class Predictor:
@@ -87,23 +66,3 @@ class Predictor:
         result = self.forward(letterboxed[None])
         detections, count = np.asarray(result["detections"]), np.asarray(result["count"])
         return to_detections(detections[0], count[0], letterbox, self.class_names)
-
-
-def with_constant_weights(model: keras.Model, example: np.ndarray) -> _Predict:
-    """Compile a model for inputs like the example, with the weights that it has now.
-
-    Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.
-    """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    names: list[str] = []  # of the outputs, once it is traced
-
-    @tf.function(input_signature=[tf.TensorSpec(example.shape, example.dtype)], autograph=False)
-    def forward(images: tf.Tensor) -> list[tf.Tensor]:
-        outputs = model(images, training=False)
-        names[:] = outputs
-        return list(outputs.values())
-
-    frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
-    return lambda images: dict(zip(names, frozen(tf.constant(images)), strict=True))

@@ -13,7 +13,9 @@ from fcoslite.config.settings import ScheduleSettings, Settings
 from fcoslite.data.sources.records import Batch, records_must_be_readable
 from fcoslite.errors import FcosliteError, Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.fcos.ground_truth import unpack
 from fcoslite.fcos.losses import detection_losses
+from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import compile_with_xla
 from fcoslite.machine.environment import environment
@@ -28,7 +30,7 @@ from fcoslite.runs.mlflow_thread import MlflowTracker
 from fcoslite.runs.run import Run, best_line, create_run
 from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_free_space
-from fcoslite.training.augment import Augment, resize, unpack
+from fcoslite.training.augment import Augment
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.finite_check import FiniteCheck
 from fcoslite.training.journal import Journal, ShowProgress

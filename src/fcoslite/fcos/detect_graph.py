@@ -1,0 +1,24 @@
+"""A batch of images to detections: the graph that is compiled for inference."""
+
+import keras
+
+from fcoslite.config.settings import DetectSettings
+from fcoslite.fcos.decode import detect
+from fcoslite.geometry.batch_images import normalise
+from fcoslite.geometry.boxes import Tensor
+from fcoslite.models.detector import Detector
+
+
+class _Forward(keras.Model):
+    """uint8 [B, S, S, 3] -> `detections` [B, D, 6] and `count` [B], in one graph."""
+
+    def __init__(self, detector: Detector, settings: DetectSettings) -> None:
+        super().__init__(name="forward", dtype="float32")
+        self.network = detector.network
+        self.detector = detector
+        self.settings = settings
+
+    def call(self, images: Tensor) -> dict[str, Tensor]:
+        outputs = self.network(normalise(images), training=False)
+        strides = self.detector.architecture.strides
+        return detect(outputs, self.detector.image_size, strides, self.settings)
