@@ -15,10 +15,11 @@ from benchmarks.photographs import DEMO_DATA
 from benchmarks.table import Must, Row, race, run_stage
 from benchmarks.weights import packaged_detector
 from fcoslite.config.settings import DetectSettings
-from fcoslite.data.dataset import read_coco
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections, to_detections
-from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
+from fcoslite.detections.formats import to_results
+from fcoslite.evaluation.coco_metrics import coco_metrics
 from fcoslite.fcos.decode import detect
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox

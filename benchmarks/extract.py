@@ -64,14 +64,14 @@ def read_with_json(path: Path) -> str:
 
 
 def read_persons(path: Path) -> str:
-    from fcoslite.data.dataset import read_coco
+    from fcoslite.data.formats.coco import read_coco
 
     data = read_coco(path, path.parent, ["person"])
     return f"{len(data.images):,} images, {sum(len(image.class_ids) for image in data.images):,} boxes"
 
 
 def read_all(path: Path) -> str:
-    from fcoslite.data.dataset import read_coco
+    from fcoslite.data.formats.coco import read_coco
 
     data = read_coco(path, path.parent)
     return f"{len(data.images):,} images, {sum(len(image.class_ids) for image in data.images):,} boxes"
@@ -79,7 +79,7 @@ def read_all(path: Path) -> str:
 
 def select_persons(path: Path) -> str:
     from fcoslite.data.extract.choose_images import select_images
-    from fcoslite.data.extract.extract import encode_annotations
+    from fcoslite.data.formats.coco import encode_annotations
     from fcoslite.data.formats.coco_columns import open_coco
 
     source = open_coco(path, ["person"])

@@ -17,7 +17,8 @@ from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings
-from fcoslite.data.records.build import build_records, parse_record
+from fcoslite.data.records.build import build_records
+from fcoslite.data.records.schema import parse_record
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.fcos.ground_truth import unpack
 from fcoslite.training.augment import Augment

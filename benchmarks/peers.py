@@ -30,10 +30,12 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.dataset import LabelledImage, read_coco, seeded_order
+from fcoslite.data.dataset import LabelledImage, seeded_order
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
-from fcoslite.evaluation.coco_metrics import coco_metrics, to_results
+from fcoslite.detections.formats import to_results
+from fcoslite.evaluation.coco_metrics import coco_metrics
 
 HERE = Path(__file__).parent
 ROUND_IMAGES = 10

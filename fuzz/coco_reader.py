@@ -21,7 +21,7 @@ import atheris
 with atheris.instrument_imports(include=["fcoslite"]):
     import numpy as np
 
-    from fcoslite.data.extract.extract import encode_annotations
+    from fcoslite.data.formats.coco import encode_annotations
     from fcoslite.data.formats.coco_columns import CocoFile, open_coco
     from fcoslite.errors import DataError
 

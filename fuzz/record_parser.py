@@ -14,9 +14,8 @@ import atheris
 import tensorflow as tf
 
 with atheris.instrument_imports(include=["fcoslite"]):
-    from fcoslite.data.records.build import parse_record
-    from fcoslite.data.records.check import check_record
     from fcoslite.data.records.manifest import RecordsManifest, Shard, decode_manifest
+    from fcoslite.data.records.schema import check_record, parse_record
     from fcoslite.errors import DataError
 
 SIZE = 32

@@ -8,7 +8,7 @@ import pytest
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import DetectSettings
-from fcoslite.data.dataset import read_coco
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.evaluation.evaluator import Evaluator

@@ -23,7 +23,7 @@ from card_pictures import plot_precision_recall, write_clip, write_detection_she
 from fcoslite.cli.console import Terminal
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import WorkspaceSettings
-from fcoslite.data.dataset import read_coco
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 from fcoslite.evaluation.errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors

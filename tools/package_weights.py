@@ -21,7 +21,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 
 from fcoslite.config.settings import Settings
-from fcoslite.data.dataset import read_coco
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.split import split

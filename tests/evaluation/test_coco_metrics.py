@@ -5,9 +5,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fcoslite.data.dataset import LabelledImage, to_coco_json
+from fcoslite.data.dataset import LabelledImage
+from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.detections.detections import Detections
-from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
+from fcoslite.detections.formats import to_results
+from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics
 
 
 def image(image_id, boxes, crowd=None, classes=None) -> LabelledImage:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.config.settings import DetectSettings
-from fcoslite.data.dataset import read_coco
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.detections.detections import to_detections
 from fcoslite.fcos.decode import detect

@@ -11,8 +11,8 @@ import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
-from fcoslite.data.dataset import read_coco
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_labelled
 from fcoslite.data.records.build import build_records
 from fcoslite.detections.draw import contact_sheet, draw_detections

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.dataset import LabelledImage, to_coco_json
+from fcoslite.data.dataset import LabelledImage
+from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.detections.detections import Detections
 
 # pycocotools' twelve figures, in its order (COCOeval.summarize)
@@ -15,32 +16,6 @@ COCO_FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
     "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
-
-
-def to_results(
-    images: Sequence[LabelledImage], detections: Sequence[Detections], category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Detections in COCO's results format: image_id, category_id, bbox xywh in original pixels, score.
-
-    Args:
-        images: What was detected on.
-        detections: One an image.
-        category_ids: The file's category id by class id - 1.
-    """
-    results = []
-    for image, found in zip(images, detections, strict=True):
-        for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
-            x_min, y_min, x_max, y_max = (round(float(value), 2) for value in box)
-            bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
-            results.append(
-                {
-                    "image_id": image.image_id,
-                    "category_id": int(category_ids[class_id - 1]),
-                    "bbox": bbox,
-                    "score": round(float(score), 5),
-                }
-            )
-    return results
 
 
 def coco_metrics(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import Settings
-from fcoslite.data.dataset import read_coco, to_coco_json
+from fcoslite.data.formats.coco import read_coco, to_coco_json
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.data.sources.records import RecordSource, Source
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.data.sources.source import Source
 from fcoslite.data.sources.split import split
+from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
-from fcoslite.evaluation.coco_metrics import to_results
 from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
 from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
 from fcoslite.machine.backend import compile_with_xla

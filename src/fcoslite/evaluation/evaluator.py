@@ -9,10 +9,11 @@ import numpy as np
 
 from fcoslite.config.settings import DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.dataset import LabelledImage
-from fcoslite.data.sources.records import Batch, Source
+from fcoslite.data.sources.source import Batch, Source
 from fcoslite.detections.detections import Detections, to_detections
+from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
-from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics, to_results
+from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics
 from fcoslite.fcos.decode import detect
 from fcoslite.fcos.ground_truth import unpack
 from fcoslite.fcos.losses import detection_losses

@@ -9,7 +9,7 @@ from fcoslite.geometry.boxes import Tensor
 from fcoslite.models.detector import Detector
 
 
-class _Forward(keras.Model):
+class DetectGraph(keras.Model):
     """uint8 [B, S, S, 3] -> `detections` [B, D, 6] and `count` [B], in one graph."""
 
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
@@ -19,6 +19,7 @@ class _Forward(keras.Model):
         self.settings = settings
 
     def call(self, images: Tensor) -> dict[str, Tensor]:
+        """See `fcos.decode.detect`."""
         outputs = self.network(normalise(images), training=False)
         strides = self.detector.architecture.strides
         return detect(outputs, self.detector.image_size, strides, self.settings)

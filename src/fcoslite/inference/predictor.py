@@ -6,9 +6,9 @@ import numpy as np
 
 from fcoslite.config.settings import DetectSettings
 from fcoslite.detections.detections import Detections, to_detections
-from fcoslite.fcos.detect_graph import _Forward
+from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.inference.runtimes.keras import _Predict, with_constant_weights
+from fcoslite.inference.runtimes.keras import Predict, with_constant_weights
 from fcoslite.machine.backend import compile_with_xla
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
@@ -30,8 +30,8 @@ class Predictor:
     def __init__(self, detector: Detector, settings: DetectSettings) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
-        model = _Forward(detector, settings)
-        self.forward: _Predict
+        model = DetectGraph(detector, settings)
+        self.forward: Predict
         if compile_with_xla():
             model.compile(jit_compile=True)
             self.forward, self.at_once = model.predict_on_batch, 1

@@ -2,7 +2,7 @@
 
 import keras
 
-from fcoslite.data.sources.records import Source
+from fcoslite.data.sources.source import Source
 from fcoslite.errors import RunError
 from fcoslite.runs.run import Run
 from fcoslite.training.checkpoint import Position, write_state

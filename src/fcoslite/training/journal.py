@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcoslite.data.sources.records import Source
+from fcoslite.data.sources.source import Source
 from fcoslite.errors import Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.evaluation.plots import plot_curves

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from fcoslite.config.settings import ScheduleSettings, Settings
-from fcoslite.data.sources.records import Batch, records_must_be_readable
+from fcoslite.data.sources.records import records_must_be_readable
+from fcoslite.data.sources.source import Batch
 from fcoslite.errors import FcosliteError, Interrupted
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.fcos.ground_truth import unpack

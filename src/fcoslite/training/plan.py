@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import ScheduleSettings, Settings
-from fcoslite.data.dataset import read_coco, seeded_order
+from fcoslite.data.dataset import seeded_order
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.data.sources.records import RecordSource, Source, steps_per_pass
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.data.sources.source import Source, steps_per_pass
 from fcoslite.data.sources.split import Split, split
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluator import check_source

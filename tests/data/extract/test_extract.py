@@ -11,8 +11,8 @@ import pytest
 from pycocotools.coco import COCO
 
 import fcoslite.data.extract.extract as extract_module
-from fcoslite.data.dataset import read_coco
 from fcoslite.data.extract.extract import ExtractResult, extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from tests.disks import SmallDisk
 

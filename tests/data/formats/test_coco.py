@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
-from fcoslite.data.dataset import LabelledImage, read_coco, seeded_order, to_coco_json, xywh_to_xyxy
+from fcoslite.data.dataset import LabelledImage, seeded_order
+from fcoslite.data.formats.coco import read_coco, to_coco_json, xywh_to_xyxy
 from fcoslite.errors import ConfigError, DataError
 
 

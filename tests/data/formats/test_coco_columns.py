@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fcoslite.data.formats.coco_columns as coco_file_module
-from fcoslite.data.extract.extract import encode_annotations
+from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_columns import CocoFile, open_coco
 from fcoslite.errors import ConfigError, DataError, FcosliteError
 

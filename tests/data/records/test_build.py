@@ -11,12 +11,13 @@ import pytest
 import tensorflow as tf
 
 import fcoslite.data.records.build as build_module
-from fcoslite.data.dataset import CocoDataset, LabelledImage, read_coco
+from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
-from fcoslite.data.records.build import BuildResult, build_records, parse_record
+from fcoslite.data.records.build import BuildResult, build_records
 from fcoslite.data.records.manifest import read_manifest
-from fcoslite.data.records.schema import RecordBytes
+from fcoslite.data.records.schema import RecordBytes, parse_record
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.threads import map_in_order

@@ -11,10 +11,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcoslite.data.records.build import build_records, parse_record
-from fcoslite.data.records.check import check_record
+from fcoslite.data.records.build import build_records
 from fcoslite.data.records.manifest import RecordsManifest, read_manifest
-from fcoslite.data.records.schema import blank_record
+from fcoslite.data.records.schema import blank_record, check_record, parse_record
 from fcoslite.errors import DataError
 
 SIZE = 32

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fcoslite.data.dataset import read_coco
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.errors import DataError
 from fcoslite.progress import Advance

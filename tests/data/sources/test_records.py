@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from fcoslite.config.settings import ComputeSettings, DataSettings
-from fcoslite.data.dataset import read_coco
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.records.build import build_records
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.data.sources.records import RecordSource, steps_per_pass
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.data.sources.source import steps_per_pass
 
 SIZE = 64
 

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
 import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.dataset import check_images_folder, xywh_to_xyxy
 from fcoslite.data.extract.choose_images import select_images, usable_images
+from fcoslite.data.formats.coco import check_images_folder, encode_annotations
 from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.formats.yolo import _refuse_shared_labels, _write_yolo_labels
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
     SkippedImage,
@@ -183,44 +183,6 @@ def extract(
     return result
 
 
-def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
-    """COCO instances JSON of the chosen images; category id 1 is the first class."""
-    image_ids = np.repeat(
-        [source.images[index].image_id for index in chosen], [len(_rows(source, [index])) for index in chosen]
-    )
-    rows = _rows(source, chosen)
-    columns = zip(
-        source.annotation_ids[rows].tolist(),
-        image_ids.tolist(),
-        source.class_ids[rows].tolist(),
-        source.boxes_xywh[rows].tolist(),
-        source.areas[rows].tolist(),
-        source.iscrowd[rows].tolist(),
-        strict=True,
-    )
-    document = {
-        "info": source.info,
-        "licenses": source.licenses,
-        "categories": [
-            {"supercategory": category.supercategory or "", "id": index, "name": category.name}
-            for index, category in enumerate(source.categories, start=1)
-        ],
-        "images": [source.raw_images[index] for index in chosen],
-        "annotations": [
-            {
-                "id": annotation_id,
-                "image_id": image_id,
-                "category_id": class_id,
-                "bbox": box_xywh,
-                "area": area,
-                "iscrowd": int(iscrowd),
-            }
-            for annotation_id, image_id, class_id, box_xywh, area, iscrowd in columns
-        ],
-    }
-    return msgspec.json.encode(document)
-
-
 def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}", "it must be at least 1")
@@ -263,31 +225,3 @@ def _refuse_lost_files(out: Path, placed: Mapping[str, int]) -> None:
     for name, size in placed.items():
         if file_size(out / "images" / name) != size:
             raise DataError(f"{out}/images/{name} is missing or of another size", "add --overwrite to make it again")
-
-
-def _label_name(file_name: str) -> Path:
-    return Path(file_name).with_suffix(".txt")
-
-
-def _refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
-    seen: dict[Path, str] = {}
-    for index in chosen:
-        name = source.images[index].file_name
-        other = seen.setdefault(_label_name(name), name)
-        if other != name:
-            raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
-
-
-def _write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
-    for index in chosen:
-        image, rows = source.images[index], source.rows(index)
-        corners = xywh_to_xyxy(source.boxes_xywh[rows]) / np.array([image.width, image.height] * 2)
-        lines = []
-        for box, class_id, iscrowd in zip(corners, source.class_ids[rows], source.iscrowd[rows], strict=True):
-            if not iscrowd:
-                x_min, y_min, x_max, y_max = box
-                numbers = ((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
-                lines.append(" ".join([str(class_id - 1), *(f"{number:.6f}" for number in numbers)]) + "\n")
-        path = folder / _label_name(image.file_name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines), "utf-8")

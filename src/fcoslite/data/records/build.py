@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fcoslite import __version__
-from fcoslite.data.dataset import CocoDataset, LabelledImage, read_coco, seeded_order
+from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import RecordsManifest, read_manifest
 from fcoslite.data.records.schema import encode_image, make_record
@@ -25,7 +26,7 @@ from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    pass
 
 _log = logging.getLogger("fcoslite")
 
@@ -155,50 +156,6 @@ def build_records(
             clear_journals(folder)
             manifest = read_manifest(folder)
     return _result(out, manifest, free)
-
-
-def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
-    """Parse one serialized record inside a TensorFlow graph; the image stays encoded.
-
-    Args:
-        serialized: Scalar string.
-
-    Returns:
-        `image_bytes` scalar string (PNG or JPEG); `boxes` [N, 5] float32, class_id, x_min, y_min, x_max,
-        y_max in letterboxed pixels; `crowd` [N] bool; `areas` [N] float32, segment areas in square pixels
-        of the original image; `image_id`, `height`, `width` int64, of the original; `file_name` string.
-    """
-    import tensorflow as tf
-
-    def many(dtype: "tf.DType") -> "tf.io.FixedLenSequenceFeature":
-        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
-
-    def one(dtype: "tf.DType") -> "tf.io.FixedLenFeature":
-        return tf.io.FixedLenFeature([], dtype)
-
-    features = tf.io.parse_single_example(
-        serialized,
-        {
-            "image": one(tf.string),
-            "annot": many(tf.float32),
-            "iscrowd": many(tf.int64),
-            "area": many(tf.float32),
-            "image_id": one(tf.int64),
-            "height": one(tf.int64),
-            "width": one(tf.int64),
-            "file_name": one(tf.string),
-        },
-    )
-    return {
-        "image_bytes": features["image"],
-        "boxes": tf.reshape(features["annot"], [-1, 5]),
-        "crowd": tf.cast(features["iscrowd"], tf.bool),
-        "areas": features["area"],
-        "image_id": features["image_id"],
-        "height": features["height"],
-        "width": features["width"],
-        "file_name": features["file_name"],
-    }
 
 
 def _check_arguments(limit: int | None, image_size: int, encoding: str, workers: int, records_per_shard: int) -> None:

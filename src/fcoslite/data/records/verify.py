@@ -12,8 +12,8 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from fcoslite.data.records.check import check_record
 from fcoslite.data.records.manifest import RecordsManifest, Shard, load_manifest, shard_fault
+from fcoslite.data.records.schema import check_record
 from fcoslite.errors import DataError
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import map_in_order

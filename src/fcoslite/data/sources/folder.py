@@ -11,7 +11,7 @@ import numpy as np
 from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.data.skipped import go_without, summary, try_images
-from fcoslite.data.sources.records import Batch, digest, grouped, steps_per_pass
+from fcoslite.data.sources.source import Batch, digest, grouped, steps_per_pass
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress

@@ -8,81 +8,30 @@ A batch is a dict of
 M is the most boxes any image of the set has: no box is ever dropped.
 """
 
-import hashlib
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.dataset import LabelledImage
-from fcoslite.data.records.build import parse_record
 from fcoslite.data.records.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
-from fcoslite.data.records.schema import blank_record
+from fcoslite.data.records.schema import blank_record, parse_record
 from fcoslite.data.records.verify import find_bad_records
 from fcoslite.data.skipped import go_without
+from fcoslite.data.sources.source import Batch, digest, grouped, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.progress import Progress, no_progress
 
-Batch = dict[str, Any]
-
 _MIXED_SHARDS = 4  # read at the same time
-
-
-class Source(Protocol):
-    """Images with boxes, in batches."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names by class id - 1."""
-        ...
-
-    @property
-    def image_size(self) -> int:
-        """Side of the images, pixels."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the whole set that this is a part of: the same images in the same order have the same."""
-        ...
-
-    @property
-    def bad(self) -> Collection[int]:
-        """Positions of the images that cannot be read."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of images, bad ones too."""
-        ...
-
-    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
-        """Endless full batches, shuffled anew each pass.
-
-        What comes depends only on the arguments: batch k of a run is batch 0 of the run resumed at step k.
-        """
-        ...
-
-    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
-        """Image ids of one batch of `training_batches`."""
-        ...
-
-    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
-        """All images once, in order, with their ground truth in original pixels; the last batch may be short."""
-        ...
-
-
-def steps_per_pass(images: int, batch_size: int) -> int:
-    """Full batches in one pass over the data; at least 1: a smaller set is repeated to fill a batch."""
-    return max(1, images // batch_size)
 
 
 @dataclass(frozen=True)
@@ -303,20 +252,3 @@ def records_must_be_readable() -> Iterator[None]:
             f"records cannot be read any more: {told[-1].strip() if told else type(error).__name__}",
             "they were whole at the start: `fcoslite records verify --deep` names the bad ones",
         ) from error
-
-
-def digest(parts: Iterable[str]) -> str:
-    """A fingerprint of a list of facts."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items; the last may be shorter."""
-    group: list[Any] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-_Predict = Callable[[np.ndarray], Mapping[str, Any]]
+Predict = Callable[[np.ndarray], Mapping[str, Any]]  # a letterboxed batch to `detections` and `count`
 
 
-def with_constant_weights(model: keras.Model, example: np.ndarray) -> _Predict:
+def with_constant_weights(model: keras.Model, example: np.ndarray) -> Predict:
     """Compile a model for inputs like the example, with the weights that it has now.
 
     Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.

@@ -1,0 +1,146 @@
+"""COCO instances files: read as labelled images, and written."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.extract.extract import _rows
+from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.images import follows_links
+from fcoslite.errors import DataError
+
+
+def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> CocoDataset:
+    """Read a COCO instances file; no image is opened.
+
+    Boxes are cut at the border of their image; those without area are dropped with a warning.
+
+    Args:
+        annotations: The JSON file.
+        images: The folder its file names are relative to.
+        classes: Names whose boxes to read, class ids in this order; None: all, by category id.
+
+    Raises:
+        DataError: The file or the folder is missing or cannot be used.
+        ConfigError: No such class.
+    """
+    check_images_folder(images)
+    source = open_coco(annotations, classes)
+    boxes_xyxy = xywh_to_xyxy(source.boxes_xywh)
+    areas = source.areas.astype(np.float32)
+    labelled = []
+    for index, image in enumerate(source.images):
+        rows = source.rows(index)
+        labelled.append(
+            LabelledImage(
+                image_id=image.image_id,
+                file_name=image.file_name,
+                height=image.height,
+                width=image.width,
+                boxes_xyxy=boxes_xyxy[rows],
+                class_ids=source.class_ids[rows],
+                iscrowd=source.iscrowd[rows],
+                areas=areas[rows],
+            )
+        )
+    category_ids = tuple(category.id for category in source.categories)
+    return CocoDataset(tuple(labelled), source.class_names, category_ids, images, follows_links(images))
+
+
+def check_images_folder(folder: Path) -> None:
+    """Raise DataError unless `folder` is a folder."""
+    if not folder.is_dir():
+        raise DataError(f"no images folder at {folder}", "file names in the annotations are relative to it")
+
+
+def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
+    """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
+
+
+def to_coco_json(
+    images: Iterable[LabelledImage], class_names: Sequence[str], category_ids: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Write labelled images as a COCO instances document, such as pycocotools takes for ground truth.
+
+    Annotation ids count from 1; pycocotools takes id 0 for 'no match'.
+
+    Args:
+        images: What to write.
+        class_names: Names by class id - 1.
+        category_ids: Category ids by class id - 1; None: the class ids themselves.
+    """
+    category_ids = range(1, len(class_names) + 1) if category_ids is None else category_ids
+    records: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image in images:
+        records.append(
+            {"id": image.image_id, "file_name": image.file_name, "height": image.height, "width": image.width}
+        )
+        for box, class_id, iscrowd, area in zip(
+            image.boxes_xyxy.tolist(),
+            image.class_ids.tolist(),
+            image.iscrowd.tolist(),
+            image.areas.tolist(),
+            strict=True,
+        ):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image.image_id,
+                    "category_id": category_ids[class_id - 1],
+                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                    "area": area,
+                    "iscrowd": int(iscrowd),
+                }
+            )
+    categories = [{"id": index, "name": name} for index, name in zip(category_ids, class_names, strict=True)]
+    return {
+        "info": {},
+        "licenses": [],
+        "images": records,
+        "annotations": annotations,
+        "categories": categories,
+    }
+
+
+def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
+    """COCO instances JSON of the chosen images; category id 1 is the first class."""
+    image_ids = np.repeat(
+        [source.images[index].image_id for index in chosen], [len(_rows(source, [index])) for index in chosen]
+    )
+    rows = _rows(source, chosen)
+    columns = zip(
+        source.annotation_ids[rows].tolist(),
+        image_ids.tolist(),
+        source.class_ids[rows].tolist(),
+        source.boxes_xywh[rows].tolist(),
+        source.areas[rows].tolist(),
+        source.iscrowd[rows].tolist(),
+        strict=True,
+    )
+    document = {
+        "info": source.info,
+        "licenses": source.licenses,
+        "categories": [
+            {"supercategory": category.supercategory or "", "id": index, "name": category.name}
+            for index, category in enumerate(source.categories, start=1)
+        ],
+        "images": [source.raw_images[index] for index in chosen],
+        "annotations": [
+            {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": class_id,
+                "bbox": box_xywh,
+                "area": area,
+                "iscrowd": int(iscrowd),
+            }
+            for annotation_id, image_id, class_id, box_xywh, area, iscrowd in columns
+        ],
+    }
+    return msgspec.json.encode(document)

@@ -1,0 +1,74 @@
+"""PLACE"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Protocol
+
+from fcoslite.data.dataset import LabelledImage
+
+Batch = dict[str, Any]
+
+
+class Source(Protocol):
+    """Images with boxes, in batches."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class id - 1."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole set that this is a part of: the same images in the same order have the same."""
+        ...
+
+    @property
+    def bad(self) -> Collection[int]:
+        """Positions of the images that cannot be read."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images, bad ones too."""
+        ...
+
+    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+        """Endless full batches, shuffled anew each pass.
+
+        What comes depends only on the arguments: batch k of a run is batch 0 of the run resumed at step k.
+        """
+        ...
+
+    def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
+        """Image ids of one batch of `training_batches`."""
+        ...
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """All images once, in order, with their ground truth in original pixels; the last batch may be short."""
+        ...
+
+
+def steps_per_pass(images: int, batch_size: int) -> int:
+    """Full batches in one pass over the data; at least 1: a smaller set is repeated to fill a batch."""
+    return max(1, images // batch_size)
+
+
+def digest(parts: Iterable[str]) -> str:
+    """A fingerprint of a list of facts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def grouped(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items; the last may be shorter."""
+    group: list[Any] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

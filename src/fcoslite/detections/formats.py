@@ -1,0 +1,38 @@
+"""Detections in file formats."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fcoslite.detections.detections import Detections
+
+
+class _Identified(Protocol):
+    @property
+    def image_id(self) -> int:
+        """COCO's id."""
+
+
+def to_results(
+    images: Sequence[_Identified], detections: Sequence[Detections], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Detections in COCO's results format: image_id, category_id, bbox xywh in original pixels, score.
+
+    Args:
+        images: What was detected on.
+        detections: One an image.
+        category_ids: The file's category id by class id - 1.
+    """
+    results = []
+    for image, found in zip(images, detections, strict=True):
+        for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
+            x_min, y_min, x_max, y_max = (round(float(value), 2) for value in box)
+            bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
+            results.append(
+                {
+                    "image_id": image.image_id,
+                    "category_id": int(category_ids[class_id - 1]),
+                    "bbox": bbox,
+                    "score": round(float(score), 5),
+                }
+            )
+    return results
