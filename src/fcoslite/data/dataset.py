@@ -1,4 +1,4 @@
-"""COCO data sets as labelled images: read, write, and put in a seeded order."""
+"""A data set as labelled images, and its seeded order."""
 
 import hashlib
 from collections.abc import Iterable

@@ -17,7 +17,8 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.data.records.build import BuildResult, build_records
 from fcoslite.data.records.manifest import read_manifest
-from fcoslite.data.records.schema import RecordBytes, parse_record
+from fcoslite.data.records.schema import parse_record
+from fcoslite.data.records.shards import RecordBytes
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.threads import map_in_order

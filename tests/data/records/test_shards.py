@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fcoslite.data.dataset import LabelledImage
-from fcoslite.data.records.schema import RecordBytes
-from fcoslite.data.records.shards import clear_journals, name_shards, write_parts
+from fcoslite.data.records.shards import RecordBytes, clear_journals, name_shards, write_parts
 from fcoslite.progress import no_progress
 
 NONE = np.zeros(0, np.float32)

@@ -15,8 +15,8 @@ import numpy as np
 from fcoslite import __version__
 from fcoslite.data.extract.choose_images import select_images, usable_images
 from fcoslite.data.formats.coco import check_images_folder, encode_annotations
-from fcoslite.data.formats.coco_columns import CocoFile, open_coco
-from fcoslite.data.formats.yolo import _refuse_shared_labels, _write_yolo_labels
+from fcoslite.data.formats.coco_columns import open_coco, rows_of
+from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
     SkippedImage,
@@ -130,7 +130,7 @@ def extract(
         hint = f"--images must be the folder that holds {skipped[0].file_name}"
         raise DataError(f"{images}: {summary(skipped, looked_at)}", hint)
     refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
-    rows = _rows(source, chosen)
+    rows = rows_of(source, chosen)
     encoded = encode_annotations(source, chosen)
     placed = {name: file_size(images / name) for name in (source.images[index].file_name for index in chosen)}
     size_bytes = sum(placed.values())
@@ -149,7 +149,7 @@ def extract(
         free_bytes=free_bytes(out),
     )
     if yolo_labels:
-        _refuse_shared_labels(source, chosen)
+        refuse_shared_labels(source, chosen)
     manifest = {
         "kind": EXTRACT_KIND,
         "version": __version__,
@@ -176,7 +176,7 @@ def extract(
     with staged_folder(out, job, overwrite) as folder:
         _place_images(placed, images, folder, link, progress)
         if yolo_labels:
-            _write_yolo_labels(source, chosen, folder / "labels")
+            write_yolo_labels(source, chosen, folder / "labels")
         write_skipped(skipped, looked_at, folder)
         (folder / "annotations.json").write_bytes(encoded)
         write_json(folder / MANIFEST, {**manifest, "job": job})
@@ -190,10 +190,6 @@ def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
         raise ConfigError(f"negatives is {negatives}", "it is a fraction, 0 or more")
     if link not in get_args(Link):
         raise ConfigError(f"link is '{link}'", "it is one of " + ", ".join(get_args(Link)))
-
-
-def _rows(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
-    return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])
 
 
 def _place_images(placed: Collection[str], images: Path, folder: Path, link: Link, progress: Progress) -> None:

@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 
 from fcoslite.data.dataset import CocoDataset, LabelledImage
-from fcoslite.data.extract.extract import _rows
-from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.formats.coco_columns import CocoFile, open_coco, rows_of
 from fcoslite.data.images import follows_links
 from fcoslite.errors import DataError
 
@@ -111,9 +110,9 @@ def to_coco_json(
 def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
     """COCO instances JSON of the chosen images; category id 1 is the first class."""
     image_ids = np.repeat(
-        [source.images[index].image_id for index in chosen], [len(_rows(source, [index])) for index in chosen]
+        [source.images[index].image_id for index in chosen], [len(rows_of(source, [index])) for index in chosen]
     )
-    rows = _rows(source, chosen)
+    rows = rows_of(source, chosen)
     columns = zip(
         source.annotation_ids[rows].tolist(),
         image_ids.tolist(),

@@ -306,3 +306,8 @@ def _clip(boxes_xywh: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.nda
     cut_xywh = np.concatenate([near_inside, far_inside - near_inside], axis=1)
     # boxes that were not cut keep the file's very numbers
     return np.where(clipped[:, None], cut_xywh, boxes_xywh), clipped, usable
+
+
+def rows_of(source: CocoFile, chosen: Sequence[int]) -> np.ndarray:
+    """The rows of the annotations of the chosen images, in that order."""
+    return np.concatenate([np.arange(source.starts[index], source.starts[index + 1]) for index in chosen])

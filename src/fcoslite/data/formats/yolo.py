@@ -10,11 +10,8 @@ from fcoslite.data.formats.coco_columns import CocoFile
 from fcoslite.errors import DataError
 
 
-def _label_name(file_name: str) -> Path:
-    return Path(file_name).with_suffix(".txt")
-
-
-def _refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
+def refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
+    """Raise DataError where two images would have the same label file."""
     seen: dict[Path, str] = {}
     for index in chosen:
         name = source.images[index].file_name
@@ -23,7 +20,8 @@ def _refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
             raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
 
 
-def _write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
+def write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
+    """Write the label files of the chosen images to a folder; crowds are left out."""
     for index in chosen:
         image, rows = source.images[index], source.rows(index)
         corners = xywh_to_xyxy(source.boxes_xywh[rows]) / np.array([image.width, image.height] * 2)
@@ -36,3 +34,7 @@ def _write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) ->
         path = folder / _label_name(image.file_name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), "utf-8")
+
+
+def _label_name(file_name: str) -> Path:
+    return Path(file_name).with_suffix(".txt")

@@ -14,8 +14,8 @@ from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import RecordsManifest, read_manifest
-from fcoslite.data.records.schema import encode_image, make_record
-from fcoslite.data.records.shards import clear_journals, name_shards, write_parts
+from fcoslite.data.records.schema import encode_image
+from fcoslite.data.records.shards import clear_journals, make_record, name_shards, write_parts
 from fcoslite.data.skipped import MAX_SKIPPED, most_skipped, summary, write_skipped
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.machine.backend import load_tensorflow

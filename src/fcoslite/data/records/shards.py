@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from fcoslite.data.dataset import LabelledImage
+from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import Shard
-from fcoslite.data.records.schema import RecordBytes
-from fcoslite.data.skipped import SkippedImage, refuse_too_many
+from fcoslite.data.records.schema import encode_image, serialize
+from fcoslite.data.records.shards import RecordBytes
+from fcoslite.data.skipped import SkippedImage, refuse_too_many, skipped_image
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size, replace_file
@@ -27,6 +29,24 @@ _log = logging.getLogger("fcoslite")
 
 _JOURNALS = ".part-*"
 _LIST = "-v names them as they come"
+
+
+@dataclass(frozen=True)
+class RecordBytes:
+    """A serialized record, or why there is none."""
+
+    image: LabelledImage
+    serialized: bytes = b""
+    skipped: SkippedImage | None = None
+
+
+def make_record(image: LabelledImage, dataset: CocoDataset, image_size: int, encoding: str) -> RecordBytes:
+    """Turn one labelled image into a serialized `tf.train.Example`; `parse_record` is the inverse."""
+    try:
+        encoded = encode_image(image, dataset, image_size, encoding)
+    except UnusableImageError as error:
+        return RecordBytes(image, skipped=skipped_image(image, error))
+    return RecordBytes(image, serialize(image, encoded, image_size))
 
 
 @dataclass(frozen=True)
