@@ -35,6 +35,7 @@ from fcoslite.storage.staged_folder import (
     check_output,
     is_finished,
     job_digest,
+    staged_bytes,
     staged_folder,
 )
 
@@ -170,7 +171,9 @@ def extract(
         _refuse_lost_files(out, placed)
         _log.info("%s is there already, made from the same data with the same options", out)
         return result
-    check_free_space(out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out")
+    check_free_space(
+        out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out", staged_bytes(out)
+    )
     if dry_run:
         return result
     with staged_folder(out, job, overwrite) as folder:

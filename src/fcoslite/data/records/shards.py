@@ -19,7 +19,6 @@ from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import Shard
 from fcoslite.data.records.schema import encode_image, serialize
-from fcoslite.data.records.shards import RecordBytes
 from fcoslite.data.skipped import SkippedImage, refuse_too_many, skipped_image
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
