@@ -30,7 +30,7 @@ def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def _newest(folder: Path) -> Run:
+def newest_run(folder: Path) -> Run:
     return list_runs(folder / "runs")[-1]
 
 
@@ -38,14 +38,14 @@ def _newest(folder: Path) -> Run:
 def test_many_kills_of_training(workspace: Path, verb: str) -> None:
     before = len(list_runs(workspace / "runs"))
     first = run_undisturbed(BEGIN[verb], workspace, LOCK)
-    name = _newest(workspace).name
-    expected = numbers_of(_newest(workspace))
-    shutil.rmtree(_newest(workspace).path)
+    name = newest_run(workspace).name
+    expected = numbers_of(newest_run(workspace))
+    shutil.rmtree(newest_run(workspace).path)
     # The second tells two things: that two runs alike end alike at all, and how long one takes when the other worker
     # happens to be idle. Had the time come from a slow one, most kills would come too late.
     second = run_undisturbed(BEGIN[verb], workspace, LOCK)
-    assert_same_numbers(_newest(workspace), expected)
-    shutil.rmtree(_newest(workspace).path)
+    assert_same_numbers(newest_run(workspace), expected)
+    shutil.rmtree(newest_run(workspace).path)
     undisturbed = min(first, second, key=lambda run: run.seconds - run.began)
     ended = []
 
@@ -54,7 +54,7 @@ def test_many_kills_of_training(workspace: Path, verb: str) -> None:
         return [verb, "--resume", name] if begun else BEGIN[verb]
 
     def finished() -> None:
-        run = _newest(workspace)
+        run = newest_run(workspace)
         assert run.name == name
         assert_same_numbers(run, expected)
         shutil.rmtree(run.path)

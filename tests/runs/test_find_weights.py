@@ -4,8 +4,9 @@ import pytest
 
 from fcoslite.config.settings import Settings
 from fcoslite.errors import RunError, WeightsError
-from fcoslite.runs.find_weights import chunk_parent, find_weights, packaged_weights, run_of
+from fcoslite.runs.find_weights import find_weights, packaged_weights, run_of
 from fcoslite.runs.run import open_run
+from fcoslite.training.plan import chunk_parent
 from tests.made_runs import make_run as _run
 
 

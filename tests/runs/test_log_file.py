@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.runs.log_file import LogFile
+from fcoslite.runs.run import LogFile
 from tests.disks import SmallDisk
 
 

@@ -10,9 +10,10 @@ import pytest
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import FcosliteError
-from fcoslite.runs.find_weights import chunk_parent, find_weights
+from fcoslite.runs.find_weights import find_weights
 from fcoslite.runs.run import Run, create_run, list_runs
 from fcoslite.runs.summary import DAMAGED, FINISHED, RUNNING, STOPPED, details, end_state, overview
+from fcoslite.training.plan import chunk_parent
 
 
 def _run(folder: Path, verb: str = "train", losses: tuple[float | None, ...] = (), **schedule) -> Run:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import FcosliteError, RunError, WeightsError, closest
 from fcoslite.runs.run import Run, list_runs, open_run
 
@@ -33,7 +32,7 @@ def find_weights(text: str | Path | None, folder: Path) -> Path:
     packaged = packaged_weights()
     if text is None:
         # eval and webcam go by the settings beside the weights
-        trained = _newest(folder, lambda run: run.best_weights.is_file() and bool(run.settings()))
+        trained = newest_run(folder, lambda run: run.best_weights.is_file() and bool(run.settings()))
         return trained.best_weights if trained else packaged[DEFAULT_WEIGHTS]
     if Path(text).is_file():
         return Path(text)
@@ -90,21 +89,8 @@ def config_of(weights: Path) -> Path | None:
     return config if config.is_file() else None
 
 
-def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
-    """The newest run that trained `chunk` of the same data with the same model, and has weights."""
-
-    def trained_it(run: Run) -> bool:
-        facts = run.facts()
-        return (
-            (facts.get("chunk"), facts.get("fingerprint")) == (chunk, fingerprint)
-            and run.best_weights.is_file()
-            and run.settings().model == model
-        )
-
-    return _newest(folder, trained_it)
-
-
-def _newest(folder: Path, wanted: Callable[[Run], bool]) -> Run | None:
+def newest_run(folder: Path, wanted: Callable[[Run], bool]) -> Run | None:
+    """The newest run that is wanted; damaged ones are passed over with a warning."""
     for run in reversed(list_runs(folder)):
         try:
             if wanted(run):

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -254,3 +255,26 @@ def best_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The line of the lowest validation loss; the last one where none was validated; None of none."""
     scored = [line for line in lines if isinstance(line.get("val_loss"), (int, float))]
     return min(scored, key=lambda line: line["val_loss"]) if scored else lines[-1] if lines else None
+
+
+class LogFile(logging.FileHandler):
+    """Appends messages, with time and level, to a file; what cannot be written is dropped.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: where the disk is full, there is nobody to tell."""
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # of what could not be written before
+            super().close()

@@ -26,9 +26,8 @@ from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone
-from fcoslite.runs.log_file import LogFile
 from fcoslite.runs.mlflow_thread import MlflowTracker
-from fcoslite.runs.run import Run, best_line, create_run
+from fcoslite.runs.run import LogFile, Run, best_line, create_run
 from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_free_space
 from fcoslite.training.augment import Augment

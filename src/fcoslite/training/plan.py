@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcoslite.config.settings import ScheduleSettings, Settings
+from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
 from fcoslite.data.dataset import seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
@@ -19,10 +19,11 @@ from fcoslite.models.detector import build_detector
 from fcoslite.models.presets import architecture
 from fcoslite.models.weights import model_settings
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs.find_weights import chunk_parent, find_backbone
+from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.space import check_writable, free_bytes
+from fcoslite.training.plan import chunk_parent
 
 _log = logging.getLogger("fcoslite")
 
@@ -253,3 +254,17 @@ def _from_folder(
         return source.checked(skip_bad, progress)
 
     return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None
+
+
+def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
+    """The newest run that trained `chunk` of the same data with the same model, and has weights."""
+
+    def trained_it(run: Run) -> bool:
+        facts = run.facts()
+        return (
+            (facts.get("chunk"), facts.get("fingerprint")) == (chunk, fingerprint)
+            and run.best_weights.is_file()
+            and run.settings().model == model
+        )
+
+    return newest_run(folder, trained_it)
