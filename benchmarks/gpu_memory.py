@@ -23,7 +23,7 @@ from fcoslite.machine.backend import sees_gpu
 from fcoslite.machine.gpus import driver_gpus
 from fcoslite.machine.tiers import TIERS, choose_precision
 from fcoslite.models.detector import build_detector
-from fcoslite.training.loop import build_training_model
+from fcoslite.training.model import build_training_model
 
 CONFIGS = ("mission", *(f"vram-{tier}gb" for tier in sorted(TIERS)))
 BOXES = 40

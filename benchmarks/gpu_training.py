@@ -26,7 +26,7 @@ from benchmarks.table import Must, Row, finish_stage, race, stage_parser
 from fcoslite.config.load import load_settings
 from fcoslite.machine.backend import sees_gpu
 from fcoslite.models.detector import build_detector, count_macs
-from fcoslite.training.loop import build_training_model
+from fcoslite.training.model import build_training_model
 
 BOXES = 20
 PRECISIONS = ("mixed_float16", "mixed_bfloat16", "float32")

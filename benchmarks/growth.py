@@ -43,7 +43,7 @@ def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int 
     from benchmarks.random_batches import random_batch
     from fcoslite.config.load import load_settings
     from fcoslite.models.detector import build_detector
-    from fcoslite.training.loop import build_training_model
+    from fcoslite.training.model import build_training_model
 
     names = [f"class {number}" for number in range(classes)]
     values = {"model.classes": names, "model.image_size": size, "model.backbone_weights": None}

@@ -19,7 +19,7 @@ from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.models.detector import build_detector
-from fcoslite.training.loop import TrainingModel, build_training_model
+from fcoslite.training.model import TrainingModel, build_training_model
 
 EFFECTIVE_BATCH = 4
 BOXES = 20
