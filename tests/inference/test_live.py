@@ -16,7 +16,7 @@ from fcoslite.errors import SourceError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference import live
 from fcoslite.inference.input import captures, frame_source
-from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.input.frame_source import Frame, FrameSource
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import FpsMeter, run_live
 from fcoslite.inference.output.plan import Output
@@ -230,7 +230,7 @@ def _growing() -> Generator[Frame, None, None]:
 
 
 def test_a_source_that_changes_its_size(tmp_path: Path, centre_finder: Finder) -> None:
-    with Source("video", "growing", _growing(), fps=10.0) as source:
+    with FrameSource("video", "growing", _growing(), fps=10.0) as source:
         run_live(source, centre_finder(), window=False, save=tmp_path / "out.avi", jsonl=tmp_path / "out.jsonl")
     with open_source(str(tmp_path / "out.avi")) as saved:
         assert [frame.image_rgb.shape for frame in saved] == [(96, 128, 3)] * 3

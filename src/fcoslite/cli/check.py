@@ -1,5 +1,8 @@
 """`fcoslite check`."""
 
+from pathlib import Path
+from typing import Any
+
 from fcoslite.cli.options import DebugFlag, JsonFlag, QuietFlag, VerboseFlag
 
 
@@ -10,15 +13,11 @@ def command(
     debug: DebugFlag = False,
 ) -> None:
     """Show what this machine offers: versions, devices, the settings that fit, disk, camera, display, model sizes."""
-    from pathlib import Path
-
     from fcoslite.cli.console import Terminal
     from fcoslite.machine.backend import load_backend
 
     terminal = Terminal(as_json, quiet, verbose)
     load_backend()
-    from fcoslite.cli.system import inspect_machine
-
     document = inspect_machine(Path.cwd())
 
     def render() -> None:
@@ -42,3 +41,46 @@ def command(
         terminal.table(["", ""], rows, header=False)
 
     terminal.result(document, render)
+
+
+def inspect_machine(folder: Path) -> dict[str, Any]:
+    """Versions, backend, devices, the tier of settings, disk, camera, display and the presets' sizes.
+
+    Args:
+        folder: The workspace whose disk is looked at.
+    """
+    import shutil
+
+    from fcoslite.inference.input.cameras import list_cameras
+    from fcoslite.inference.output.window import has_display
+    from fcoslite.machine.backend import sees_gpu
+    from fcoslite.machine.environment import environment
+    from fcoslite.machine.gpus import why_no_gpu
+    from fcoslite.machine.tiers import machine_tier
+    from fcoslite.models.presets import PRESETS
+
+    tier = machine_tier()
+    document = environment()
+    document["tier"] = tier.config
+    document["tier_reason"] = tier.reason
+    document["gpu"] = "in use" if sees_gpu() else why_no_gpu()
+    document["free_disk_gb"] = round(shutil.disk_usage(folder).free / 1e9, 1)
+    cameras = list_cameras()
+    document["cameras"] = None if cameras is None else [f"{camera.index}: {camera.name}" for camera in cameras]
+    document["display"] = has_display()
+    document["presets"] = {name: _describe(name) for name in PRESETS}
+    return document
+
+
+def _describe(preset: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from fcoslite.models.presets import PRESETS, SIZE_PIXELS, SIZES
+
+    architecture = PRESETS[preset]
+    return {
+        **asdict(SIZES[preset]),
+        "image_size": SIZE_PIXELS,
+        "classes": len(architecture.classes),
+        "strides": list(architecture.strides),
+    }

@@ -3,43 +3,25 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
-
-from fcoslite.detections.detections import Detections
 from fcoslite.errors import FcosliteError
-from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.detect import FrameResult, Predicts, detect_each
+from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.output.plan import Output, plan_output
-from fcoslite.inference.output.recorder import FrameResult, Recorder, Writer
+from fcoslite.inference.output.recorder import Recorder, Writer
 from fcoslite.inference.output.window import Window
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter
-from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
 
 FPS_FRAMES = 10
 
 logger = logging.getLogger("fcoslite.inference")
-
-
-class Predicts(Protocol):
-    """All that `run_live` asks of a model."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of the letterboxed image, pixels."""
-
-    @property
-    def at_once(self) -> int:
-        """Images that it is best given at the same time, from threads."""
-
-    def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
-        """Detect in an image [h, w, 3] uint8, which may come letterboxed, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +65,7 @@ class FpsMeter:
 
 
 def run_live(
-    source: Source,
+    source: FrameSource,
     predictor: Predicts,
     *,
     window: bool = True,
@@ -137,7 +119,7 @@ def run_live(
             source.letterbox_to(predictor.image_size)
             given = islice(source.frames(waiting), max_frames)
             at_once = 1 if source.live else predictor.at_once
-            for frame, detections in stack.enter_context(closing(_detect_each(given, predictor, at_once))):
+            for frame, detections in stack.enter_context(closing(detect_each(given, predictor, at_once))):
                 fps = meter.tick()
                 result = FrameResult(frame, detections, None if source.still else fps)
                 recorder.put(result)
@@ -161,21 +143,7 @@ def run_live(
     return LiveResult(frames, seconds, frames / max(seconds, 1e-9), found, stopped_by, output.save, output.jsonl)
 
 
-def _detect_each(
-    frames: Iterable[Frame], predictor: Predicts, at_once: int
-) -> Generator[tuple[Frame, Detections], None, None]:
-    """Frames with what is in them, in order; so many are in the model at a time."""
-
-    def detect(frame: Frame) -> tuple[Frame, Detections]:
-        return frame, predictor.predict(frame.image_rgb, frame.letterboxed)
-
-    if at_once == 1:  # here, where no frame waits for the next one to come
-        yield from map(detect, frames)
-    else:
-        yield from map_in_order(detect, frames, at_once, ahead=1)
-
-
-def _writers(output: Output, source: Source) -> list[Writer]:
+def _writers(output: Output, source: FrameSource) -> list[Writer]:
     writers: list[Writer] = []
     if output.save is not None and source.still:
         writers.append(ImageWriter(output.save, folder=source.kind == "folder"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from fcoslite.config.settings import ModelSettings
-from fcoslite.models.backbones.bottleneck import build_backbone
+from fcoslite.models.backbones import build_backbone
 from fcoslite.models.head import build_head
 from fcoslite.models.neck import build_neck
 from fcoslite.models.presets import Architecture, architecture

@@ -23,7 +23,6 @@ from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.space import check_writable, free_bytes
-from fcoslite.training.plan import chunk_parent
 
 _log = logging.getLogger("fcoslite")
 

@@ -18,7 +18,7 @@ from fcoslite.errors import SourceError
 from fcoslite.inference.input import frame_source
 from fcoslite.inference.input import open as open_module
 from fcoslite.inference.input.cameras import Camera
-from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.input.frame_source import Frame, FrameSource
 from fcoslite.inference.input.open import open_source
 from tests.streams import MjpegCamera
 
@@ -238,14 +238,14 @@ def _failing(frames: int) -> Generator[Frame, None, None]:
 
 
 def test_a_reader_error_reaches_the_consumer_after_its_frames() -> None:
-    with Source("video", "x", _failing(3)) as source:
+    with FrameSource("video", "x", _failing(3)) as source:
         seen = []
         with pytest.raises(SourceError, match="unplugged"):
             seen.extend(frame.index for frame in source)
     with pytest.raises(SourceError, match="unplugged"):
-        Source("video", "x", _failing(0))
+        FrameSource("video", "x", _failing(0))
     with pytest.raises(SourceError, match="no frame"):
-        Source("video", "x", (frame for frame in ()))
+        FrameSource("video", "x", (frame for frame in ()))
 
 
 def test_an_unread_source_reads_ahead_only_a_little() -> None:
@@ -260,7 +260,7 @@ def test_an_unread_source_reads_ahead_only_a_little() -> None:
         finally:
             ended.set()
 
-    source = Source("video", "x", endless())
+    source = FrameSource("video", "x", endless())
     time.sleep(0.1)
     assert len(taken) <= 6
     source.close()

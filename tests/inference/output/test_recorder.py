@@ -6,8 +6,9 @@ import pytest
 
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import FcosliteError
+from fcoslite.inference.detect import FrameResult
 from fcoslite.inference.input.frame_source import Frame
-from fcoslite.inference.output.recorder import FrameResult, Recorder
+from fcoslite.inference.output.recorder import Recorder
 
 NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 

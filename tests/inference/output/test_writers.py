@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from fcoslite.data.images import read_image
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import FcosliteError
+from fcoslite.inference.detect import FrameResult
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.output import writers
-from fcoslite.inference.output.recorder import FrameResult, Writer
+from fcoslite.inference.output.recorder import Writer
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter, to_record
 from tests.disks import SmallDisk
 

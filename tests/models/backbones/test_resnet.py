@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcoslite.errors import WeightsError
-from fcoslite.models.backbones.bottleneck import resnet50
-from fcoslite.models.backbones.resnet import check_keras_file
+from fcoslite.models.backbones.resnet import check_keras_file, resnet50
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Frame:
     letterboxed: np.ndarray | None = None
 
 
-class Source:
+class FrameSource:
     """An open source: iterate once over its frames, then close it, or use it in `with`.
 
     Args:
@@ -138,7 +138,7 @@ class Source:
         self._channel.close()
         self._thread.join(_JOIN_SECONDS)
 
-    def __enter__(self) -> "Source":
+    def __enter__(self) -> "FrameSource":
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
-from fcoslite.inference.input.frame_source import Frame, Source
+from fcoslite.inference.input.frame_source import Frame, FrameSource
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -25,7 +25,7 @@ _NETWORK_SECONDS = 5.0
 logger = logging.getLogger("fcoslite.inference")
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str) -> FrameSource:
     """Open a source and wait for its first frame.
 
     Args:
@@ -47,11 +47,11 @@ def open_source(text: str) -> Source:
         hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
         raise SourceError(f"no file or folder '{text}'", hint)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Source("image", path.name, _read_images([path], skip=False), count=1, path=path)
+        return FrameSource("image", path.name, _read_images([path], skip=False), count=1, path=path)
     return _open_video(path)
 
 
-def _open_camera(index: int) -> Source:
+def _open_camera(index: int) -> FrameSource:
     def connect() -> Any:
         return cv2.VideoCapture(index)
 
@@ -61,7 +61,7 @@ def _open_camera(index: int) -> Source:
         raise SourceError(f"{name} cannot be opened", _camera_hint(index))
     stopped = threading.Event()
     frames = read_live(capture, name, connect, lambda: _camera_hint(index), stopped)
-    return Source("camera", name, frames, live=True, fps=_plausible_fps(capture), stopped=stopped)
+    return FrameSource("camera", name, frames, live=True, fps=_plausible_fps(capture), stopped=stopped)
 
 
 def _camera_hint(index: int) -> str:
@@ -78,7 +78,7 @@ def _camera_hint(index: int) -> str:
     return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
 
 
-def _open_stream(url: str) -> Source:
+def _open_stream(url: str) -> FrameSource:
     parts = urlsplit(url)
     if parts.scheme.lower() not in ("rtsp", "http", "https") or not parts.hostname:
         raise SourceError(f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host")
@@ -98,10 +98,10 @@ def _open_stream(url: str) -> Source:
         raise SourceError(f"cannot open {name}", hint())
     fps, count = _plausible_fps(capture), _frame_count(capture)
     if count is not None:  # a recording behind a URL has a length, and is not skipped through either
-        return Source("stream", name, read_recording(capture, name, fps, count), fps=fps, count=count)
+        return FrameSource("stream", name, read_recording(capture, name, fps, count), fps=fps, count=count)
     stopped = threading.Event()
     frames = read_live(capture, name, connect, hint, stopped)
-    return Source("stream", name, frames, live=True, fps=fps, stopped=stopped)
+    return FrameSource("stream", name, frames, live=True, fps=fps, stopped=stopped)
 
 
 def _port(port: int | None, scheme: str) -> int:
@@ -116,14 +116,14 @@ def _network_hint(host: str, port: int) -> str:
     return f"{host}:{port} answers, but with no video there: check the path, user and password"
 
 
-def _open_video(path: Path) -> Source:
+def _open_video(path: Path) -> FrameSource:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)
     fps, count = _plausible_fps(capture), _frame_count(capture)
     frames = read_recording(capture, path.name, fps, count)
-    return Source("video", path.name, frames, fps=fps, count=count, path=path)
+    return FrameSource("video", path.name, frames, fps=fps, count=count, path=path)
 
 
 def _plausible_fps(capture: Any) -> float | None:
@@ -136,12 +136,14 @@ def _frame_count(capture: Any) -> int | None:
     return int(count) if 0 < count < 1e9 else None
 
 
-def _open_folder(folder: Path) -> Source:
+def _open_folder(folder: Path) -> FrameSource:
     entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
     paths = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
     if not paths:
         raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
-    return Source("folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder)
+    return FrameSource(
+        "folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder
+    )
 
 
 def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:

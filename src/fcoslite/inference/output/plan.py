@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcoslite.errors import ConfigError, FcosliteError
-from fcoslite.inference.input.frame_source import Kind, Source
+from fcoslite.inference.input.frame_source import FrameSource, Kind
 from fcoslite.inference.input.open import IMAGE_SUFFIXES
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS
@@ -30,7 +30,7 @@ class Output:
     jsonl: Path | None
 
 
-def plan_output(source: Source, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
+def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
     """Decide where results go, and see that they can be written there; nothing is written.
 
     Without a screen the window gives way to a saved file, and a message says so.

@@ -3,39 +3,15 @@
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-import numpy as np
-
-from fcoslite.detections.detections import Detections
-from fcoslite.detections.draw import draw_detections
 from fcoslite.inference.channel import Channel
-from fcoslite.inference.input.frame_source import Frame
+from fcoslite.inference.detect import FrameResult
 
 _QUEUED = 4  # frames waiting to be drawn and encoded
 
 logger = logging.getLogger("fcoslite.inference")
-
-
-@dataclass(frozen=True, slots=True)
-class FrameResult:
-    """What was found in one frame.
-
-    Attributes:
-        frame: The frame.
-        detections: In its pixels.
-        fps: The frame rate to draw; None for still images.
-    """
-
-    frame: Frame
-    detections: Detections
-    fps: float | None
-
-    def draw(self) -> np.ndarray:
-        """The frame with boxes and frame rate, [h, w, 3] uint8 RGB."""
-        return draw_detections(self.frame.image_rgb, self.detections, self.fps)
 
 
 class Writer(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fcoslite.detections.draw import fit_image
 from fcoslite.errors import FcosliteError
-from fcoslite.inference.output.recorder import FrameResult
+from fcoslite.inference.detect import FrameResult
 from fcoslite.storage.space import check_room
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}

@@ -1,8 +1,9 @@
-"""Keras' own weights files (`.h5`): what they may hold before Keras reads them."""
+"""ResNet-50 of keras.applications, and what its weights files (`.h5`) may hold before Keras reads them."""
 
 from pathlib import Path
 
 import h5py
+import keras
 
 from fcoslite.errors import WeightsError
 
@@ -45,3 +46,27 @@ def _fault(file: h5py.File) -> str | None:
         return f"it holds more than {_LARGEST:,} bytes" if size > _LARGEST else None
 
     return file.visititems_links(look)
+
+
+def resnet50(images: keras.KerasTensor, weights: str | None = None) -> dict[int, keras.KerasTensor]:
+    """ResNet-50 of keras.applications, strides 8 to 32.
+
+    Its ImageNet weights expect BGR in 0-255 with the channel means taken off; that happens here, so that every
+    backbone takes the same input.
+    """
+    if weights is not None:
+        check_keras_file(Path(weights))
+        weights = str(Path(weights).resolve())  # keras.applications takes some names for what it can download
+    mean = [103.939, 116.779, 123.68]  # BGR, keras.applications' "caffe" preprocessing
+    bgr = keras.layers.Rescaling(255.0, offset=[-value for value in reversed(mean)], name="backbone_scale")(images)
+    bgr = keras.ops.flip(bgr, axis=-1)
+    try:
+        network = keras.applications.ResNet50(
+            include_top=False, weights=weights, input_tensor=bgr, name="backbone_resnet50"
+        )
+    except Exception as error:  # Keras takes the file for granted, and fails wherever it is not what it expects
+        if weights is None:
+            raise
+        raise WeightsError(f"{weights} does not fit ResNet-50: {error}", "take the file without the top") from None
+    names = {8: "conv3_block4_out", 16: "conv4_block6_out", 32: "conv5_block3_out"}
+    return {stride: network.get_layer(name).output for stride, name in names.items()}
