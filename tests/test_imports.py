@@ -1,4 +1,4 @@
-"""Imports point one way, so that any part can be read without what is built on it."""
+"""Imports point one way, so that any room can be read without what is built on it, and few rooms need Keras."""
 
 import ast
 from pathlib import Path
@@ -8,69 +8,152 @@ import pytest
 import fcoslite
 
 ROOT = Path(fcoslite.__file__).parent
-BASE = {"errors", "progress", "backend", "files", "locks"}
-GEOMETRY = {"boxes", "letterbox", "detections", "config"} | BASE
+FILES = sorted(ROOT.rglob("*.py"))
+
+# what each room may import, inside functions, too; it may import itself
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
-    "backend": {"errors"},
-    "files": {"locks"},
-    "locks": {"errors"},
-    "log_file": set(),
-    "detections": set(),
-    "letterbox": set(),
-    "boxes": set(),
-    "plain_yaml": {"errors"},
-    "setting_errors": {"errors"},
-    "config": {"errors", "plain_yaml", "setting_errors"},
-    "console": {"errors", "progress"},
-    "runs": {"config", "errors", "files"},
-    "starting_points": {"config", "errors", "runs"},
-    "overview": {"config", "errors", "locks", "runs"},
-    "data": GEOMETRY,
-    "models": {"config", "errors", "files", "boxes"},
-    "smallest_box": {"boxes", "models"},
-    "cheapest_box": {"boxes", "models"},
-    "assignment": {"boxes", "cheapest_box", "models", "smallest_box"},
-    "losses": {"assignment", "boxes", "config", "models"},
-    "postprocess": {"boxes", "config", "detections", "letterbox"},
-    "evaluation": {"data", "losses", "models", "postprocess", "runs", "starting_points"} | GEOMETRY,
-    "inference": {"data", "models", "postprocess", "runs", "starting_points"} | GEOMETRY,
-    "training": {"data", "evaluation", "log_file", "losses", "models", "overview", "runs", "starting_points"}
-    | GEOMETRY,
+    "config": {"errors"},
+    "storage": {"errors"},
+    "machine": {"errors"},
+    "geometry": {"machine"},
+    "detections": {"geometry"},
+    "data": {"config", "errors", "geometry", "machine", "progress", "storage"},
+    "runs": {"config", "errors", "progress", "storage"},
+    "models": {"config", "errors", "storage"},
+    "fcos": {"config", "geometry", "models"},
+    "inference": {
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "fcos",
+        "geometry",
+        "machine",
+        "models",
+        "progress",
+        "storage",
+    },
+    "evaluation": {"config", "data", "detections", "errors", "fcos", "geometry", "inference", "machine", "models"}
+    | {"progress", "runs", "storage"},
+    "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "machine", "models"}
+    | {"progress", "runs", "storage"},
+    "demo": {
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "evaluation",
+        "inference",
+        "models",
+        "progress",
+        "runs",
+        "training",
+    },
+    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "machine", "models", "progress", "runs"}
+    | {"training"},
+    "__main__": {"cli"},
+    "__init__": set(),  # imported by the others for the version
 }
-TOP = {"cli", "demo", "system", "__init__", "__main__"}  # may import anything
+
+# rooms and files that may import Keras at their top
+WITH_KERAS = {
+    "models",
+    "fcos",
+    "training",
+    "geometry/boxes.py",
+    "geometry/batch_images.py",
+    "evaluation/evaluator.py",
+    "inference/runtimes/keras.py",
+}
+# rooms that are imported without Keras, whatever they import in turn
+WITHOUT_KERAS = {"errors", "progress", "config", "storage", "machine", "detections", "data", "runs", "cli", "__main__"}
+
+BACKENDS = {"tensorflow", "jax"}
 
 
-def _imported(path: Path) -> set[str]:
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path, top: bool = False) -> set[str]:
+    """Dotted names of what a file imports: modules, and names in them; at its top, or inside functions, too."""
+    tree = ast.parse(path.read_text("utf-8"))
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("fcoslite.")}
+    for node in tree.body if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{_name(path)}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def _files(names: set[str]) -> set[Path]:
+    """The files of the package that are among dotted names, and those of the packages they lie in."""
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] != "fcoslite":
+            continue
+        for end in range(2, len(parts) + 1):
+            place = ROOT.joinpath(*parts[1:end])
+            found |= {path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()}
+    return found
+
+
+def _packages(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
 def test_imports_point_one_way(path):
-    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if part in TOP:
-        return
-    assert _imported(path) <= MAY_IMPORT[part] | {part}
+    rooms = {_room(imported) for imported in _files(_imports(path))}
+    assert rooms <= MAY_IMPORT[_room(path)] | {_room(path)}
 
 
-@pytest.mark.parametrize("folder", ["models", "training"])
-def test_the_network_never_names_a_backend(folder):
-    paths = [
-        *(ROOT / folder).glob("*.py"),
-        *(ROOT / f"{name}.py" for name in ("assignment", "cheapest_box", "losses", "postprocess", "smallest_box")),
-    ]
-    for path in paths:
-        tree = ast.parse(path.read_text("utf-8"))
-        top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        names = {alias.name.split(".")[0] for node in top if isinstance(node, ast.Import) for alias in node.names}
-        names |= {str(node.module).split(".")[0] for node in top if isinstance(node, ast.ImportFrom)}
-        assert not names & {"tensorflow", "jax"}, path.name
+def test_every_room_of_the_table_is_there():
+    assert set(MAY_IMPORT) == {_room(path) for path in FILES}
+
+
+def test_rooms_do_not_import_each_other():
+    below: dict[str, set[str]] = {}
+    for room in MAY_IMPORT:  # each stands after what it may import
+        assert MAY_IMPORT[room] <= set(below), room
+        below[room] = MAY_IMPORT[room]
+
+
+def test_files_do_not_import_each_other():
+    left = {path: _files(_imports(path)) - {path} for path in FILES if path.name != "__init__.py"}
+    while ready := [path for path, imported in left.items() if not imported & set(left)]:
+        for path in ready:
+            del left[path]
+    assert not left, f"a circle among {sorted(map(_name, left))}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_few_files_import_keras_at_their_top(path):
+    if "keras" in _packages(_imports(path, top=True)):
+        assert {_room(path), _name(path)} & WITH_KERAS
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if _room(path) in WITHOUT_KERAS], ids=_name)
+def test_most_rooms_are_imported_without_keras(path):
+    seen, reached = set(), {path}
+    while reached:
+        names = {name for file in reached for name in _imports(file, top=True)}
+        assert "keras" not in _packages(names)
+        seen |= reached
+        reached = _files(names) - seen
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if _room(path) in {"models", "fcos", "geometry", "training"}], ids=_name
+)
+def test_the_network_never_names_a_backend(path):
+    assert not _packages(_imports(path, top=True)) & BACKENDS
