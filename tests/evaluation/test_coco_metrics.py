@@ -75,12 +75,6 @@ def test_our_figures_are_pycocotools_figures_of_the_files(tmp_path):
     assert 0.05 < figures["ap"] < 0.95
 
 
-def test_results_carry_the_files_category_ids():
-    images = [image(7, [[10, 20, 30, 60]], classes=[2])]
-    results = to_results(images, [found([[10, 20, 30, 60]], [0.5], classes=[2])], [1, 18])
-    assert results == [{"image_id": 7, "category_id": 18, "bbox": [10, 20, 20, 40], "score": 0.5}]
-
-
 def test_both_files_carry_the_files_category_ids():
     images = [image(7, [[10, 20, 30, 60]]), image(8, [[0, 0, 9, 90]], classes=[2])]
     truth = COCO()

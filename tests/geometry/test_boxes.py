@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
 
-from fcoslite.fcos.locations import grid_points
 from fcoslite.geometry.boxes import giou, iou, ltrb_to_xyxy, take_rows, xyxy_to_ltrb
 
 corners = hnp.arrays(np.float32, (4, 2), elements=st.floats(0, 512, width=16))
@@ -12,16 +11,6 @@ corners = hnp.arrays(np.float32, (4, 2), elements=st.floats(0, 512, width=16))
 
 def _boxes(points: np.ndarray) -> np.ndarray:
     return np.concatenate([np.minimum(points[:2], points[2:]), np.maximum(points[:2], points[2:]) + 1], axis=1)
-
-
-def test_grid_points_are_cell_centres_finest_level_first():
-    points, strides = grid_points(16, (4, 8))
-    assert points.shape == (20, 2)
-    assert points[0].tolist() == [2, 2]
-    assert points[1].tolist() == [6, 2]  # along a row first
-    assert points[4].tolist() == [2, 6]
-    assert points[16].tolist() == [4, 4]
-    assert strides.tolist() == [4] * 16 + [8] * 4
 
 
 def test_iou_and_giou_by_hand():

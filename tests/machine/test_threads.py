@@ -2,6 +2,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,17 @@ def test_items_that_fail_lose_nothing_that_came_before() -> None:
 def test_a_function_that_fails_ends_it() -> None:
     with pytest.raises(ZeroDivisionError):
         list(map_in_order(lambda number: 1 // (3 - number), range(10), workers=2))
+
+
+def test_map_in_order_is_bounded_and_ordered() -> None:
+    taken = []
+
+    def items() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = map_in_order(lambda number: number * 2, items(), workers=3)
+    assert next(results) == 0
+    assert len(taken) <= 13
+    assert [next(results) for _ in range(99)] == [2 * number for number in range(1, 100)]

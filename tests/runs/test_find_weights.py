@@ -2,11 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.settings import Settings
 from fcoslite.errors import RunError, WeightsError
 from fcoslite.runs.find_weights import find_weights, packaged_weights, run_of
 from fcoslite.runs.run import open_run
-from fcoslite.training.plan import chunk_parent
 from tests.made_runs import make_run as _run
 
 
@@ -37,14 +35,3 @@ def test_missing_weights_and_runs_have_hints(tmp_path):
     assert "train-mission-001" in caught.value.hint
     with pytest.raises(RunError, match="no run named"):
         open_run("nothing", tmp_path)
-
-
-def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
-    model = Settings().model
-    _run(tmp_path, name="a", chunk=1, fingerprint="f")
-    newest = _run(tmp_path, name="b", chunk=1, fingerprint="f")
-    _run(tmp_path, name="c", chunk=1, fingerprint="f", weights=False)
-    _run(tmp_path, name="d", chunk=1, fingerprint="other data")
-    assert chunk_parent(tmp_path, 1, "f", model) == newest
-    assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
-    assert chunk_parent(tmp_path, 2, "f", model) is None

@@ -18,8 +18,9 @@ from fcoslite.runs.run import Run, create_run, list_runs
 from fcoslite.storage.locks import locked
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import Position, save_state
-from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
+from fcoslite.training.plan import TrainingPlan, chunk_parent, plan_resume, plan_run
 from tests.disks import SmallDisk
+from tests.made_runs import make_run as _run
 
 
 @pytest.fixture
@@ -128,3 +129,14 @@ def test_a_chunk_that_starts_from_a_run_that_was_stopped_says_so(
     with caplog.at_level("WARNING"):
         plan_run("train", chunked, workspace / "records", chunk=2)
     assert not caplog.text
+
+
+def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
+    model = Settings().model
+    _run(tmp_path, name="a", chunk=1, fingerprint="f")
+    newest = _run(tmp_path, name="b", chunk=1, fingerprint="f")
+    _run(tmp_path, name="c", chunk=1, fingerprint="f", weights=False)
+    _run(tmp_path, name="d", chunk=1, fingerprint="other data")
+    assert chunk_parent(tmp_path, 1, "f", model) == newest
+    assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
+    assert chunk_parent(tmp_path, 2, "f", model) is None

@@ -130,21 +130,6 @@ def test_a_link_that_cannot_be_made_becomes_a_copy(
     assert caplog.text.count("copying instead") == 1
 
 
-def test_yolo_labels(demo_data: Path, tmp_path: Path) -> None:
-    run(demo_data, tmp_path / "out", classes=("car", "person"), negatives=0.2, yolo_labels=True)
-    data = read_coco(tmp_path / "out" / "annotations.json", tmp_path / "out" / "images")
-    assert names(tmp_path / "out" / "labels") == [image.file_name.replace(".jpg", ".txt") for image in data.images]
-    assert any(image.iscrowd.any() for image in data.images)
-    for image in data.images:
-        text = (tmp_path / "out" / "labels" / image.file_name).with_suffix(".txt").read_text()
-        rows = np.array([line.split() for line in text.splitlines()], np.float64).reshape(-1, 5)
-        np.testing.assert_array_equal(rows[:, 0], image.class_ids[~image.iscrowd] - 1)
-        centers, sizes = rows[:, 1:3], rows[:, 3:5]
-        boxes_xyxy = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=1)
-        scaled = boxes_xyxy * ([image.width, image.height] * 2)
-        np.testing.assert_allclose(scaled, image.boxes_xyxy[~image.iscrowd], atol=1e-2)
-
-
 def test_subfolders_are_kept(tmp_path: Path) -> None:
     (tmp_path / "images" / "x" / "y").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "images" / "x" / "y" / "a.png"), np.zeros((10, 10, 3), np.uint8))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
-from fcoslite.data.dataset import LabelledImage, seeded_order
+from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.coco import read_coco, to_coco_json, xywh_to_xyxy
 from fcoslite.errors import ConfigError, DataError
 
@@ -99,17 +99,3 @@ def test_written_json_reads_back(
     np.testing.assert_array_equal(again.class_ids, image.class_ids)
     np.testing.assert_array_equal(again.iscrowd, image.iscrowd)
     np.testing.assert_array_equal(again.areas, image.areas)
-
-
-@given(st.sets(st.integers(0, 10**6), min_size=2, max_size=50), st.integers(0, 5))
-def test_seeded_order_does_not_depend_on_the_rest(image_ids: set[int], seed: int) -> None:
-    order = seeded_order(image_ids, seed, "test")
-    assert sorted(order) == sorted(image_ids)
-    assert seeded_order(sorted(image_ids, reverse=True), seed, "test") == order
-    without = set(image_ids) - {order[0]}
-    assert seeded_order(without, seed, "test") == order[1:]
-
-
-def test_seeded_order_differs_by_seed_and_purpose() -> None:
-    orders = [seeded_order(range(100), seed, purpose) for seed in (0, 1) for purpose in ("a", "b")]
-    assert len({tuple(order) for order in orders}) == 4

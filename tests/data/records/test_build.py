@@ -21,7 +21,6 @@ from fcoslite.data.records.schema import parse_record
 from fcoslite.data.records.shards import RecordBytes
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.machine.threads import map_in_order
 from tests.disks import SmallDisk
 
 
@@ -334,17 +333,3 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     build(demo_data, tmp_path / "whole", **options)
     assert files(out) == files(tmp_path / "whole")
     assert names(small_disk.path) == ["out"]
-
-
-def test_map_in_order_is_bounded_and_ordered() -> None:
-    taken = []
-
-    def items() -> Any:
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    results = map_in_order(lambda number: number * 2, items(), workers=3)
-    assert next(results) == 0
-    assert len(taken) <= 13
-    assert [next(results) for _ in range(99)] == [2 * number for number in range(1, 100)]
