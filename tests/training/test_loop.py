@@ -17,9 +17,10 @@ from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.models.detector import build_detector
-from fcoslite.models.weights import load_detector, read_arrays
+from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import find_backbone, find_weights
 from fcoslite.runs.run import Run
+from fcoslite.storage.arrays import read_arrays
 from fcoslite.training import loop
 from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.optimizer import averaged_weights

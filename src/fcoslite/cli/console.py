@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fcoslite.errors import FcosliteError
-from fcoslite.progress import Advance
+from fcoslite.progress import Advance, no_progress
 
 
 class _Stderr:
@@ -87,7 +87,8 @@ class Terminal:
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Show a bar with rate and time left, on a terminal only."""
         if self.quiet or not _stderr.is_terminal:
-            yield _ignore
+            with no_progress(title, total, unit) as advance:
+                yield advance
             return
         columns = (
             TextColumn("{task.description}"),
@@ -137,10 +138,6 @@ class Terminal:
         for row in rows:
             table.add_row(*[Text(cell) for cell in row])
         console.print(table)
-
-
-def _ignore(amount: int = 1, note: str = "") -> None:
-    pass
 
 
 def _plain(value: object) -> str:

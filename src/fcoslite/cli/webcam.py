@@ -74,7 +74,8 @@ def command(
     from fcoslite.config.load import load_settings
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.inference.input.open import open_source
-    from fcoslite.inference.live import plan_output, run_live
+    from fcoslite.inference.live import run_live
+    from fcoslite.inference.output.plan import plan_output
     from fcoslite.machine.backend import load_backend
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import config_of, find_weights

@@ -81,7 +81,7 @@ def plan_evaluation(
 
     Args:
         settings: Loss, thresholds, workspace.
-        weights: A weights file, such as `starting_points.find_weights` finds.
+        weights: A weights file, such as `runs.find_weights` finds.
         records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
             used, or all of them where the set is too small to have one.
         annotations: COCO instances file, with `images`; all its images are used.

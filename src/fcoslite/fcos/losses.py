@@ -34,7 +34,7 @@ def detection_losses(
 
     Args:
         outputs: As of `compute_losses`.
-        boxes: [B, M, 6] of `data.augment.unpack`, at the image size.
+        boxes: [B, M, 6] of `ground_truth.unpack`, at the image size.
         architecture: Strides, assignment and quality.
         image_size: Side of the letterboxed image, pixels.
         classes: Number of classes.
@@ -59,7 +59,7 @@ def compute_losses(
         outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] unless
             `quality` is `none`.
         targets: Of the same locations.
-        points: [N, 2], pixels, of `boxes.grid_points`.
+        points: [N, 2], pixels, of `locations.grid_points`.
         strides: [N], pixels.
         settings: Kinds, focal parameters and weights.
         quality: What the quality logits learn: `centerness`, `iou` or `none`.

@@ -135,7 +135,7 @@ def _lines(image_size: int, strides: tuple[int, ...]) -> tuple[np.ndarray, np.nd
 
 
 def _rows_and_columns(image_size: int, strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of every location, as indices of lines, [N] int32 each; in the order of `boxes.grid_points`."""
+    """Row and column of every location, as indices of lines, [N] int32 each; in the order of `grid_points`."""
     places = []
     first = 0
     for stride in strides:

@@ -22,7 +22,7 @@ class Predictor:
         settings: Thresholds.
 
     Attributes:
-        forward: Compiled: letterboxed uint8 [1, S, S, 3] -> `detections` and `count` of `postprocess.detect`.
+        forward: Compiled: letterboxed uint8 [1, S, S, 3] -> `detections` and `count` of `fcos.decode.detect`.
         at_once: Images that `predict` is best given at the same time, from threads. A network on a CPU is many small
             steps, at the end of each of which threads wait for each other: a second image fills these gaps.
     """
@@ -41,7 +41,7 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
-        """From a weights file, such as `starting_points.find_weights` finds.
+        """From a weights file, such as `runs.find_weights` finds.
 
         Raises:
             WeightsError: It cannot be used.

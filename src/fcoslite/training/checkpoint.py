@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from fcoslite.errors import RunError, WeightsError
-from fcoslite.models.weights import read_arrays, write_arrays
+from fcoslite.storage.arrays import read_arrays, write_arrays
 
 _log = logging.getLogger("fcoslite")
 

@@ -44,7 +44,7 @@ class TrainingModel(keras.Model):
             self.train_function = None  # Keras compiles it anew
 
     def call(self, batch: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
-        """Batch of `data.pipeline` -> outputs, and the boxes they belong to."""
+        """Batch of `data.sources.source` -> outputs, and the boxes they belong to."""
         images, boxes = unpack(batch)
         if training:
             images, boxes = self.augment(images, boxes)
