@@ -23,7 +23,7 @@ from fcoslite.inference.input import captures
 from fcoslite.inference.input.captures import read_live
 from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.live import run_live
-from fcoslite.inference.output import writers
+from fcoslite.storage import space
 from tests.disks import SmallDisk
 from tests.faults.processes import PATIENCE, report
 from tests.streams import MjpegCamera, NetworkCamera, RtspCamera, jpeg, number_of, numbered, write_transport_stream
@@ -305,7 +305,7 @@ def test_full_disks(
     source = str(noise_video(tmp_path / "in.avi"))
     command = ["webcam", "--source", source, "--no-window", "--save", str(small_disk.path / name)]
     for room in (50_000, 100_000, 200_000, 400_000, 800_000):
-        small_disk.resize(writers._SPARE_BYTES + room)
+        small_disk.resize(space._SPARE_BYTES + room)
         assert run([*command, "--jsonl", str(small_disk.path / "out.jsonl")]) == 1
         assert "is full" in capsys.readouterr().err
         saved = lines(small_disk.path / "out.jsonl")
