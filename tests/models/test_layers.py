@@ -1,4 +1,4 @@
-"""NormedConv is a convolution and a batch normalisation: against Keras' own layers with the same numbers."""
+"""GroupNorm and NormedConv: against Keras' own layers with the same numbers."""
 
 import keras
 import numpy as np

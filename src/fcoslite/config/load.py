@@ -1,4 +1,8 @@
-"""Settings read from YAML: packaged configs, files, what they extend, overrides by `a.b=value`."""
+"""Settings read from YAML, and overridden by `a.b=value`.
+
+A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
+(`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -1,8 +1,4 @@
-"""The settings tree: frozen, checked, read from YAML, overridden by `a.b=value`.
-
-A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
-(`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
-"""
+"""The settings tree: frozen and checked."""
 
 from typing import Annotated, Any, Literal
 from unicodedata import category
