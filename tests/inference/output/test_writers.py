@@ -15,9 +15,9 @@ from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.open import open_source
-from fcoslite.inference.output import writers
 from fcoslite.inference.output.recorder import Writer
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter, to_record
+from fcoslite.storage import space
 from tests.disks import SmallDisk
 
 NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
@@ -86,7 +86,7 @@ def test_an_avi_plays_although_it_was_never_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.jsonl", "drawn"])
 def test_a_disk_that_becomes_full(name: str, small_disk: SmallDisk) -> None:
-    small_disk.resize(writers._SPARE_BYTES + 2**20)
+    small_disk.resize(space._SPARE_BYTES + 2**20)
     path = small_disk.path / name
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
     writer: Writer
