@@ -4,8 +4,8 @@
 
 A SET is NAME,ANNOTATIONS.json,IMAGES[,stretched][,complete]: a COCO file whose annotations may have a
 `score`, and the folder of its photographs. `stretched` says that they were squeezed to squares, `complete` that people
-drew all boxes, so that what is not boxed is background. The first set goes first, the others are mixed, so that training
-can begin with the first slice and every further one is like the last.
+drew all boxes, so that what is not boxed is background. The first set goes first, the others are mixed, so that
+training can begin with the first slice and every further one is like the last.
 
 A slice is a tar file: photographs as AVIF, and photographs.json with their boxes in the pixels of those. Needs Pillow.
 """

@@ -270,9 +270,8 @@ def main() -> None:
             mean = np.mean(np.asarray(jnp.stack(parts)), axis=0)
             rate = len(parts) * batch_size / (time.perf_counter() - last_said)
             text = " ".join(f"{name} {value:.4f}" for name, value in zip(_PARTS, mean, strict=True))
-            say(
-                f"step {number} ({100 * done:.1f} %) {text} rate {learning_rate(done, settings):.2e} {rate:.0f} images/s"
-            )
+            text += f" rate {learning_rate(done, settings):.2e}"
+            say(f"step {number} ({100 * done:.1f} %) {text} {rate:.0f} images/s")
             parts, last_said = [], time.perf_counter()
             if not np.isfinite(mean).all():
                 raise SystemExit("the loss is not finite")

@@ -82,7 +82,7 @@ def _matrix(
     start: jax.Array, step: jax.Array, wide: jax.Array, low: jax.Array, high: jax.Array, flip: Any,
     size: int, source: int,
 ) -> jax.Array:  # fmt: skip
-    """[B, T, S]: what each line of the view takes of each line of the photograph; a triangle that widens as it shrinks."""
+    """[B, T, S]: how each line of the view weighs those of the photograph, a triangle that widens as it shrinks."""
     to = jnp.arange(size, dtype=jnp.float32) + 0.5
     inside = (to > low[:, None]) & (to < high[:, None])
     place = (to - start[:, None]) / step[:, None]  # (B, T), lines of the photograph
