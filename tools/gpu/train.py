@@ -1,0 +1,287 @@
+"""Train a detector on a borrowed GPU for so many seconds, from slices of photographs, with a teacher beside it.
+
+    KERAS_BACKEND=jax python tools/gpu/train.py RUN --config lite0 --slices DIR --teacher FILE.onnx --seconds 1200
+
+RUN gets log.txt, state.npz (every 20 s; the same command goes on from it, in another process if need be) and
+weights.npz (the averaged weights, an ordinary weights file). The rate of learning follows the clock, not the steps:
+however fast the card is, training ends when the time is up. One compiled step draws the views, degrades them, asks the
+teacher, assigns, differentiates and updates; `fit` of Keras would cost 12 ms a step more.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")  # two trainings share a card
+
+import depthwise
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import teacher
+import views
+from photographs import Photographs
+
+from fcoslite.boxes import giou, grid_points, iou, ltrb_to_xyxy
+from fcoslite.cheapest_box import cheapest_box
+from fcoslite.config import Settings, load_settings
+from fcoslite.losses import binary_cross_entropy
+from fcoslite.models.detector import Detector, build_detector
+from fcoslite.models.weights import load_backbone, load_weights, save_weights
+from fcoslite.training.optimizer import AdamW
+
+SHARES = {"own": 0.12, "flickr8k": 0.32, "humanv2": 0.30, "lspet": 0.14, "neg-a": 0.08, "neg-b": 0.04}
+LAST_SHARES = {"own": 0.45, "flickr8k": 0.25, "humanv2": 0.18, "lspet": 0.05, "neg-a": 0.05, "neg-b": 0.02}
+_SIDE = 448  # of a photograph in memory
+_PARTS = ("loss", "classes", "boxes", "quality", "dense", "dense_boxes", "positives")
+
+
+def losses(
+    outputs: dict[str, jax.Array], boxes: jax.Array, complete: jax.Array, told: tuple[jax.Array, ...],
+    detector: Detector,
+) -> dict[str, jax.Array]:  # fmt: skip
+    """The losses of a batch of views.
+
+    A positive location's class target is its box's probability, which also weighs its box and quality losses. Where
+    the teacher sees something, a location is less of a negative: a person that the labels miss still has a score of
+    0.05 to 0.2 there. On photographs with complete labels that holds inside of boxes only.
+    The teacher's score is what class and quality give together, as it is class and quality in one.
+
+    Args:
+        outputs: Of the network.
+        boxes: [B, M, 6] of `views.place`.
+        complete: [B] 1 where people have drawn all boxes.
+        told: What `teacher.dense_targets` says.
+        detector: Which network.
+    """
+    shape, size = detector.architecture, detector.image_size
+    points, strides = grid_points(size, shape.strides)
+    score, crowd = boxes[..., 4], boxes[..., 5] > 0
+    real = score > 0
+    ordered = jnp.concatenate([score[..., None], boxes[..., :4]], axis=-1)
+    matched, positive = cheapest_box(ordered, real & ~crowd, shape, size, outputs)
+    target = jnp.where(positive, matched[..., 0], 0.0)  # (B, N)
+    normaliser = jnp.maximum(jnp.sum(target), 1.0)
+
+    x, y = points.T[..., None]  # (N, 1)
+    left, top, right, bottom = (boxes[:, None, :, i] for i in range(4))
+    inside = (x > left) & (x < right) & (y > top) & (y < bottom) & real[:, None]  # (B, N, M)
+    in_crowd = jnp.any(inside & crowd[:, None], axis=-1)
+    in_box = jnp.any(inside, axis=-1)
+
+    seen, seen_boxes, known = told
+    seen = seen * known * jnp.where(complete[:, None] > 0, in_box, 1.0)
+    seen = jnp.where(in_crowd & ~positive, 0.0, seen)
+
+    logits, quality = outputs["class_logits"][..., 0], outputs["quality_logits"][..., 0]
+    negative = jnp.where(in_crowd, 0.0, jnp.clip(1.0 - seen / 0.15, 0.0, 1.0))
+    balance = 0.25 * target + 0.75 * (1.0 - target)
+    each = balance * jnp.square(target - jax.nn.sigmoid(logits)) * binary_cross_entropy(logits, target)
+    class_loss = jnp.sum(each * jnp.where(positive, 1.0, negative)) / normaliser
+
+    predicted = ltrb_to_xyxy(points, outputs["distances"] * strides[:, None])
+    wanted = matched[..., 1:]
+    overlap = jax.lax.stop_gradient(jnp.where(positive, iou(predicted, wanted), 0.0))
+    box_loss = jnp.sum((1.0 - jnp.where(positive, giou(predicted, wanted), 1.0)) * target) / normaliser
+    quality_loss = jnp.sum(binary_cross_entropy(quality, overlap) * target) / normaliser
+
+    sure = jnp.where(seen > 0.1, seen, 0.0)
+    dense_normaliser = jnp.maximum(jnp.sum(sure), 1.0)
+    log_joint = jax.nn.log_sigmoid(logits) + jax.nn.log_sigmoid(quality)
+    joint = jnp.exp(log_joint)
+    entropy = -seen * log_joint - (1.0 - seen) * jnp.log1p(-jnp.minimum(joint, 1.0 - 1e-4))
+    weight = known * jnp.where(in_crowd & ~positive, 0.0, 1.0)
+    dense = jnp.sum(jnp.square(jax.lax.stop_gradient(seen - joint)) * entropy * weight) / dense_normaliser
+    dense_boxes = jnp.sum((1.0 - giou(predicted, seen_boxes)) * sure) / dense_normaliser
+
+    total = class_loss + 2.0 * box_loss + quality_loss + 1.5 * dense + dense_boxes
+    return dict(zip(_PARTS, (total, class_loss, box_loss, quality_loss, dense, dense_boxes, normaliser), strict=True))
+
+
+class _Clock(keras.optimizers.schedules.LearningRateSchedule):
+    """The rate that the step was called with."""
+
+    rate: jax.Array
+
+    def __call__(self, step: Any) -> jax.Array:
+        return self.rate
+
+
+class Step:
+    """The compiled training step, and the state that it moves on.
+
+    Attributes:
+        state: Trainable and other variables of the network, and the optimizer's, as arrays.
+    """
+
+    def __init__(self, detector: Detector, settings: Settings, teach: Callable[[jax.Array], Any]) -> None:
+        self.detector = detector
+        network = detector.network
+        clock, train = _Clock(), settings.train
+        self.optimizer = AdamW(
+            factors={"head_": 1.0, "neck_": train.neck_lr_factor, "": train.backbone_lr_factor},
+            decay=train.weight_decay,
+            learning_rate=clock,
+            global_clipnorm=train.clip_norm,
+            use_ema=True,
+            ema_momentum=train.ema,
+        )
+        self.optimizer.build(network.trainable_variables)
+        variables = (network.trainable_variables, network.non_trainable_variables, self.optimizer.variables)
+        self.state = [[jnp.array(variable.value, copy=True) for variable in group] for group in variables]
+        size, zoom, optimizer = detector.image_size, settings.augment.scale, self.optimizer
+
+        def step(state: Any, batch: Any, key: jax.Array, learning_rate: jax.Array, mosaic: jax.Array) -> Any:
+            trainable, others, moments = state
+            first, second = jax.random.split(key)
+            clean, boxes, order = views.place(
+                first, batch["pixels"], batch["extent"], batch["stretched"], batch["boxes"], size, mosaic, zoom
+            )
+            complete = jnp.min(batch["complete"][order], axis=1)
+            maps = teach(teacher.normalise(clean))
+            told = jax.lax.stop_gradient(teacher.dense_targets(maps, detector.architecture.strides, size))
+            images = views.degrade(second, clean, jnp.asarray(1.0))
+
+            def loss(trainable: Any) -> Any:
+                outputs, changed = network.stateless_call(trainable, others, images, training=True)
+                parts = losses(outputs, boxes, complete, told, detector)
+                return parts["loss"], (parts, changed)
+
+            (_, (parts, changed)), gradients = jax.value_and_grad(loss, has_aux=True)(trainable)
+            clock.rate = learning_rate
+            trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+            return [list(trainable), list(changed), list(moments)], jnp.stack([parts[name] for name in _PARTS])
+
+        self._step = jax.jit(step, donate_argnums=0)
+
+    def __call__(self, batch: Any, key: jax.Array, learning_rate: float, mosaic: float) -> jax.Array:
+        """One update; returns the parts of the loss, without waiting for them."""
+        self.state, parts = self._step(self.state, batch, key, jnp.float32(learning_rate), jnp.float32(mosaic))
+        return parts
+
+    def save(self, path: Path, **facts: float) -> None:
+        """Write the state."""
+        arrays = {f"{i}/{j}": np.asarray(a) for i, group in enumerate(self.state) for j, a in enumerate(group)}
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **arrays, **{f"fact/{name}": np.asarray(value) for name, value in facts.items()})
+        partial.replace(path)
+
+    def load(self, path: Path) -> dict[str, float]:
+        """Read it, and the facts it was saved with."""
+        with np.load(path) as stored:
+            self.state = [
+                [jnp.asarray(stored[f"{i}/{j}"]) for j in range(len(group))] for i, group in enumerate(self.state)
+            ]
+            return {name[5:]: float(stored[name]) for name in stored.files if name.startswith("fact/")}
+
+    def save_weights(self, path: Path, **facts: Any) -> None:
+        """Write the averaged weights as an ordinary weights file."""
+        network = self.detector.network
+        averages = {id(one): i for i, one in enumerate(self.optimizer.variables)}
+        places = [averages[id(one)] for one in self.optimizer._model_variables_moving_average]
+        for variable, place in zip(network.trainable_variables, places, strict=True):
+            variable.assign(np.asarray(self.state[2][place]))
+        for variable, value in zip(network.non_trainable_variables, self.state[1], strict=True):
+            variable.assign(np.asarray(value))
+        save_weights(self.detector, path, facts)
+
+
+def learning_rate(done: float, settings: Settings) -> float:
+    """By the share of the time that is over: a linear start in the first 3 %, then half a cosine."""
+    low, high, end = settings.train.lr_start, settings.train.lr_max, settings.train.lr_min
+    if done < 0.03:
+        return low + (high - low) * done / 0.03
+    return end + 0.5 * (high - end) * (1.0 + math.cos(math.pi * min((done - 0.03) / 0.97, 1.0)))
+
+
+def main() -> None:
+    """Train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--config", required=True, help="YAML of tools/gpu/, without its ending")
+    parser.add_argument("--slices", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--backbone", type=Path, help="weights whose backbone to begin with")
+    parser.add_argument("--seconds", type=float, required=True, help="until the end, from the first start on")
+    parser.add_argument("--steps", type=int, help="end after so many, to try it out")
+    parser.add_argument("--depthwise", choices=("grouped", "shifted"), default="grouped", help="see depthwise.py")
+    parser.add_argument("--capacity", type=int, default=40_000, help="most photographs in memory")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the config")
+    options = parser.parse_args()
+
+    options.run.mkdir(parents=True, exist_ok=True)
+    log = (options.run / "log.txt").open("a")
+    begun = time.perf_counter()
+
+    def say(line: str) -> None:
+        print(f"{time.perf_counter() - begun:7.1f} s  {line}", file=log, flush=True)
+
+    settings = load_settings(str(Path(__file__).parent / f"{options.config}.yaml"), options.set)
+    say(f"{jax.devices()}, JAX {jax.__version__}, Keras {keras.__version__}, {settings.compute.precision}")
+    depthwise.use(options.depthwise)
+    detector = build_detector(settings.model, settings.compute.precision, seed=settings.seed)
+    if options.backbone:
+        load_backbone(detector, options.backbone)
+    if options.start:
+        load_weights(detector, options.start)
+    dtype = jnp.float32 if settings.compute.precision == "float32" else jnp.bfloat16
+    step = Step(detector, settings, teacher.load_network(options.teacher, dtype))
+    state = options.run / "state.npz"
+    before, number = 0.0, 0  # seconds and steps of earlier processes
+    if state.exists():
+        facts = step.load(state)
+        before, number = facts["seconds"], int(facts["number"])
+        say(f"going on at step {number}, after {before:.0f} s")
+
+    photographs = Photographs(options.slices, _SIDE, options.capacity, os.cpu_count() or 2, say)
+    while not photographs.count:
+        photographs.take_new()
+        time.sleep(0.5)
+    photographs.watch()
+    done = before / options.seconds
+    batch_size = settings.compute.batch_size
+    batches = photographs.batches(batch_size, lambda: LAST_SHARES if done > 0.8 else SHARES, seed=number)
+    key = jax.random.key(settings.seed + 7)
+    parts: list[jax.Array] = []
+    last_said = last_saved = time.perf_counter()
+    first = True
+    while done < 1.0 and number != options.steps:
+        batch = next(batches)
+        mosaic = settings.augment.mosaic if done < 0.7 else 0.0
+        parts.append(step(batch, jax.random.fold_in(key, number), learning_rate(done, settings), mosaic))
+        number += 1
+        if first:
+            jax.block_until_ready(parts)
+            say(f"compiled, first loss {float(parts[0][0]):.3f}")
+            parts, last_said, first = [], time.perf_counter(), False
+            continue
+        if len(parts) > 4:
+            jax.block_until_ready(parts[-4])  # no more than so many steps ahead
+        done = (before + time.perf_counter() - begun) / options.seconds
+        if number % 50 == 0 or number == options.steps:
+            mean = np.mean(np.asarray(jnp.stack(parts)), axis=0)
+            rate = len(parts) * batch_size / (time.perf_counter() - last_said)
+            text = " ".join(f"{name} {value:.4f}" for name, value in zip(_PARTS, mean, strict=True))
+            text += f" rate {learning_rate(done, settings):.2e}"
+            say(f"step {number} ({100 * done:.1f} %) {text} {rate:.0f} images/s")
+            parts, last_said = [], time.perf_counter()
+            if not np.isfinite(mean).all():
+                raise SystemExit("the loss is not finite")
+        if time.perf_counter() - last_saved > 20 or done >= 1.0 or number == options.steps:
+            step.save(state, seconds=done * options.seconds, number=number)
+            step.save_weights(options.run / "weights.npz", step=number, images=number * batch_size)
+            last_saved = time.perf_counter()
+    say(f"done: {number} steps, {number * batch_size} views")
+    (options.run / "done.json").write_text(json.dumps({"steps": number, "views": number * batch_size}))
+
+
+if __name__ == "__main__":
+    main()
