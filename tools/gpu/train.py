@@ -29,10 +29,12 @@ import teacher
 import views
 from photographs import Photographs
 
-from fcoslite.boxes import giou, grid_points, iou, ltrb_to_xyxy
-from fcoslite.cheapest_box import cheapest_box
-from fcoslite.config import Settings, load_settings
-from fcoslite.losses import binary_cross_entropy
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
+from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.losses import binary_cross_entropy
+from fcoslite.fcos.overlap_rules import cheapest_box
+from fcoslite.geometry.boxes import giou, iou, ltrb_to_xyxy
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights, save_weights
 from fcoslite.training.optimizer import AdamW
