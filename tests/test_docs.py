@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *sorted(DOCS.glob("*.md"))]
+PACKAGE = ROOT / "src" / "fcoslite"
 
 Block = tuple[str, str]  # language, text
 
@@ -151,6 +153,16 @@ def test_the_examples_in_python_run(tour: Path, monkeypatch: pytest.MonkeyPatch)
     assert (tour / "drawn.png").is_file() and (tour / "scores" / "metrics.json").is_file()
 
 
+def test_the_lines_of_the_readme_detect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph = PACKAGE / "demo" / "photographs" / "images" / "000000000165.jpg"
+    shutil.copy(photograph, tmp_path / "photograph.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(examples(ROOT / "README.md"), "README.md", "exec"), {})
+    assert re.search(r"boxes_xyxy=array\(\[\[", capsys.readouterr().out)  # one at least
+
+
 # --- every other command
 
 
@@ -251,6 +263,29 @@ def test_configs_in_the_text_can_be_used(tmp_path: Path) -> None:
     for text in found:
         (tmp_path / "config.yaml").write_text(text, "utf-8")
         load_settings(tmp_path / "config.yaml")
+
+
+# --- architecture
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = re.findall(r"^\| `(\w+)/` \|", (DOCS / "architecture.md").read_text("utf-8"), re.MULTILINE)
+    folders = {path.parent.name for path in PACKAGE.glob("*/*") if path.parent.name != "__pycache__"}
+    assert sorted(rooms) == sorted(folders)
+
+
+def test_the_walks_pass_what_exists() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    walked = re.findall(r"^\| `([\w/]+\.py)` \| `([\w.]+)` \|", text, re.MULTILINE)
+    assert len(walked) > 20
+    for name, path in walked:
+        body: list[ast.stmt] = ast.parse((PACKAGE / name).read_text("utf-8")).body
+        for part in path.split("."):
+            found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part]
+            assert found, f"{name} has no {path}"
+            body = found[0].body
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+        assert (PACKAGE / name).is_file() or (ROOT / name).is_file(), name
 
 
 # --- examples, links and the README's commands
