@@ -1,8 +1,10 @@
-"""Store a run's best weights in the package, with all that is known about them.
+"""Store trained weights in the package, with all that is known about them.
 
     python tools/package_weights.py NAME RUN --annotations VAL.json --images DIR [--image-size S] [--hours H]
+    python tools/package_weights.py NAME WEIGHTS.npz --config FILE --trained-on TRAIN.json [--also TEXT] ...
 
-writes into src/fcoslite/weights/
+takes a run's best weights, or those of tools/gpu with the config and the data that belong to them, and writes into
+src/fcoslite/weights/
     NAME.npz   kernels in float16, everything else in float32
     NAME.yaml  the config it was trained with; `eval` and `webcam` take their thresholds from it
     NAME.json  SHA-256, the runs that led to it, the images it was trained on, and COCO's figures of the stored file on
@@ -13,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 
+from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.split import split
@@ -30,17 +35,37 @@ from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import run_of
 from fcoslite.runs.run import Run, open_run
-from fcoslite.storage.arrays import read_arrays, write_arrays
+from fcoslite.storage.arrays import read_arrays, read_header, write_arrays
 
 _WEIGHTS = Path(__file__).parent.parent / "src" / "fcoslite" / "weights"
 _FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from.
+
+    Attributes:
+        weights: Their file.
+        settings: They were trained with.
+        runs: What led to them, oldest first.
+        training_images: File names.
+    """
+
+    weights: Path
+    settings: Settings
+    runs: list[dict[str, Any]]
+    training_images: list[str]
 
 
 def main() -> None:
     """Store, score what was stored, and write down both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("trained", type=Path, metavar="RUN|WEIGHTS")
+    parser.add_argument("--config", help="of a weights file")
+    parser.add_argument("--trained-on", type=Path, action="append", default=[], help="COCO file, for a weights file")
+    parser.add_argument("--also", action="append", default=[], help="other photographs it was trained on, in words")
     parser.add_argument("--annotations", type=Path, required=True, help="validation images, never trained on")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--image-size", type=int, help="pixels of the stored detector; the run's where not given")
@@ -48,12 +73,12 @@ def main() -> None:
     parser.add_argument("--hardware", required=True)
     options = parser.parse_args()
 
-    run = open_run(options.run, Path())
-    settings = run.settings()
+    origin = _of_file(options) if options.trained.suffix == ".npz" else _of_run(open_run(options.trained, Path()))
+    settings = origin.settings
     if options.image_size:
         model = settings.model.model_copy(update={"image_size": options.image_size})
         settings = settings.model_copy(update={"model": model})
-    arrays, header = read_arrays(run.best_weights)
+    arrays, header = read_arrays(origin.weights)
     header["model"]["image_size"] = settings.model.image_size
     halved = {name: array.astype(np.float16) if array.ndim == 4 else array for name, array in arrays.items()}
     target = _WEIGHTS / f"{options.name}.npz"
@@ -61,19 +86,34 @@ def main() -> None:
     portable = settings.model_copy(update={"name": options.name, "workspace": Settings().workspace})
     target.with_suffix(".yaml").write_text(portable.to_yaml(), "utf-8")
 
-    chain = _chain(run)
     document: dict[str, Any] = {
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        "runs": [{"name": one.name, "created": one.facts()["created"], **_schedule(one)} for one in chain],
+        "runs": origin.runs,
         "hours": options.hours,
         "hardware": options.hardware,
         "validation": _score(target, settings, options.annotations, options.images),
         "embedded": _score(target, settings, demo_data() / "annotations.json", demo_data() / "images"),
-        "training_images": _training_images(chain[0]),
+        "training_images": origin.training_images,
+        **({"trained_also_on": options.also} if options.also else {}),
     }
     target.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     print(json.dumps({key: value for key, value in document.items() if key != "training_images"}, indent=1))
     print(f"{target}: {target.stat().st_size / 1e6:.2f} MB, {len(document['training_images'])} training images")
+
+
+def _of_run(run: Run) -> Origin:
+    chain = _chain(run)
+    runs = [{"name": one.name, "created": one.facts()["created"], **_schedule(one)} for one in chain]
+    return Origin(run.best_weights, run.settings(), runs, _training_images(chain[0]))
+
+
+def _of_file(options: argparse.Namespace) -> Origin:
+    header = read_header(options.trained)
+    settings = load_settings(options.config)
+    names = [image.file_name for path in options.trained_on for image in open_coco(path, None).images]
+    facts = {key: header[key] for key in ("step", "images") if key in header}
+    runs = [{"name": settings.name, "image_size": settings.model.image_size, **facts}]
+    return Origin(options.trained, settings, runs, sorted(names))
 
 
 def _chain(run: Run) -> list[Run]:
