@@ -84,6 +84,7 @@ def test_r50_is_standard_fcos():
         {"assignment": "ranges"},
         {"preset": "r50", "backbone": "bottleneck", "image_size": 128},
         {"backbone": "resnet50", "strides": (8, 16, 32)},
+        {"preset": "r50", "backbone": "resnext50", "image_size": 128},
         {"preset": "lite0"},
         {"preset": "lite0", "strides": (8, 16, 32), "head_channels": 40, "head_depth": 2, "neck_channels": 40},
         {"preset": "lite0", "backbone": "bottleneck", "strides": (4, 8, 16, 32), "classes": ("person", "dog")},

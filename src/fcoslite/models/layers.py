@@ -69,6 +69,7 @@ class NormedConv(keras.layers.Layer):
         filters: Output channels; None makes the convolution depthwise.
         size: Side of the kernel.
         stride: Of the convolution.
+        groups: Of channels that are convolved apart from each other.
         separable: Whether a depthwise convolution of that size and stride comes first and this is 1x1.
         activation: A Keras name, or None.
         norms: `running` normalises a training batch by its own statistics and averages them for inference;
@@ -85,6 +86,7 @@ class NormedConv(keras.layers.Layer):
         filters: int | None,
         size: int,
         stride: int = 1,
+        groups: int = 1,
         separable: bool = False,
         activation: str | None = None,
         norms: str = "running",
@@ -95,6 +97,7 @@ class NormedConv(keras.layers.Layer):
         self._filters = filters
         self._size = size
         self._stride = stride
+        self._groups = groups
         self._separable = separable
         self._activation = keras.activations.get(activation)
         self._running = norms == "running"
@@ -109,7 +112,8 @@ class NormedConv(keras.layers.Layer):
         if self._separable:
             self.depthwise = self._add_kernel((size, size, incoming, 1), "depthwise_kernel")
             size = 1
-        self.kernel = self._add_kernel((size, size, incoming, self._filters or 1), "kernel")
+        # Keras groups the channels by the kernel's shape
+        self.kernel = self._add_kernel((size, size, incoming // self._groups, self._filters or 1), "kernel")
         self.gamma = self._add_vector(channels, "ones", "gamma")
         self.beta = self._add_vector(channels, "zeros", "beta")
         self.mean = self._add_vector(channels, "zeros", "mean", trainable=False)

@@ -25,9 +25,9 @@ class Architecture:
     """Everything that shapes a detector except its classes and image size.
 
     Attributes:
-        backbone: Name of a function in `models.backbone`.
+        backbone: Name of a row of `models.backbones.BACKBONES`.
         strides: Pixels between neighbouring locations, one a level, each twice the one before.
-        norms: `running` or `frozen`, see `models.layers.NormedConv`; used by `efficientnet_lite0`.
+        norms: `running` or `frozen`, see `models.layers.NormedConv`; used by `efficientnet_lite0` and `resnext50`.
         neck: `normalised` (norm and activation after every step), `plain` (convolutions with bias)
             or `separable` (depthwise-separable, batch normalisation).
         neck_channels: Channels of every pyramid level.

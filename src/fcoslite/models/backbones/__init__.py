@@ -1,31 +1,34 @@
-"""Backbones: an image in, feature maps of several strides out."""
+"""Backbones: an image in, feature maps of several strides out. One more is a file, and a row of the table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 
 from fcoslite.models.backbones.bottleneck import bottleneck
 from fcoslite.models.backbones.efficientnet import efficientnet_lite0
 from fcoslite.models.backbones.resnet import resnet50
+from fcoslite.models.backbones.resnext import resnext50
 
 
-def build_backbone(
-    name: str, images: keras.KerasTensor, norms: str, weights: str | None = None
-) -> dict[int, keras.KerasTensor]:
-    """Run a backbone by name.
+@dataclass(frozen=True)
+class Backbone:
+    """A row of the table.
 
-    Args:
-        name: `bottleneck`, `efficientnet_lite0` or `resnet50`.
-        images: [B, S, S, 3], values in [0, 1].
-        norms: `running` or `frozen`, for `efficientnet_lite0`.
-        weights: A file of Keras' own for `resnet50`, or None for random weights.
-
-    Returns:
-        Feature maps by stride in pixels.
-
-    Raises:
-        WeightsError: The weights file is missing or does not fit.
+    Attributes:
+        build: Images [B, S, S, 3] with values in [0, 1], `running` or `frozen` norms, and a file or None -> feature
+            maps by stride in pixels. What a backbone has no use for it ignores.
+        reads_file: Whether `build` reads the weights it starts from, in somebody else's format. Those of the others
+            are weights files of ours, for `weights.load_backbone` once the detector is built.
     """
-    if name == "bottleneck":
-        return bottleneck(images)
-    if name == "efficientnet_lite0":
-        return efficientnet_lite0(images, norms)
-    return resnet50(images, weights)
+
+    build: Callable[[keras.KerasTensor, str, str | None], dict[int, keras.KerasTensor]]
+    reads_file: bool = False
+
+
+BACKBONES = {
+    "bottleneck": Backbone(lambda images, norms, file: bottleneck(images)),
+    "efficientnet_lite0": Backbone(lambda images, norms, file: efficientnet_lite0(images, norms)),
+    "resnet50": Backbone(lambda images, norms, file: resnet50(images, file), reads_file=True),
+    "resnext50": Backbone(lambda images, norms, file: resnext50(images, norms)),
+}
