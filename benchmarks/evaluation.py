@@ -21,6 +21,7 @@ from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.detections.formats import to_results
 from fcoslite.evaluation.coco_metrics import coco_metrics
 from fcoslite.fcos.decode import detect
+from fcoslite.fcos.locations import locations_of
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.runtimes.keras import with_constant_weights
@@ -41,8 +42,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         detector = packaged_detector(name, SIZE)
         forward = with_constant_weights(detector.network, inputs[0])
         outputs = [forward(image) for image in inputs]
-        strides, names, settings = detector.architecture.strides, detector.class_names, DetectSettings()
-        decode = tf.function(lambda outputs: detect(outputs, SIZE, strides, settings))  # noqa: B023
+        locations = locations_of(SIZE, detector.architecture.strides)
+        names, settings = detector.class_names, DetectSettings()
+        decode = tf.function(lambda outputs: detect(outputs, locations, settings))  # noqa: B023
 
         def post_process() -> list[Detections]:
             found = []

@@ -11,7 +11,7 @@ from benchmarks import plain_loop
 from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Race, Row, markdown, race, read, save
 from fcoslite.config.settings import LossSettings, ModelSettings
-from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.losses import compute_losses
 from fcoslite.fcos.targets import assign
 from fcoslite.inference.runtimes.keras import with_constant_weights
@@ -34,10 +34,10 @@ def flat(levels: list) -> np.ndarray:
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_the_plain_loop_assigns_as_we_do(count: int) -> None:
     boxes = random_boxes(2, max(count, 1), seed=count)[:, :count]
-    padded = np.zeros((2, 24, 5), np.float32)
-    padded[:, :count] = boxes
-    none = np.zeros((2, 24), bool)
-    ours = assign(padded, none, padded[..., 0] > 0, LITE, SIZE, 1, {})
+    padded = np.zeros((2, 24, 6), np.float32)
+    padded[:, :count, :5] = boxes
+    locations = locations_of(SIZE, LITE.strides)
+    ours = assign(padded, {"class_logits": np.zeros((2, len(locations), 1))}, LITE, locations)
     for number in range(2):
         plain = plain_loop.assign_image(boxes[number], SIZE, 1)
         np.testing.assert_array_equal(flat(plain.positive), np.asarray(ours.positive[number]) > 0)
@@ -49,16 +49,16 @@ def test_the_plain_loop_assigns_as_we_do(count: int) -> None:
 
 def test_the_plain_loop_has_our_losses() -> None:
     rng = np.random.default_rng(0)
-    points, strides = grid_points(SIZE, LITE.strides)
+    locations = locations_of(SIZE, LITE.strides)
     outputs = {
-        "class_logits": rng.normal(-2, 1, (2, len(points), 1)).astype(np.float32),
-        "distances": rng.uniform(0.1, 8, (2, len(points), 4)).astype(np.float32),
-        "quality_logits": rng.normal(0, 1, (2, len(points), 1)).astype(np.float32),
+        "class_logits": rng.normal(-2, 1, (2, len(locations), 1)).astype(np.float32),
+        "distances": rng.uniform(0.1, 8, (2, len(locations), 4)).astype(np.float32),
+        "quality_logits": rng.normal(0, 1, (2, len(locations), 1)).astype(np.float32),
     }
     boxes = random_boxes(2, 10)
-    none = np.zeros((2, 10), bool)
-    targets = assign(boxes, none, ~none, LITE, SIZE, 1, outputs)
-    ours = compute_losses(outputs, targets, points, strides, LossSettings(), "centerness")
+    flagged = np.pad(boxes, [(0, 0), (0, 0), (0, 1)])
+    targets = assign(flagged, outputs, LITE, locations)
+    ours = compute_losses(outputs, targets, locations, LossSettings(), "centerness")
     plain = plain_loop.losses(outputs, [plain_loop.assign_image(each, SIZE, 1) for each in boxes], SIZE)
     assert float(plain) == pytest.approx(float(ours.total), rel=1e-4)
 

@@ -3,7 +3,7 @@ from keras import ops
 
 from fcoslite.config.settings import DetectSettings
 from fcoslite.fcos.decode import detect
-from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.locations import locations_of
 
 STRIDES = (8, 16)
 SIZE = 64
@@ -19,13 +19,13 @@ def _outputs(batch: int, classes: int) -> dict[str, np.ndarray]:
 
 
 def _detect(outputs, **settings):
-    result = detect(outputs, SIZE, STRIDES, DetectSettings(**settings))
+    result = detect(outputs, locations_of(SIZE, STRIDES), DetectSettings(**settings))
     return ops.convert_to_numpy(result["detections"]), ops.convert_to_numpy(result["count"])
 
 
 def test_a_box_is_decoded_where_its_location_is():
     outputs = _outputs(1, 2)
-    points, _ = grid_points(SIZE, STRIDES)
+    points = locations_of(SIZE, STRIDES).points
     location = 64 + 5  # level of stride 16: row 1, column 1
     outputs["class_logits"][0, location, 1] = 2.0
     outputs["distances"][0, location] = [0.5, 1, 1.5, 1.25]

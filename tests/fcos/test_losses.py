@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fcoslite.config.settings import LossSettings, ModelSettings
-from fcoslite.fcos.locations import grid_points
-from fcoslite.fcos.losses import binary_cross_entropy, box_loss_each, compute_losses, focal_loss, quality_focal_loss
-from fcoslite.fcos.targets import Targets, assign
+from fcoslite.fcos.locations import Locations
+from fcoslite.fcos.losses import (
+    binary_cross_entropy,
+    box_loss_each,
+    compute_losses,
+    detection_losses,
+    focal_loss,
+    quality_focal_loss,
+)
+from fcoslite.fcos.targets import Targets
 from fcoslite.models.detector import build_detector
 
 
@@ -67,9 +74,10 @@ def test_box_losses_by_hand():
     assert 1.9 < _number(box_loss_each(a, far, "giou")[0]) <= 2
 
 
-def _two_locations() -> tuple[dict, Targets, np.ndarray, np.ndarray]:
+def _two_locations() -> tuple[dict, Targets, Locations]:
     """One positive whose box is half right, one background, stride 10."""
     points, strides = np.float32([[5, 5], [15, 5]]), np.float32([10, 10])
+    locations = Locations(points, strides, np.int32([0, 0]), (slice(0, 2),))
     outputs = {
         "class_logits": np.zeros((1, 2, 1), np.float32),
         "distances": np.float32([[[0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1]]]),  # box 0, 0, 10, 10
@@ -82,14 +90,14 @@ def _two_locations() -> tuple[dict, Targets, np.ndarray, np.ndarray]:
         positive=np.float32([[1, 0]]),
         class_weight=np.float32([[1, 1]]),
     )
-    return outputs, targets, points, strides
+    return outputs, targets, locations
 
 
 def _losses(quality: str = "centerness", **settings):
-    outputs, targets, points, strides = _two_locations()
+    outputs, targets, locations = _two_locations()
     if quality == "none":
         del outputs["quality_logits"]
-    return compute_losses(outputs, targets, points, strides, LossSettings.model_validate(settings), quality)
+    return compute_losses(outputs, targets, locations, LossSettings.model_validate(settings), quality)
 
 
 def test_all_losses_by_hand():
@@ -111,9 +119,9 @@ def test_class_scores_that_learn_the_overlap():
 @pytest.mark.parametrize("logit", [0.0, 2.0])
 def test_a_quality_that_learns_the_overlap(logit):
     """The positive's is IoU 1/2; the background's logit counts for nothing."""
-    outputs, targets, points, strides = _two_locations()
+    outputs, targets, locations = _two_locations()
     outputs["quality_logits"] = np.float32([[[logit], [9.0]]])
-    losses = compute_losses(outputs, targets, points, strides, LossSettings(), "iou")
+    losses = compute_losses(outputs, targets, locations, LossSettings(), "iou")
     expected = _number(binary_cross_entropy(np.float32(logit), np.float32(0.5)))
     assert _number(losses.quality) == pytest.approx(expected, rel=1e-4)
     total = _number(losses.classes) + _number(losses.boxes) + expected
@@ -122,13 +130,13 @@ def test_a_quality_that_learns_the_overlap(logit):
 
 def test_the_overlap_is_averaged_over_the_positives():
     """Twice the same positive: the same loss, though the overlaps sum to no more than 1."""
-    outputs, targets, points, strides = _two_locations()
+    outputs, targets, locations = _two_locations()
     twice = {key: np.concatenate([value, value]) for key, value in outputs.items()}
     parts = {field.name: getattr(targets, field.name) for field in fields(targets)}
     doubled = Targets(**{name: np.concatenate([value, value]) for name, value in parts.items()})
     for settings in (LossSettings(), LossSettings(classes="quality_focal")):
-        one = compute_losses(outputs, targets, points, strides, settings, "iou")
-        two = compute_losses(twice, doubled, points, strides, settings, "iou")
+        one = compute_losses(outputs, targets, locations, settings, "iou")
+        two = compute_losses(twice, doubled, locations, settings, "iou")
         for name in ("classes", "boxes", "quality"):
             assert _number(getattr(two, name)) == pytest.approx(_number(getattr(one, name)), rel=1e-5), name
 
@@ -140,25 +148,23 @@ def test_no_quality_no_loss():
 
 
 def test_background_in_a_crowd_costs_nothing():
-    outputs, targets, points, strides = _two_locations()
+    outputs, targets, locations = _two_locations()
     parts = {field.name: getattr(targets, field.name) for field in fields(targets)}
     crowded = Targets(**{**parts, "class_weight": np.float32([[1, 0]])})
-    losses = compute_losses(outputs, crowded, points, strides, LossSettings(), "centerness")
+    losses = compute_losses(outputs, crowded, locations, LossSettings(), "centerness")
     assert _number(losses.classes) == pytest.approx(0.25 * 0.25 * math.log(2), rel=1e-4)
 
 
-def _gradients(model: dict, settings: LossSettings, boxes, mask):
+def _gradients(model: dict, settings: LossSettings, boxes):
     """Losses and gradients of a small detector, with a quiet noise for a picture."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("takes gradients with TensorFlow's tape")
     import tensorflow as tf
 
     detector = build_detector(ModelSettings.model_validate({"image_size": 64, "head_depth": 1, **model}), seed=0)
-    shape, crowd = detector.architecture, np.zeros(mask.shape, bool)
     with tf.GradientTape() as tape:
         outputs = detector.network(np.random.default_rng(0).random((1, 64, 64, 3), np.float32), training=True)
-        targets = assign(boxes, crowd, mask, shape, 64, 1, outputs)
-        losses = compute_losses(outputs, targets, *grid_points(64, shape.strides), settings, shape.quality)
+        losses = detection_losses(outputs, boxes, detector, settings)
     variables = detector.network.trainable_variables
     gradients = tape.gradient(losses.total, [v.value for v in variables])
     return losses, {v.path: g.numpy() for v, g in zip(variables, gradients, strict=True) if g is not None}
@@ -173,9 +179,7 @@ MODELS = [
 
 @pytest.mark.parametrize(("model", "loss"), MODELS)
 def test_a_batch_without_boxes_has_finite_losses_and_gradients(model, loss):
-    losses, gradients = _gradients(
-        model, LossSettings.model_validate(loss), np.zeros((1, 1, 5), np.float32), np.zeros((1, 1), bool)
-    )
+    losses, gradients = _gradients(model, LossSettings.model_validate(loss), np.zeros((1, 1, 6), np.float32))
     assert np.isfinite(_number(losses.total))
     assert _number(losses.boxes) == _number(losses.quality) == 0
     assert gradients
@@ -187,9 +191,10 @@ def test_a_batch_without_boxes_has_finite_losses_and_gradients(model, loss):
 def test_500_boxes_and_the_smallest_ones_do_no_harm(model, loss, side):
     random = np.random.default_rng(0)
     corners = random.uniform(0, 60, (500, 2))
-    boxes = np.concatenate([np.ones((500, 1)), corners, corners + random.uniform(*side, (500, 2))], axis=1)
+    sides = [corners, corners + random.uniform(*side, (500, 2))]
+    boxes = np.concatenate([np.ones((500, 1)), *sides, np.zeros((500, 1))], axis=1)
     settings = LossSettings.model_validate(loss)
-    losses, gradients = _gradients(model, settings, boxes[None].astype(np.float32), np.ones((1, 500), bool))
+    losses, gradients = _gradients(model, settings, boxes[None].astype(np.float32))
     # the losses are means: many boxes and odd ones weigh no more than a few
     assert 0 < _number(losses.total) < 20
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
@@ -198,8 +203,8 @@ def test_500_boxes_and_the_smallest_ones_do_no_harm(model, loss, side):
 
 @pytest.mark.parametrize(("model", "loss"), MODELS)
 def test_a_box_teaches_every_part(model, loss):
-    boxes, mask = np.float32([[[1, 8, 8, 56, 60]]]), np.ones((1, 1), bool)
-    losses, gradients = _gradients(model, LossSettings.model_validate(loss), boxes, mask)
+    boxes = np.float32([[[1, 8, 8, 56, 60, 0]]])
+    losses, gradients = _gradients(model, LossSettings.model_validate(loss), boxes)
     assert np.isfinite(_number(losses.total))
     assert _number(losses.boxes) > 0
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
@@ -211,8 +216,8 @@ def test_a_box_teaches_every_part(model, loss):
 
 def test_overlaps_as_targets_pull_no_box():
     """Else a box would move to where its score is right, instead of the score to where its box is."""
-    boxes, mask = np.float32([[[1, 8, 8, 56, 60]]]), np.ones((1, 1), bool)
+    boxes = np.float32([[[1, 8, 8, 56, 60, 0]]])
     settings = LossSettings(classes="quality_focal", box_weight=0.0)
-    _, gradients = _gradients({"preset": "lite0", "quality": "iou"}, settings, boxes, mask)
+    _, gradients = _gradients({"preset": "lite0", "quality": "iou"}, settings, boxes)
     assert gradients["head_quality_logits/kernel"].any()
     assert not gradients["head_distances/kernel"].any()

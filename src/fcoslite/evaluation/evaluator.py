@@ -16,6 +16,7 @@ from fcoslite.errors import DataError
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics
 from fcoslite.fcos.decode import detect
 from fcoslite.fcos.ground_truth import unpack
+from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.losses import detection_losses
 from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
@@ -53,11 +54,12 @@ class _LossesAndDetections(keras.Model):
         self.detect_settings = detect_settings
 
     def call(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        shape, size = self.detector.architecture, self.detector.image_size
-        images, boxes = resize(*unpack(batch), size)
+        detector = self.detector
+        images, boxes = resize(*unpack(batch), detector.image_size)
         outputs = self.network(images, training=False)
-        losses = detection_losses(outputs, boxes, shape, size, len(self.detector.class_names), self.loss_settings)
-        found = detect(outputs, size, shape.strides, self.detect_settings)
+        losses = detection_losses(outputs, boxes, detector, self.loss_settings)
+        locations = locations_of(detector.image_size, detector.architecture.strides)
+        found = detect(outputs, locations, self.detect_settings)
         return {
             "loss": losses.total,
             "class_loss": losses.classes,
@@ -136,7 +138,7 @@ def fill(batch: Batch, batch_size: int) -> Batch:
     size = batch["images"].shape[1]
     added = {key: np.zeros((missing, *values.shape[1:]), values.dtype) for key, values in batch.items()}
     added["boxes"][:, 0] = [1, 0, 0, size, size]
-    added["crowd"][:, 0] = added["mask"][:, 0] = True
+    added["crowd"][:, 0] = True
     return {key: np.concatenate([values, added[key]]) for key, values in batch.items()}
 
 

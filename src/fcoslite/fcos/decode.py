@@ -3,28 +3,24 @@
 from keras import ops
 
 from fcoslite.config.settings import DetectSettings
-from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.locations import Locations
 from fcoslite.fcos.nms import non_max_suppression
 from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy, take_rows
 
 
-def detect(
-    outputs: dict[str, Tensor], image_size: int, strides: tuple[int, ...], settings: DetectSettings
-) -> dict[str, Tensor]:
+def detect(outputs: dict[str, Tensor], locations: Locations, settings: DetectSettings) -> dict[str, Tensor]:
     """Find the boxes of a batch.
 
     Args:
         outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] if
             there is a quality.
-        image_size: Side of the letterboxed image, pixels.
-        strides: Of the levels, pixels.
+        locations: Of the letterboxed image, N of them.
         settings: Thresholds and limits.
 
     Returns:
         `detections` [B, D, 6]: x_min, y_min, x_max, y_max in letterboxed pixels, score, class id (1 is channel 0),
         best first, zeros after the last; and `count` [B] int32.
     """
-    points, step = grid_points(image_size, strides)
     classes = outputs["class_logits"].shape[-1]
     scores = ops.sigmoid(outputs["class_logits"])  # (B, N, C)
     if "quality_logits" in outputs:
@@ -32,21 +28,17 @@ def detect(
     scores = ops.where(scores > settings.pre_filter, scores, 0.0)
 
     best_scores, best_index = [], []
-    start = 0
-    for stride in strides:
-        locations = (image_size // stride) ** 2
-        flat = ops.reshape(scores[:, start : start + locations], (-1, locations * classes))
-        top, index = ops.top_k(flat, min(settings.top_k, locations * classes))
+    for level in locations.levels:
+        choices = (level.stop - level.start) * classes
+        top, index = ops.top_k(ops.reshape(scores[:, level], (-1, choices)), min(settings.top_k, choices))
         best_scores.append(top)
-        best_index.append(ops.cast(index, "int32") + start * classes)
-        start += locations
+        best_index.append(ops.cast(index, "int32") + level.start * classes)
     candidate_scores = ops.concatenate(best_scores, axis=1)  # (B, K)
     index = ops.concatenate(best_index, axis=1)
     location, channel = index // classes, index % classes
     distances = take_rows(outputs["distances"], location)  # (B, K, 4)
-    boxes_xyxy = ltrb_to_xyxy(
-        ops.take(points, location, axis=0), distances * ops.take(step, location, axis=0)[..., None]
-    )
+    points, step = (ops.take(each, location, axis=0) for each in (locations.points, locations.strides))
+    boxes_xyxy = ltrb_to_xyxy(points, distances * step[..., None])
 
     chosen, count = non_max_suppression(
         boxes_xyxy,

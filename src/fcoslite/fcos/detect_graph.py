@@ -4,6 +4,7 @@ import keras
 
 from fcoslite.config.settings import DetectSettings
 from fcoslite.fcos.decode import detect
+from fcoslite.fcos.locations import locations_of
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.models.detector import Detector
@@ -21,5 +22,5 @@ class DetectGraph(keras.Model):
     def call(self, images: Tensor) -> dict[str, Tensor]:
         """See `fcos.decode.detect`."""
         outputs = self.network(normalise(images), training=False)
-        strides = self.detector.architecture.strides
-        return detect(outputs, self.detector.image_size, strides, self.settings)
+        locations = locations_of(self.detector.image_size, self.detector.architecture.strides)
+        return detect(outputs, locations, self.settings)

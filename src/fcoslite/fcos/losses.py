@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from keras import ops
 
 from fcoslite.config.settings import LossSettings
-from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.locations import Locations, locations_of
 from fcoslite.fcos.targets import Targets, assign
 from fcoslite.geometry.boxes import EPSILON, Tensor, giou, iou, ltrb_to_xyxy
-from fcoslite.models.presets import Architecture
+from fcoslite.models.detector import Detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +21,23 @@ class Losses:
     quality: Tensor
 
 
-def detection_losses(
-    outputs: dict[str, Tensor],
-    boxes: Tensor,
-    architecture: Architecture,
-    image_size: int,
-    classes: int,
-    settings: LossSettings,
-) -> Losses:
+def detection_losses(outputs: dict[str, Tensor], boxes: Tensor, detector: Detector, settings: LossSettings) -> Losses:
     """The losses of a batch against its boxes.
 
     Args:
         outputs: As of `compute_losses`.
-        boxes: [B, M, 6] of `ground_truth.unpack`, at the image size.
-        architecture: Strides, assignment and quality.
-        image_size: Side of the letterboxed image, pixels.
-        classes: Number of classes.
+        boxes: [B, M, 6], see `ground_truth`, at the detector's image size.
+        detector: Whose outputs they are.
         settings: Kinds, focal parameters and weights.
     """
-    targets = assign(boxes[..., :5], boxes[..., 5] > 0, boxes[..., 0] > 0, architecture, image_size, classes, outputs)
-    points = grid_points(image_size, architecture.strides)
-    return compute_losses(outputs, targets, *points, settings, architecture.quality)
+    architecture = detector.architecture
+    locations = locations_of(detector.image_size, architecture.strides)
+    targets = assign(boxes, outputs, architecture, locations)
+    return compute_losses(outputs, targets, locations, settings, architecture.quality)
 
 
 def compute_losses(
-    outputs: dict[str, Tensor],
-    targets: Targets,
-    points: np.ndarray,
-    strides: np.ndarray,
-    settings: LossSettings,
-    quality: str,
+    outputs: dict[str, Tensor], targets: Targets, locations: Locations, settings: LossSettings, quality: str
 ) -> Losses:
     """The losses of a batch. A batch without boxes gives finite losses and gradients.
 
@@ -59,13 +45,12 @@ def compute_losses(
         outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] unless
             `quality` is `none`.
         targets: Of the same locations.
-        points: [N, 2], pixels, of `locations.grid_points`.
-        strides: [N], pixels.
+        locations: N of them.
         settings: Kinds, focal parameters and weights.
         quality: What the quality logits learn: `centerness`, `iou` or `none`.
     """
     positives = ops.maximum(ops.sum(targets.positive), 1.0)
-    step = strides[:, None]
+    points, step = locations.points, locations.strides[:, None]
     predicted = ltrb_to_xyxy(points, outputs["distances"] * step)
     wanted = ltrb_to_xyxy(points, targets.distances * step)
     overlap = ops.stop_gradient(iou(predicted, wanted)) * targets.positive  # (B, N)

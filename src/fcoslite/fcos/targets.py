@@ -23,9 +23,11 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from fcoslite.fcos.locations import grid_points
-from fcoslite.fcos.overlap_rules import cheapest_box
-from fcoslite.fcos.size_rules import inside_any, smallest_box
+from fcoslite.fcos.ground_truth import channels, sides
+from fcoslite.fcos.locations import Locations
+from fcoslite.fcos.matching import Rule, inside_ignored, match
+from fcoslite.fcos.overlap_rules import by_alignment, by_anchors
+from fcoslite.fcos.size_rules import by_area, by_ranges
 from fcoslite.geometry.boxes import EPSILON, Tensor
 from fcoslite.models.presets import Architecture
 
@@ -39,7 +41,7 @@ class Targets:
         distances: [B, N, 4] left, top, right, bottom in strides; zero on background.
         centerness: [B, N, 1] in [0, 1]; zero on background.
         positive: [B, N] float32, 1 where a box is assigned.
-        class_weight: [B, N] float32, 0 on background inside a crowd, which is neither person nor background.
+        class_weight: [B, N] float32, 0 on background inside a box to be ignored, such as a crowd.
     """
 
     classes: Tensor
@@ -49,50 +51,45 @@ class Targets:
     class_weight: Tensor
 
 
-def assign(
-    boxes: Tensor,
-    crowd: Tensor,
-    mask: Tensor,
-    architecture: Architecture,
-    image_size: int,
-    classes: int,
-    outputs: dict[str, Tensor],
-) -> Targets:
+def assign(boxes: Tensor, outputs: dict[str, Tensor], architecture: Architecture, locations: Locations) -> Targets:
     """Assign boxes to locations.
 
     Args:
-        boxes: [B, M, 5] float32: class id (1 is channel 0), x_min, y_min, x_max, y_max in letterboxed pixels.
-        crowd: [B, M] bool, boxes around a crowd.
-        mask: [B, M] bool, False on padding.
-        architecture: Strides, rule, limits and radius.
-        image_size: Side of the letterboxed image, pixels.
-        classes: Number of classes, C.
-        outputs: What the network says, see `Detector.network`; read by `task_aligned` alone.
+        boxes: [B, M, 6], see `ground_truth`.
+        outputs: What the network says, see `Detector.network`. It tells the number of classes, C; all else is read by
+            `task_aligned` alone.
+        architecture: Rule, limits and radius.
+        locations: Of the image.
 
     Returns:
         Targets without gradients.
     """
-    points, strides = grid_points(image_size, architecture.strides)
-    real = ops.logical_and(mask, boxes[..., 0] > 0.5)
-    candidates = ops.logical_and(real, ops.logical_not(crowd))
-    if architecture.assignment in ("area", "ranges"):
-        matched, positive = smallest_box(boxes, candidates, architecture, image_size)  # (B, N, 5), (B, N)
-    else:
-        matched, positive = cheapest_box(boxes, candidates, architecture, image_size, outputs)
-    in_crowd = inside_any(boxes[..., 1:], ops.logical_and(real, crowd), image_size, architecture.strides)
+    matched, positive = match(boxes, _rule(outputs, architecture, locations), locations)  # (B, N, 6), (B, N)
+    background = ops.logical_not(positive)
+    in_ignored = ops.logical_and(background, inside_ignored(boxes, locations))
     # one unstack is faster than slices of so narrow an array
-    class_id, x_min, y_min, x_max, y_max = ops.unstack(matched, num=5, axis=-1)  # (B, N) each
-    channel = ops.cast(class_id, "int32") - 1
+    x_min, y_min, x_max, y_max = ops.unstack(sides(matched), num=4, axis=-1)  # (B, N) each
     weight = ops.cast(positive, "float32")
-    (x, y), scale = points.T, weight / strides
+    (x, y), scale = locations.points.T, weight / locations.strides
     distances = ops.stack([(x - x_min) * scale, (y - y_min) * scale, (x_max - x) * scale, (y_max - y) * scale], axis=-1)
+    one_hot = ops.one_hot(channels(matched), outputs["class_logits"].shape[-1], dtype="float32")
     return Targets(
-        classes=ops.stop_gradient(ops.one_hot(channel, classes, dtype="float32") * weight[..., None]),
+        classes=ops.stop_gradient(one_hot * weight[..., None]),
         distances=ops.stop_gradient(distances),
         centerness=ops.stop_gradient(centerness(distances) * weight[..., None]),
         positive=ops.stop_gradient(weight),
-        class_weight=ops.stop_gradient(1.0 - ops.cast(ops.logical_and(in_crowd, ops.logical_not(positive)), "float32")),
+        class_weight=ops.stop_gradient(1.0 - ops.cast(in_ignored, "float32")),
     )
+
+
+def _rule(outputs: dict[str, Tensor], architecture: Architecture, locations: Locations) -> Rule:
+    if architecture.assignment == "area":
+        return by_area(architecture, locations)
+    if architecture.assignment == "ranges":
+        return by_ranges(architecture, locations)
+    if architecture.assignment == "atss":
+        return by_anchors(locations)
+    return by_alignment(outputs, locations)
 
 
 def centerness(distances_ltrb: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def crop(
 
     Args:
         images: [B, S, S, 3] in [0, 1].
-        boxes: [B, M, 6] of `unpack`.
+        boxes: [B, M, 6], see `fcos.ground_truth`.
         corner: [B, 2], x and y of the square's upper left corner, pixels.
         side: [B], of the square, pixels.
         size: Side of the result, T.

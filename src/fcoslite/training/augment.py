@@ -61,7 +61,7 @@ class Augment(keras.layers.Layer):
 
         Args:
             images: [B, S, S, 3] in [0, 1].
-            boxes: [B, M, 6] of `unpack`.
+            boxes: [B, M, 6], see `fcos.ground_truth`.
 
         Returns:
             Both, changed: images are [B, T, T, 3] and clipped to [0, 1]; with mosaic there are 4 · M boxes.

@@ -61,9 +61,7 @@ class TrainingModel(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Assign the boxes, compute the losses, note their parts."""
-        shape, size = self.detector.architecture, self.detector.image_size
-        classes = len(self.detector.class_names)
-        losses = detection_losses(y_pred, y_pred["boxes"], shape, size, classes, self.loss_settings)
+        losses = detection_losses(y_pred, y_pred["boxes"], self.detector, self.loss_settings)
         self.class_loss.update_state(losses.classes)
         self.box_loss.update_state(losses.boxes)
         self.quality_loss.update_state(losses.quality)

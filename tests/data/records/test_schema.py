@@ -11,9 +11,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.records.build import build_records
 from fcoslite.data.records.manifest import RecordsManifest, read_manifest
-from fcoslite.data.records.schema import blank_record, check_record, parse_record
+from fcoslite.data.records.schema import FEATURES, Feature, blank_record, check_record, parse_record, serialize
 from fcoslite.errors import DataError
 
 SIZE = 32
@@ -52,6 +53,53 @@ def test_what_build_records_writes_passes(folder: Path, manifest: RecordsManifes
     for serialized in tf.data.TFRecordDataset(str(folder / manifest.shards[0].name)):
         check_record(serialized.numpy(), manifest)
     check_record(blank_record(SIZE), manifest)
+
+
+# what records have been since the first; a change would mix new ones with old ones unnoticed
+WRITTEN = bytes.fromhex(
+    "0a88020a350a05616e6e6f74122c122a0a280000803fcdcccc3f9a999941000040420000104200004040000000000000"
+    "8041f728dc403433f3410a140a0461726561120c120a0a08004048433333e3400a160a0966696c655f6e616d6512090a"
+    "070a05372e6a70670a0f0a0668656967687412051a030a01140a110a08696d6167655f696412051a030a01070a130a05"
+    "696d616765120a0a080a06706978656c730a110a07697363726f776412061a040a0200010a0d0a036c656e12061a040a"
+    "0205050a110a087061645f6c65667412051a030a01000a100a077061645f746f7012051a030a01100a110a057363616c"
+    "65120812060a04cdcccc3f0a0e0a05776964746812051a030a0128"
+)
+
+
+def test_records_are_written_byte_by_byte_as_ever() -> None:
+    boxes = np.float32([[1, 2, 30, 12.5], [0, 0, 4.3, 9]])
+    areas = np.float32([200.25, 7.1])
+    image = LabelledImage(7, "7.jpg", 20, 40, boxes, np.int32([1, 3]), np.array([False, True]), areas)
+    assert serialize(image, b"pixels", 64) == WRITTEN
+
+
+def test_what_is_parsed_is_what_was_written() -> None:
+    parsed = {name: value.numpy() for name, value in parse_record(WRITTEN).items()}
+    assert list(parsed) == [
+        "image_bytes", "boxes", "crowd", "areas", "image_id", "height", "width", "file_name"
+    ]  # fmt: skip
+    assert parsed["image_bytes"] == b"pixels"
+    np.testing.assert_allclose(parsed["boxes"], [[1, 1.6, 19.2, 48, 36], [3, 0, 16, 6.88, 30.4]], rtol=1e-6)
+    assert parsed["crowd"].tolist() == [False, True]
+    np.testing.assert_array_equal(parsed["areas"], np.float32([200.25, 7.1]))
+    assert (parsed["image_id"], parsed["height"], parsed["width"]) == (7, 20, 40)
+    assert parsed["file_name"] == b"7.jpg"
+
+
+@pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature.checked], ids=lambda one: one.name)
+def test_no_checked_feature_may_be_missing_or_of_another_kind(
+    record: bytes, manifest: RecordsManifest, feature: Feature
+) -> None:
+    with pytest.raises(DataError, match=f"no '{feature.name}'"):
+        check_record(edited(record, lambda features: features.pop(feature.name)), manifest)
+    other = "float_list" if feature.kind == "bytes_list" else "bytes_list"
+
+    def change(features: Any) -> None:
+        features[feature.name].Clear()
+        getattr(features[feature.name], other).value.append(b"1" if other == "bytes_list" else 1.0)
+
+    with pytest.raises(DataError, match=f"'{feature.name}' is a {other}"):
+        check_record(edited(record, change), manifest)
 
 
 def floats(name: str, position: int, value: float) -> Callable[[Any], None]:

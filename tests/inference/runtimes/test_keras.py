@@ -7,6 +7,7 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.detections.detections import to_detections
 from fcoslite.fcos.decode import detect
+from fcoslite.fcos.locations import locations_of
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import Predictor
@@ -24,7 +25,7 @@ def test_constant_weights_give_what_the_network_gives(demo_data: Path) -> None:
         pixels = read_image(demo_data / "images" / image.file_name)
         letterbox = Letterbox(*pixels.shape[:2], detector.image_size)
         outputs = detector.network(normalise(letterbox.apply_image(pixels)[None]), training=False)
-        result = detect(outputs, detector.image_size, detector.architecture.strides, SETTINGS)
+        result = detect(outputs, locations_of(detector.image_size, detector.architecture.strides), SETTINGS)
         detections, count = np.asarray(result["detections"])[0], np.asarray(result["count"])[0]
         expected = to_detections(detections, count, letterbox, detector.class_names)
         found = predictor.predict(pixels)

@@ -1,8 +1,9 @@
 """A record: the features of its `tf.train.Example`, written, parsed and checked."""
 
 import struct
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,18 +21,55 @@ if TYPE_CHECKING:
 PNG_PARAMETERS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 JPEG_PARAMETERS = (cv2.IMWRITE_JPEG_QUALITY, 95)
 
-# name: kind, and whether there is exactly one value
-_SCHEMA = {
-    "image": ("bytes_list", True),
-    "annot": ("float_list", False),
-    "len": ("int64_list", False),
-    "iscrowd": ("int64_list", False),
-    "area": ("float_list", False),
-    "image_id": ("int64_list", True),
-    "height": ("int64_list", True),
-    "width": ("int64_list", True),
-    "file_name": ("bytes_list", True),
-}
+
+class _Written(NamedTuple):
+    """What a record is made of."""
+
+    image: LabelledImage
+    encoded: bytes
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of a record: how it is written, parsed and checked.
+
+    Attributes:
+        name: In the record.
+        kind: The list of `tf.train.Feature` that holds its values.
+        values: What is written.
+        parsed_as: Its name in what `parse_record` returns; empty where it is not parsed.
+        per_box: Values of every box; None where a record has exactly one value.
+        flag: Whether it is 0 or 1, and parsed as False or True.
+        checked: Whether a record without it is refused.
+    """
+
+    name: str
+    kind: Literal["bytes_list", "float_list", "int64_list"]
+    values: Callable[[_Written], Iterable[Any]]
+    parsed_as: str = ""
+    per_box: int | None = None
+    flag: bool = False
+    checked: bool = True
+
+
+# The format of records: all that writes, parses and checks them follows this table.
+FEATURES = (
+    Feature("image", "bytes_list", lambda of: [of.encoded], "image_bytes"),
+    Feature("annot", "float_list", lambda of: _rows(of).ravel(), "boxes", per_box=5),
+    Feature("len", "int64_list", lambda of: [5] * len(of.image.class_ids), per_box=1),  # for tf.RaggedTensor
+    Feature("iscrowd", "int64_list", lambda of: of.image.iscrowd.astype(int), "crowd", per_box=1, flag=True),
+    Feature("area", "float_list", lambda of: of.image.areas, "areas", per_box=1),
+    Feature("image_id", "int64_list", lambda of: [of.image.image_id], "image_id"),
+    Feature("height", "int64_list", lambda of: [of.image.height], "height"),
+    Feature("width", "int64_list", lambda of: [of.image.width], "width"),
+    Feature("file_name", "bytes_list", lambda of: [of.image.file_name.encode()], "file_name"),
+    # for other readers; they follow from height and width
+    Feature("scale", "float_list", lambda of: [of.letterbox.scale], checked=False),
+    Feature("pad_left", "int64_list", lambda of: [of.letterbox.pad_left], checked=False),
+    Feature("pad_top", "int64_list", lambda of: [of.letterbox.pad_top], checked=False),
+)
+_DTYPES = {"bytes_list": "string", "float_list": "float32", "int64_list": "int64"}  # of TensorFlow
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _ROUNDING = 1e-3  # of the image's side
@@ -70,36 +108,16 @@ def serialize(image: LabelledImage, encoded: bytes, image_size: int) -> bytes:
     """The record of an image that is letterboxed and compressed; `parse_record` is the inverse."""
     import tensorflow as tf
 
-    def ints(*values: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-    def floats(values: Iterable[float]) -> tf.train.Feature:
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-
-    def text(value: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    letterbox = Letterbox(image.height, image.width, image_size)
-    boxes_xyxy = letterbox.apply_boxes(image.boxes_xyxy)
-    annot: list[float] = []
-    for class_id, box in zip(image.class_ids.tolist(), boxes_xyxy.tolist(), strict=True):
-        annot += [class_id, *box]
-    features = {
-        "image": text(encoded),
-        "annot": floats(annot),
-        "len": ints(*[5] * len(boxes_xyxy)),
-        "iscrowd": ints(*image.iscrowd.astype(int).tolist()),
-        "area": floats(image.areas.tolist()),
-        "image_id": ints(image.image_id),
-        "file_name": text(image.file_name.encode()),
-        "height": ints(image.height),
-        "width": ints(image.width),
-        "scale": floats([letterbox.scale]),
-        "pad_left": ints(letterbox.pad_left),
-        "pad_top": ints(letterbox.pad_top),
-    }
+    written = _Written(image, encoded, Letterbox(image.height, image.width, image_size))
+    features = {one.name: tf.train.Feature(**{one.kind: {"value": list(one.values(written))}}) for one in FEATURES}
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
+
+
+def _rows(written: _Written) -> np.ndarray:
+    """Boxes [N, 5]: class id, x_min, y_min, x_max, y_max in letterboxed pixels."""
+    image = written.image
+    return np.column_stack([image.class_ids, written.letterbox.apply_boxes(image.boxes_xyxy)])
 
 
 def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -115,34 +133,18 @@ def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
     """
     import tensorflow as tf
 
-    def many(dtype: "tf.DType") -> "tf.io.FixedLenSequenceFeature":
-        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
+    def shape_of(feature: Feature) -> "tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature":
+        dtype = tf.as_dtype(_DTYPES[feature.kind])
+        if feature.per_box is None:
+            return tf.io.FixedLenFeature([], dtype)
+        shape = [] if feature.per_box == 1 else [feature.per_box]
+        return tf.io.FixedLenSequenceFeature(shape, dtype, allow_missing=True)
 
-    def one(dtype: "tf.DType") -> "tf.io.FixedLenFeature":
-        return tf.io.FixedLenFeature([], dtype)
-
-    features = tf.io.parse_single_example(
-        serialized,
-        {
-            "image": one(tf.string),
-            "annot": many(tf.float32),
-            "iscrowd": many(tf.int64),
-            "area": many(tf.float32),
-            "image_id": one(tf.int64),
-            "height": one(tf.int64),
-            "width": one(tf.int64),
-            "file_name": one(tf.string),
-        },
-    )
+    parsed = [feature for feature in FEATURES if feature.parsed_as]
+    values = tf.io.parse_single_example(serialized, {feature.name: shape_of(feature) for feature in parsed})
     return {
-        "image_bytes": features["image"],
-        "boxes": tf.reshape(features["annot"], [-1, 5]),
-        "crowd": tf.cast(features["iscrowd"], tf.bool),
-        "areas": features["area"],
-        "image_id": features["image_id"],
-        "height": features["height"],
-        "width": features["width"],
-        "file_name": features["file_name"],
+        feature.parsed_as: tf.cast(values[feature.name], tf.bool) if feature.flag else values[feature.name]
+        for feature in parsed
     }
 
 
@@ -179,20 +181,23 @@ def _check_schema(serialized: bytes) -> None:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError:
         raise DataError("it is not a tf.train.Example") from None
+    checked = [feature for feature in FEATURES if feature.checked]
     counts = {}
-    for name, (kind, single) in _SCHEMA.items():
+    for feature in checked:
+        name, kind = feature.name, feature.kind
         if name not in features:
             raise DataError(f"it has no '{name}': of an older schema, or not written by fcoslite")
         given = features[name].WhichOneof("kind")
         if given not in (kind, None):  # an empty list may have no kind
             raise DataError(f"its '{name}' is a {given}, not a {kind}")
         counts[name] = len(getattr(features[name], kind).value)
-        if single and counts[name] != 1:
+        if feature.per_box is None and counts[name] != 1:
             raise DataError(f"its '{name}' has {counts[name]} values, not one")
-    boxes = counts["len"]
-    lengths = set(features["len"].int64_list.value)
-    if counts["annot"] != 5 * boxes or counts["iscrowd"] != boxes or counts["area"] != boxes or lengths - {5}:
-        raise DataError("its boxes do not add up: annot, len, iscrowd and area are of different lengths")
+    of_boxes = {feature.name: feature.per_box for feature in checked if feature.per_box is not None}
+    boxes, lengths = counts["len"], set(features["len"].int64_list.value)
+    if any(counts[name] != each * boxes for name, each in of_boxes.items()) or lengths - {5}:
+        *names, last = of_boxes
+        raise DataError(f"its boxes do not add up: {', '.join(names)} and {last} are of different lengths")
 
 
 def _check_boxes(boxes: np.ndarray, areas: np.ndarray, manifest: RecordsManifest) -> None:

@@ -121,15 +121,13 @@ class FolderSource:
         most, size = self._most_boxes, self.image_size
         boxes = np.zeros((len(group), most, 5), np.float32)
         crowd = np.zeros((len(group), most), bool)
-        mask = np.zeros((len(group), most), bool)
         for row, image in enumerate(group):
             count = len(image.boxes_xyxy)
             letterbox = Letterbox(image.height, image.width, size)
             boxes[row, :count, 0] = image.class_ids
             boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
             crowd[row, :count] = image.iscrowd
-            mask[row, :count] = True
-        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "mask": mask}
+        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd}
 
 
 def _facts(image: LabelledImage) -> tuple[str, ...]:

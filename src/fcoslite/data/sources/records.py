@@ -196,13 +196,11 @@ class RecordSource:
         def decode(record: tf.Tensor) -> Batch:
             parsed = parse_record(record)
             image = tf.io.decode_image(parsed["image_bytes"], channels=3, expand_animations=False)
-            count = tf.shape(parsed["boxes"])[0]
-            padding = most - count
+            padding = most - tf.shape(parsed["boxes"])[0]
             return {
                 "images": tf.ensure_shape(image, (size, size, 3)),
                 "boxes": tf.ensure_shape(tf.pad(parsed["boxes"], [[0, padding], [0, 0]]), (most, 5)),
                 "crowd": tf.ensure_shape(tf.pad(parsed["crowd"], [[0, padding]]), (most,)),
-                "mask": tf.range(most) < count,
             }
 
         return serialized.map(decode, num_parallel_calls=self.workers, deterministic=True)

@@ -2,9 +2,8 @@
 
 A batch is a dict of
     images  [B, S, S, 3] uint8, letterboxed RGB
-    boxes   [B, M, 5] float32: class id, x_min, y_min, x_max, y_max in letterboxed pixels; zeros as padding
+    boxes   [B, M, 5] float32: class id, x_min, y_min, x_max, y_max in letterboxed pixels; zeros are padding
     crowd   [B, M] bool
-    mask    [B, M] bool, True where there is a box
 M is the most boxes any image of the set has: no box is ever dropped.
 """
 
