@@ -109,10 +109,8 @@ def command(
             result = run_live(
                 frames,
                 predictor,
-                window=output.window,
+                output,
                 fullscreen=fullscreen,
-                save=output.save,
-                jsonl=output.jsonl,
                 max_frames=max_frames,
                 progress=terminal.progress,
             )
