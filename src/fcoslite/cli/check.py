@@ -49,6 +49,8 @@ def inspect_machine(folder: Path) -> dict[str, Any]:
     Args:
         folder: The workspace whose disk is looked at.
     """
+    import shutil
+
     from fcoslite.inference.input.cameras import list_cameras
     from fcoslite.inference.output.window import has_display
     from fcoslite.machine.backend import sees_gpu
@@ -56,14 +58,13 @@ def inspect_machine(folder: Path) -> dict[str, Any]:
     from fcoslite.machine.gpus import why_no_gpu
     from fcoslite.machine.tiers import machine_tier
     from fcoslite.models.presets import PRESETS
-    from fcoslite.storage.space import free_bytes
 
     tier = machine_tier()
     document = environment()
     document["tier"] = tier.config
     document["tier_reason"] = tier.reason
     document["gpu"] = "in use" if sees_gpu() else why_no_gpu()
-    document["free_disk_gb"] = round(free_bytes(folder) / 1e9, 1)
+    document["free_disk_gb"] = round(shutil.disk_usage(folder).free / 1e9, 1)
     cameras = list_cameras()
     document["cameras"] = None if cameras is None else [f"{camera.index}: {camera.name}" for camera in cameras]
     document["display"] = has_display()

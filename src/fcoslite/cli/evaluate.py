@@ -68,13 +68,13 @@ def command(
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
     settings = load_settings(config_of(path), overrides or [])
     load_backend()
-    from fcoslite.evaluation.evaluate import evaluate_to_folder, plan_evaluation
+    from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
 
     plan = plan_evaluation(settings, path, records, annotations, images, out, skip_bad_records, terminal.progress)
     if dry_run:
         terminal.result(plan.describe())
         return
-    document = evaluate_to_folder(plan, batch_size, terminal.progress)
+    document = evaluate(plan, batch_size, terminal.progress)
     if terminal.as_json:
         terminal.result(document)
         return
