@@ -20,6 +20,7 @@ from fcoslite.config.settings import WebcamSettings
 from fcoslite.data.images import read_image
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import run_live
+from fcoslite.inference.output.plan import Output
 from fcoslite.inference.predictor import Predictor
 
 WIDTH, HEIGHT, FPS = 768, 576, 25  # a camera's
@@ -55,7 +56,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
 
             def end_to_end(predictor: Predictor = predictor) -> None:
                 with open_source(str(video)) as source:
-                    result = run_live(source, predictor, window=False, save=folder / "saved.mp4", max_frames=frames)
+                    result = run_live(source, predictor, Output(save=folder / "saved.mp4"), max_frames=frames)
                 if result.frames < frames:
                     raise SystemExit(f"{video} has {result.frames} frames, at least {frames} are needed")
 

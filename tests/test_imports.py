@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "machine",
         "models",
         "progress",
+        "runs",
         "storage",
     },
     "evaluation": {"config", "data", "detections", "errors", "fcos", "geometry", "inference", "machine", "models"}
@@ -54,7 +55,8 @@ MAY_IMPORT = {
     "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "machine", "models", "progress", "runs"}
     | {"training"},
     "__main__": {"cli"},
-    "__init__": set(),  # imported by the others for the version
+    # imports the public names when they are asked for; the others import it for the version
+    "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
 }
 
 # rooms and files that may import Keras at their top
@@ -69,6 +71,7 @@ WITH_KERAS = {
 }
 # rooms that are imported without Keras, whatever they import in turn
 WITHOUT_KERAS = {"errors", "progress", "config", "storage", "machine", "detections", "data", "runs", "cli", "__main__"}
+WITHOUT_KERAS |= {"__init__"}
 
 BACKENDS = {"tensorflow", "jax"}
 

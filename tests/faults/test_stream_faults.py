@@ -23,6 +23,7 @@ from fcoslite.inference.input import captures
 from fcoslite.inference.input.captures import read_live
 from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.live import run_live
+from fcoslite.inference.output.plan import Output
 from fcoslite.storage import space
 from tests.disks import SmallDisk
 from tests.faults.processes import PATIENCE, report
@@ -233,7 +234,7 @@ def test_cameras(
         camera = read_live(cv2.VideoCapture(str(video)), "camera 0", cv2.VideoCapture, lambda: "plug it in", stopped)
         save = tmp_path / f"unplugged{number}.mp4"
         with pytest.raises(SourceError, match="lost"), FrameSource("camera", "camera 0", camera, live=True) as source:
-            run_live(source, Nobody(), window=False, save=save)
+            run_live(source, Nobody(), Output(save=save))
         assert frames_of(save) > 0
     report("unplugged camera (a video that ends stands in for it)", 5, "nothing", "an error; what was saved plays")
 

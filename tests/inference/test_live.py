@@ -47,7 +47,7 @@ def test_a_video_end_to_end(video: Path, tmp_path: Path, centre_finder: Finder) 
 
     save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     with open_source(str(video)) as source:
-        result = run_live(source, predictor, window=False, save=save, jsonl=jsonl, progress=progress)
+        result = run_live(source, predictor, Output(save=save, jsonl=jsonl), progress=progress)
     assert predictor.seen == list(range(24))  # type: ignore[attr-defined]
     assert (result.frames, result.detections, result.stopped_by) == (24, 24, "end")
     assert result.mean_fps == pytest.approx(24 / result.seconds)
@@ -93,33 +93,33 @@ class TwoAtOnce:
 def test_two_frames_at_a_time_stay_in_order(video: Path, tmp_path: Path, centre_finder: Finder) -> None:
     predictor = TwoAtOnce(centre_finder())
     with open_source(str(video)) as source:
-        result = run_live(source, predictor, window=False, save=tmp_path / "a.mp4", jsonl=tmp_path / "a.jsonl")
+        result = run_live(source, predictor, Output(save=tmp_path / "a.mp4", jsonl=tmp_path / "a.jsonl"))
     assert predictor.most == 2
     assert (result.frames, result.stopped_by) == (24, "end")
     assert [record["frame"] for record in lines(tmp_path / "a.jsonl")] == list(range(24))
     with open_source(str(tmp_path / "a.mp4")) as saved:
         assert saved.count == 24
     with open_source(str(video)) as source:
-        result = run_live(source, predictor, window=False, max_frames=5)
+        result = run_live(source, predictor, Output(), max_frames=5)
     assert (result.frames, result.stopped_by) == (5, "limit")
 
 
 def test_a_live_source_is_seen_one_at_a_time(mjpeg_camera: MjpegCameras, centre_finder: Finder) -> None:
     predictor = TwoAtOnce(centre_finder())
     with open_source(mjpeg_camera(10**6).url) as source:
-        assert run_live(source, predictor, window=False, max_frames=8).frames == 8
+        assert run_live(source, predictor, Output(), max_frames=8).frames == 8
     assert predictor.most == 1
 
 
 def test_the_number_of_frames_can_be_limited(video: Path, centre_finder: Finder) -> None:
     with open_source(str(video)) as source:
-        result = run_live(source, centre_finder(), window=False, max_frames=5)
+        result = run_live(source, centre_finder(), Output(), max_frames=5)
     assert (result.frames, result.stopped_by, result.save, result.jsonl) == (5, "limit", None, None)
 
 
 def test_a_folder_of_images_is_drawn_without_a_frame_rate(folder: Path, tmp_path: Path, centre_finder: Finder) -> None:
     with open_source(str(folder)) as source:
-        result = run_live(source, centre_finder(), window=False, save=tmp_path / "drawn", jsonl=tmp_path / "x.jsonl")
+        result = run_live(source, centre_finder(), Output(save=tmp_path / "drawn", jsonl=tmp_path / "x.jsonl"))
     assert result.frames == 3
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "b.PNG", "c.jpeg"]
     before, after = read_image(folder / "b.PNG"), read_image(tmp_path / "drawn" / "b.PNG")
@@ -133,7 +133,7 @@ def test_a_lost_stream_ends_the_run_and_what_was_saved_plays(
 ) -> None:
     save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     with pytest.raises(SourceError, match="stayed away"), open_source(mjpeg_camera(20, 0.02).url) as source:
-        run_live(source, centre_finder(), window=False, save=save, jsonl=jsonl)
+        run_live(source, centre_finder(), Output(save=save, jsonl=jsonl))
     records = lines(jsonl)
     assert records[-1]["frame"] == 19
     assert f"stopped after {len(records)} frames; what was saved is complete" in messages.text
@@ -158,7 +158,7 @@ def test_ctrl_c_while_a_stream_is_lost(
 
     threading.Thread(target=interrupt_once_lost, daemon=True).start()
     with pytest.raises(KeyboardInterrupt), open_source(mjpeg_camera(20).url) as source:
-        run_live(source, centre_finder(), window=False, save=tmp_path / "out.mp4")
+        run_live(source, centre_finder(), Output(save=tmp_path / "out.mp4"))
     with open_source(str(tmp_path / "out.mp4")) as saved:
         assert list(saved)
 
@@ -178,7 +178,7 @@ def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder
             return predictor.predict(image_rgb)
 
     with open_source(camera.url) as source:
-        result = run_live(source, Watches(), window=False, max_frames=15)
+        result = run_live(source, Watches(), Output(), max_frames=15)
     assert camera.sent > 15 * 5
     # numbers repeat after 30: a queue that grew would put the pictures anywhere among them
     assert result.frames == len(behind) == 15
@@ -211,7 +211,7 @@ def test_files_are_complete_when_a_run_breaks_off(
 ) -> None:
     save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     with pytest.raises(type(error)), open_source(str(video)) as source:
-        run_live(source, _Stops(centre_finder(), 7, error), window=False, save=save, jsonl=jsonl)
+        run_live(source, _Stops(centre_finder(), 7, error), Output(save=save, jsonl=jsonl))
     assert len(lines(jsonl)) == 7
     with open_source(str(save)) as saved:
         assert len(list(saved)) == 7
@@ -221,7 +221,7 @@ def test_files_are_complete_when_a_run_breaks_off(
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux")
 def test_a_full_disk_ends_the_run(video: Path, tmp_path: Path, centre_finder: Finder) -> None:
     with pytest.raises(OSError, match="No space left"), open_source(str(video)) as source:
-        run_live(source, centre_finder(), window=False, save=tmp_path / "out.mp4", jsonl=Path("/dev/full"))
+        run_live(source, centre_finder(), Output(save=tmp_path / "out.mp4", jsonl=Path("/dev/full")))
 
 
 def _growing() -> Generator[Frame, None, None]:
@@ -231,7 +231,7 @@ def _growing() -> Generator[Frame, None, None]:
 
 def test_a_source_that_changes_its_size(tmp_path: Path, centre_finder: Finder) -> None:
     with FrameSource("video", "growing", _growing(), fps=10.0) as source:
-        run_live(source, centre_finder(), window=False, save=tmp_path / "out.avi", jsonl=tmp_path / "out.jsonl")
+        run_live(source, centre_finder(), Output(save=tmp_path / "out.avi", jsonl=tmp_path / "out.jsonl"))
     with open_source(str(tmp_path / "out.avi")) as saved:
         assert [frame.image_rgb.shape for frame in saved] == [(96, 128, 3)] * 3
     boxes = [record["detections"][0]["bbox"] for record in lines(tmp_path / "out.jsonl")]  # type: ignore[index]
@@ -262,9 +262,8 @@ class _Screen:
 
 def test_the_user_ends_it(video: Path, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "Window", _Screen)
-    monkeypatch.setattr(live, "plan_output", lambda source, *, window, save, jsonl: Output(window, save, jsonl))
     with open_source(str(video)) as source:
-        result = run_live(source, centre_finder(), window=True, fullscreen=True, save=tmp_path / "out.avi")
+        result = run_live(source, centre_finder(), Output(window=True, save=tmp_path / "out.avi"), fullscreen=True)
     assert (result.frames, result.stopped_by) == (3, "key")
     assert _Screen.closed and _Screen.shown == [(240, 320, 3)] * 3
     with open_source(str(tmp_path / "out.avi")) as saved:
@@ -285,10 +284,9 @@ def test_the_user_ends_it_while_nothing_comes(
     mjpeg_camera: MjpegCameras, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "Window", _IdleScreen)
-    monkeypatch.setattr(live, "plan_output", lambda source, *, window, save, jsonl: Output(window, save, jsonl))
     with open_source(mjpeg_camera(3, stall=30).url) as source:
         monkeypatch.setattr(frame_source, "_JOIN_SECONDS", 0.1)
-        result = run_live(source, centre_finder(), window=True)
+        result = run_live(source, centre_finder(), Output(window=True))
     assert result.stopped_by == "key"
 
 
@@ -315,7 +313,7 @@ def test_frames_come_letterboxed_from_the_reading_thread(centre_finder: Finder, 
             return inner.predict(image_rgb)
 
     with open_source(str(video)) as source:
-        run_live(source, Watches(), window=False)
+        run_live(source, Watches(), Output())
     # those read before the model was ready have none, and the predictor makes it itself
     assert sum(letterboxed is not None for _, letterboxed in given) >= len(given) - 6
     for image_rgb, letterboxed in given:

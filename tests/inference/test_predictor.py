@@ -1,12 +1,18 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from fcoslite.config.settings import DetectSettings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import DetectSettings, Settings
 from fcoslite.data.images import read_image
+from fcoslite.errors import WeightsError
 from fcoslite.inference.predictor import Predictor
 from fcoslite.machine.threads import map_in_order
-from fcoslite.runs.find_weights import packaged_weights
+from fcoslite.models.detector import Detector
+from fcoslite.runs.find_weights import config_of, packaged_weights
+from fcoslite.runs.run import create_run
 
 SETTINGS = DetectSettings(score=0.05, iou=0.5)
 
@@ -20,3 +26,35 @@ def test_two_images_at_a_time_give_what_each_gives_alone(demo_data: Path) -> Non
     for found, expected in zip(together, alone * 4, strict=True):
         np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes_xyxy)
         np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+class Unbuilt(Predictor):
+    """Keeps what it is made of; nothing is compiled."""
+
+    def __init__(self, detector: Detector, settings: DetectSettings) -> None:
+        self.detector, self.settings = detector, settings
+
+
+def test_packaged_weights_are_loaded_by_name_with_the_thresholds_they_bring() -> None:
+    loaded = Unbuilt.load("lite0")
+    assert loaded.settings == load_settings(config_of(packaged_weights()["lite0"])).webcam
+    assert loaded.detector.class_names == ("person",)
+    assert Unbuilt.load("lite0", SETTINGS).settings == SETTINGS
+
+
+def test_a_run_and_a_file_are_loaded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = packaged_weights()["lite0"]
+    run = create_run(Path("runs"), "train", "x", load_settings(config_of(path), ["webcam.score=0.77"]), {})
+    shutil.copy(path, run.best_weights)
+    shutil.copy(path, "mine.npz")
+    for words in (run.name, str(run.path), run.best_weights):
+        assert Unbuilt.load(words).settings.score == 0.77
+    for words in ("mine.npz", Path("mine.npz")):
+        assert Unbuilt.load(words).settings == Settings().webcam  # there is no config beside it
+
+
+@pytest.mark.parametrize("name", ["lite00", "nowhere.npz"])
+def test_weights_that_are_not_there(name: str) -> None:
+    with pytest.raises(WeightsError, match=name):
+        Predictor.load(name)

@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MaxSkippedOption, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DryRunFlag, MaxSkippedOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
 class Encoding(StrEnum):
@@ -62,6 +65,7 @@ OrderSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace former records in --out.")]
 
 
+@with_terminal
 def command(
     data: DataOption = None,
     out: OutOption = None,
@@ -73,10 +77,8 @@ def command(
     seed: OrderSeedOption = 0,
     max_skipped: MaxSkippedOption = "1%",
     dry_run: DryRunFlag = False,
-    json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Letterbox the images of a data set into TFRecord shards, shuffled once, with a manifest.json.
 
@@ -85,11 +87,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.cli.console import Terminal
     from fcoslite.config.settings import DATA_FOLDER, WorkspaceSettings
     from fcoslite.data.records.build import build_records
 
-    terminal = Terminal(json, quiet, verbose)
     result = build_records(
         data or Path(DATA_FOLDER),
         out or Path(WorkspaceSettings().records),

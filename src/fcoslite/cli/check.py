@@ -1,22 +1,22 @@
 """`fcoslite check`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fcoslite.cli.options import DebugFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
+@with_terminal
 def command(
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Show what this machine offers: versions, devices, the settings that fit, disk, camera, display, model sizes."""
-    from fcoslite.cli.console import Terminal
     from fcoslite.machine.backend import load_backend
 
-    terminal = Terminal(as_json, quiet, verbose)
     load_backend()
     document = inspect_machine(Path.cwd())
 

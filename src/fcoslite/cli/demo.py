@@ -1,30 +1,30 @@
 """`fcoslite demo`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DryRunFlag, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
+@with_terminal
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder in which demo-NNN is made.")] = Path(),
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Run the pipeline on embedded photographs: extract, records, detect, evaluate, fine-tune, evaluate again.
 
     Takes a few minutes on two CPU cores and needs no network. The packaged weights have never seen these photographs;
     the fine-tuned ones have, so that their figure shows that training works, not how good they are elsewhere.
     """
-    from fcoslite.cli.console import Terminal
     from fcoslite.machine.backend import load_backend
 
-    terminal = Terminal(as_json, quiet, verbose)
     if dry_run:
         terminal.result({"workspace": f"{out}/demo-NNN", "config": "demo", "stages": 6})
         return

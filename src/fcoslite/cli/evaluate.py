@@ -1,23 +1,17 @@
 """`fcoslite eval`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import (
-    DebugFlag,
-    DryRunFlag,
-    JsonFlag,
-    QuietFlag,
-    RecordsOption,
-    SetOption,
-    SkipBadRecordsFlag,
-    VerboseFlag,
-    WeightsOption,
-)
+from fcoslite.cli.options import DryRunFlag, RecordsOption, SetOption, SkipBadRecordsFlag, WeightsOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
+@with_terminal
 def command(
     weights: WeightsOption = None,
     records: RecordsOption = None,
@@ -48,24 +42,20 @@ def command(
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
     overrides: SetOption = None,
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Score a detector by COCO's rules, on boxes in original pixels.
 
     With records, on their validation part (all of them where there is none); with --annotations and --images, on all
     those images.
     """
-    from fcoslite.cli.console import Terminal
     from fcoslite.config.load import load_settings
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError, DataError
     from fcoslite.machine.backend import load_backend
     from fcoslite.runs.find_weights import config_of, find_weights
 
-    terminal = Terminal(as_json, quiet, verbose)
     if (annotations is None) != (images is None):
         raise ConfigError("--annotations and --images go together", "give both, or neither for records")
     if annotations is not None and records is not None:
@@ -78,14 +68,14 @@ def command(
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
     settings = load_settings(config_of(path), overrides or [])
     load_backend()
-    from fcoslite.evaluation.evaluate import evaluate_to_folder, plan_evaluation
+    from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
 
     plan = plan_evaluation(settings, path, records, annotations, images, out, skip_bad_records, terminal.progress)
     if dry_run:
         terminal.result(plan.describe())
         return
-    document = evaluate_to_folder(plan, batch_size, terminal.progress)
-    if as_json:
+    document = evaluate(plan, batch_size, terminal.progress)
+    if terminal.as_json:
         terminal.result(document)
         return
     metrics = document["metrics"]

@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MaxSkippedOption, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DryRunFlag, MaxSkippedOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
 class Link(StrEnum):
@@ -70,6 +73,7 @@ OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace a form
 SampleSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the samples.")]
 
 
+@with_terminal
 def command(
     annotations: AnnotationsOption,
     images: ImagesOption,
@@ -83,10 +87,8 @@ def command(
     seed: SampleSeedOption = 0,
     max_skipped: MaxSkippedOption = "1%",
     dry_run: DryRunFlag = False,
-    json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Cut a COCO data set down to some classes (default: person): images, annotations.json, manifest.json.
 
@@ -95,11 +97,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from fcoslite.cli.console import Terminal
     from fcoslite.config.settings import DATA_FOLDER
     from fcoslite.data.extract.extract import extract
 
-    terminal = Terminal(json, quiet, verbose)
     result = extract(
         annotations,
         images,

@@ -1,17 +1,53 @@
-"""Flags that several commands share."""
+"""Flags that commands share: those of all of them, as a decorator, and those of several, as types."""
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
+
+
+def _make_terminal(
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the result.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library does in detail.")] = False,
+    # errors come from before a command, too: app.run finds it among the arguments
+    debug: Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")] = False,
+) -> "Terminal":
+    from fcoslite.cli.console import Terminal
+
+    return Terminal(json, quiet, verbose)
+
+
+def with_terminal(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of all commands, and their outcome as its `terminal`.
+
+    In the help, --json stands where `terminal` stands among the command's parameters, the others after all of them.
+    """
+    first, *others = flags = list(inspect.signature(_make_terminal).parameters.values())
+    own = inspect.signature(function).parameters.values()
+    shown = [*(first if parameter.name == "terminal" else parameter for parameter in own), *others]
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        terminal = _make_terminal(**{flag.name: values.pop(flag.name) for flag in flags})
+        function(**values, terminal=terminal)
+
+    # what typer reads
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in shown]
+    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return command
+
+
 DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Check the input, print the plan and stop; nothing is written.")
 ]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings, errors and the result.")]
-VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library does in detail.")]
-DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")]
 
 MaxSkippedOption = Annotated[
     str,

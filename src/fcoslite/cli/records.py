@@ -1,17 +1,21 @@
 """`fcoslite records verify`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, JsonFlag, QuietFlag, VerboseFlag
+from fcoslite.cli.options import with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 app = typer.Typer(help="Look after a set of records.", no_args_is_help=True)
 _SHOWN = 20
 
 
 @app.command("verify")
+@with_terminal
 def verify_command(
     folder: Annotated[
         Path | None,
@@ -27,21 +31,17 @@ def verify_command(
             "--deep", help="Read everything: compare the checksum of every shard, parse and decode every record."
         ),
     ] = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Check that the shards of a manifest are there and of its sizes; with --deep, that every record is whole.
 
     Ends with exit code 1 if records are bad, and names them. Writes nothing.
     """
-    from fcoslite.cli.console import Terminal
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.data.records.verify import verify_records
     from fcoslite.errors import DataError
 
-    terminal = Terminal(as_json, quiet, verbose)
     found = verify_records(folder or Path(WorkspaceSettings().records), deep, terminal.progress)
     document = {
         "folder": str(found.folder),

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, MlflowOption, QuietFlag, VerboseFlag
+from fcoslite.cli.options import DryRunFlag, MlflowOption, with_terminal
 
 if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
     from fcoslite.runs.run import Run
 
 app = typer.Typer(
@@ -25,21 +26,18 @@ RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs,
 
 
 @app.command("list")
+@with_terminal
 def list_command(
     runs: RunsOption = None,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """List runs, oldest first: state, epochs, best epoch with its validation loss and AP."""
     from dataclasses import asdict
 
-    from fcoslite.cli.console import Terminal
     from fcoslite.runs.run import list_runs
     from fcoslite.runs.summary import overview
 
-    terminal = Terminal(as_json, quiet, verbose)
     folder = runs or _workspace()
     found = [overview(run) for run in list_runs(folder)]
 
@@ -65,21 +63,18 @@ def list_command(
 
 
 @app.command("show")
+@with_terminal
 def show_command(
     run: RunArgument,
     runs: RunsOption = None,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Show a run: its data, the settings that differ from its config, its best and last metrics, its files."""
     from dataclasses import asdict
 
-    from fcoslite.cli.console import Terminal
     from fcoslite.runs.summary import details
 
-    terminal = Terminal(as_json, quiet, verbose)
     found = details(_open([run], runs)[0])
 
     def render() -> None:
@@ -98,6 +93,7 @@ def show_command(
 
 
 @app.command("plot")
+@with_terminal
 def plot_command(
     run: RunsArgument,
     out: Annotated[
@@ -112,16 +108,12 @@ def plot_command(
     ] = None,
     runs: RunsOption = None,
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Draw losses, AP and learning rate of one run, or of several to compare them."""
-    from fcoslite.cli.console import Terminal
     from fcoslite.errors import RunError
 
-    terminal = Terminal(as_json, quiet, verbose)
     opened = _open(run, runs)
     lines = {one.name: one.read_metrics() for one in opened}
     for name, epochs in lines.items():
@@ -136,24 +128,21 @@ def plot_command(
 
 
 @app.command("sync")
+@with_terminal
 def sync_command(
     run: RunsArgument,
     runs: RunsOption = None,
     mlflow_uri: MlflowOption = None,
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Bring MLflow to what runs hold: after it was out of reach, or its store was lost. Nothing is entered twice."""
     from dataclasses import asdict
 
-    from fcoslite.cli.console import Terminal
     from fcoslite.errors import RunError
     from fcoslite.runs.mlflow_copy import sync_runs
 
-    terminal = Terminal(as_json, quiet, verbose)
     done = sync_runs(_open(run, runs), mlflow_uri, dry_run, terminal.progress)
 
     def render() -> None:

@@ -1,6 +1,5 @@
 """`fcoslite train` and `fcoslite finetune`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,23 +7,20 @@ import typer
 
 from fcoslite.cli.options import (
     ConfigOption,
-    DebugFlag,
     DryRunFlag,
-    JsonFlag,
     MlflowOption,
-    QuietFlag,
     RecordsOption,
     SeedOption,
     SetOption,
     SkipBadRecordsFlag,
-    VerboseFlag,
+    with_terminal,
 )
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
-    from fcoslite.config.settings import Settings
-    from fcoslite.runs.run import Run
+    from fcoslite.training.loop import TrainingResult
     from fcoslite.training.plan import TrainingPlan
+    from fcoslite.training.request import TrainingRequest
 
 DataOption = Annotated[
     Path | None,
@@ -60,6 +56,7 @@ CheckpointOption = Annotated[
 ]
 
 
+@with_terminal
 def train_command(
     records: RecordsOption = None,
     data: DataOption = None,
@@ -92,28 +89,25 @@ def train_command(
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Train a detector from scratch, from a pretrained backbone, or from the chunk before.
 
     Every epoch ends with a validation; the best weights are kept in the run's checkpoints/best.npz.
     """
+    from fcoslite.training.request import TrainingRequest
+
     values = _values("train", epochs, seed, mlflow_uri, checkpoint_every)
     if init is not None:
         values["model.backbone_weights"] = init
-    terminal = _terminal(as_json, quiet, verbose)
-    if resume is not None:
-        asked = _Asked("train", config, overrides or [], values, chunk=chunk)
-        plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
-    else:
-        settings = _settings(terminal, config, overrides or [], values)
-        plan, run = _planned(terminal, "train", settings, records, data, skip_bad_records, chunk=chunk), None
-    _run(terminal, plan, run, dry_run)
+    request = TrainingRequest(
+        "train", config, overrides or (), values, records, data, skip_bad_records, chunk=chunk, resume=resume
+    )
+    _run(terminal, request, dry_run)
 
 
+@with_terminal
 def finetune_command(
     records: RecordsOption = None,
     data: DataOption = None,
@@ -135,24 +129,25 @@ def finetune_command(
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
     dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    *,
+    terminal: "Terminal",
 ) -> None:
     """Fine-tune trained weights on all training images, gently for the backbone."""
-    values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
-    terminal = _terminal(as_json, quiet, verbose)
-    if resume is not None:
-        asked = _Asked("finetune", config, overrides or [], values, start_from=start_from)
-        plan, run = _resumed(terminal, resume, asked, records, data, skip_bad_records)
-    else:
-        from fcoslite.runs.find_weights import find_weights
+    from fcoslite.training.request import TrainingRequest
 
-        settings = _settings(terminal, config, overrides or [], values)
-        weights = find_weights(start_from, Path(settings.workspace.runs))
-        plan, run = _planned(terminal, "finetune", settings, records, data, skip_bad_records, start_from=weights), None
-    _run(terminal, plan, run, dry_run)
+    values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
+    request = TrainingRequest(
+        "finetune",
+        config,
+        overrides or (),
+        values,
+        records,
+        data,
+        skip_bad_records,
+        start_from=start_from,
+        resume=resume,
+    )
+    _run(terminal, request, dry_run)
 
 
 def _values(
@@ -171,97 +166,17 @@ def _values(
     return {key: value for key, value in flags.items() if value is not None}
 
 
-def _terminal(as_json: bool, quiet: bool, verbose: bool) -> "Terminal":
-    from fcoslite.cli.console import Terminal
+def _run(terminal: "Terminal", request: "TrainingRequest", dry_run: bool) -> None:
+    from fcoslite.training.request import carry_out, plan_request
 
-    return Terminal(as_json, quiet, verbose)
-
-
-def _settings(terminal: "Terminal", config: str, overrides: list[str], values: dict[str, Any]) -> "Settings":
-    from fcoslite.config.load import load_settings
-    from fcoslite.machine.backend import load_backend
-
-    # a wrong key is told before TensorFlow is loaded
-    settings = load_settings(None if config == "auto" else config, overrides, values)
-    load_backend()
-    if config != "auto":
-        return settings
-    from fcoslite.machine.tiers import machine_tier
-
-    tier = machine_tier()
-    terminal.note(f"config {tier.config}: {tier.reason}")
-    return load_settings(tier.config, overrides, values)
-
-
-def _planned(
-    terminal: "Terminal",
-    verb: str,
-    settings: "Settings",
-    records: Path | None,
-    data: Path | None,
-    skip_bad_records: bool,
-    chunk: int | None = None,
-    start_from: Path | None = None,
-) -> "TrainingPlan":
-    from fcoslite.errors import ConfigError
-    from fcoslite.training.plan import plan_run
-
-    if records is not None and data is not None:
-        raise ConfigError("--records and --data exclude each other", "give one of them")
-    return plan_run(verb, settings, records, data, chunk, start_from, skip_bad_records, terminal.progress)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What stood beside --resume."""
-
-    verb: str
-    config: str
-    overrides: list[str]
-    values: dict[str, Any]
-    chunk: int | None = None
-    start_from: str | None = None
-
-
-def _resumed(
-    terminal: "Terminal", name: str, asked: _Asked, records: Path | None, data: Path | None, skip_bad_records: bool
-) -> tuple["TrainingPlan", "Run"]:
-    from fcoslite.config.load import load_settings
-    from fcoslite.errors import ConfigError, RunError
-    from fcoslite.machine.backend import load_backend
-    from fcoslite.runs.find_weights import find_weights
-    from fcoslite.runs.run import open_run
-    from fcoslite.training.resume import settings_to_resume
-
-    config = None if asked.config == "auto" else asked.config
-    runs = Path(load_settings(config, asked.overrides, asked.values).workspace.runs)
-    run = open_run(name, runs)
-    facts = run.facts()
-    if facts.get("verb") != asked.verb:
-        raise RunError(f"{run.path} was started by `fcoslite {facts.get('verb')}`", "resume it with that command")
-    if asked.chunk is not None and asked.chunk != facts.get("chunk"):
-        raise ConfigError(f"{run.path} trains chunk {facts.get('chunk')}, not {asked.chunk}", "leave --chunk out")
-    if asked.start_from is not None and str(find_weights(asked.start_from, runs).resolve()) != facts.get("start_from"):
-        raise ConfigError(f"{run.path} started from {facts.get('start_from')}", "leave --from out")
-    settings = settings_to_resume(run, config, asked.overrides, asked.values)
-    load_backend()
-    from fcoslite.training.plan import plan_resume
-
-    return plan_resume(run, records, data, skip_bad_records, terminal.progress, settings), run
-
-
-def _run(terminal: "Terminal", plan: "TrainingPlan", run: "Run | None", dry_run: bool) -> None:
+    plan, run = plan_request(request, terminal.progress)
     if dry_run:
         terminal.result(plan.describe())
-        return
-    from fcoslite.machine.gpus import limit_memory
-    from fcoslite.training import loop
-
-    limit_memory(plan.settings.compute.memory_limit_mb)
-    if run is not None:
-        result = loop.resume(plan, run, terminal.progress)
     else:
-        result = loop.train(plan, Path(plan.settings.workspace.runs), terminal.progress)
+        _show(terminal, plan, carry_out(plan, run, terminal.progress))
+
+
+def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") -> None:
     best = {key: value for key, value in result.best.items() if key not in ("epoch", "step")}
     document = {
         "run": str(result.run.path),

@@ -1,13 +1,17 @@
 """`fcoslite webcam`: detection on a camera, a video, a stream or images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DebugFlag, DryRunFlag, JsonFlag, QuietFlag, VerboseFlag, WeightsOption
+from fcoslite.cli.options import DryRunFlag, WeightsOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
 
 
+@with_terminal
 def command(
     source: Annotated[
         str,
@@ -63,14 +67,11 @@ def command(
         typer.Option("--max-frames", metavar="N", min=1, help="Stop after N frames.", show_default="all"),
     ] = None,
     fullscreen: Annotated[bool, typer.Option("--fullscreen", help="Let the window cover the screen.")] = False,
-    as_json: JsonFlag = False,
+    *,
+    terminal: "Terminal",
     dry_run: DryRunFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
-    from fcoslite.cli.console import Terminal
     from fcoslite.config.load import load_settings
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.inference.input.open import open_source
@@ -80,7 +81,6 @@ def command(
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import config_of, find_weights
 
-    terminal = Terminal(as_json, quiet, verbose)
     runs = Path(WorkspaceSettings().runs)
     with open_source(source) as frames:
         output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
@@ -109,10 +109,8 @@ def command(
             result = run_live(
                 frames,
                 predictor,
-                window=output.window,
+                output,
                 fullscreen=fullscreen,
-                save=output.save,
-                jsonl=output.jsonl,
                 max_frames=max_frames,
                 progress=terminal.progress,
             )

@@ -95,7 +95,7 @@ def follows_links(folder: Path) -> bool:
         return False
 
 
-def read_image(path: Path, sides: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(path: str | Path, sides: tuple[int, int] | None = None) -> np.ndarray:
     """Decode an image file. Of an animation it is the first frame; transparency is dropped; 16 bits become 8.
 
     Args:
@@ -110,6 +110,7 @@ def read_image(path: Path, sides: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         UnusableImageError: The file is missing, no whole image, too large, or of other sides.
     """
+    path = Path(path)
     content = _read_file(path)
     stored, orientation = _read_header(path, content)
     shown = stored[::-1] if orientation >= 5 else stored

@@ -17,7 +17,7 @@ from fcoslite.data.images import read_labelled
 from fcoslite.data.records.build import build_records
 from fcoslite.detections.draw import contact_sheet, draw_detections
 from fcoslite.errors import FcosliteError
-from fcoslite.evaluation.evaluate import evaluate_to_folder, plan_evaluation
+from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
 from fcoslite.inference.predictor import Predictor
 from fcoslite.models.weights import model_settings
 from fcoslite.progress import Progress, no_progress
@@ -104,7 +104,7 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
 
 def _evaluate(settings: Settings, weights: Path, data: Path, out: Path, progress: Progress) -> dict[str, float]:
     plan = plan_evaluation(settings, weights, None, data / "annotations.json", data / "images", out)
-    metrics: dict[str, float] = evaluate_to_folder(plan, settings.compute.batch_size, progress)["metrics"]
+    metrics: dict[str, float] = evaluate(plan, settings.compute.batch_size, progress)["metrics"]
     return metrics
 
 

@@ -119,11 +119,16 @@ def plan_evaluation(
     return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped)
 
 
-def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress = no_progress) -> dict[str, Any]:
-    """Evaluate and write detections.json, ground_truth.json, metrics.json, precision_recall.png, sizes.png.
+def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_progress) -> dict[str, Any]:
+    """Evaluate, and write detections.json, ground_truth.json, metrics.json, precision_recall.png, sizes.png.
 
     detections.json is in COCO's results format, ground_truth.json in COCO's instances format: pycocotools scores the
     one against the other, or against the file that was given.
+
+    Args:
+        plan: From `plan_evaluation`.
+        batch_size: Images at a time.
+        progress: Told of every image.
 
     Returns:
         The document of metrics.json.
@@ -141,3 +146,6 @@ def evaluate_to_folder(plan: EvaluationPlan, batch_size: int, progress: Progress
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     return document
+
+
+evaluate_to_folder = evaluate  # its former name

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult, Predicts, detect_each
 from fcoslite.inference.input.frame_source import FrameSource
-from fcoslite.inference.output.plan import Output, plan_output
+from fcoslite.inference.output.plan import Output
 from fcoslite.inference.output.recorder import Recorder, Writer
 from fcoslite.inference.output.window import Window
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter
@@ -67,11 +67,9 @@ class FpsMeter:
 def run_live(
     source: FrameSource,
     predictor: Predicts,
+    output: Output,
     *,
-    window: bool = True,
     fullscreen: bool = False,
-    save: Path | None = None,
-    jsonl: Path | None = None,
     max_frames: int | None = None,
     progress: Progress = no_progress,
 ) -> LiveResult:
@@ -82,19 +80,15 @@ def run_live(
     Args:
         source: An open source; the caller closes it.
         predictor: The model.
-        window: Show results in a window, a still image until a key is pressed; with no screen, save them.
+        output: Where results go, such as `plan_output` decides; a window shows a still image until a key is pressed.
         fullscreen: Let the window cover the screen.
-        save: Video (.mp4, .avi), image, or folder for a folder of images.
-        jsonl: A file for one JSON line a frame.
         max_frames: Stop after so many.
         progress: Told of every frame.
 
     Raises:
-        ConfigError: `save` is no kind of file for this source.
         FcosliteError: Something cannot be read or written.
         KeyboardInterrupt: Ctrl-C.
     """
-    output = plan_output(source, window=window, save=save, jsonl=jsonl)
     screen = Window("fcoslite", fullscreen, hold=source.still) if output.window else None
     total = min((count for count in (source.count, max_frames) if count is not None), default=None)
     frames = found = 0

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.config.settings import DetectSettings
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import DetectSettings, WorkspaceSettings
 from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.geometry.letterbox import Letterbox
@@ -12,6 +13,7 @@ from fcoslite.inference.runtimes.keras import Predict, with_constant_weights
 from fcoslite.machine.backend import compile_with_xla
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import load_detector
+from fcoslite.runs.find_weights import config_of, find_weights
 
 
 class Predictor:
@@ -40,13 +42,20 @@ class Predictor:
             self.forward, self.at_once = with_constant_weights(model, example), 2
 
     @classmethod
-    def load(cls, weights: Path, settings: DetectSettings) -> "Predictor":
-        """From a weights file, such as `runs.find_weights` finds.
+    def load(cls, weights: str | Path, settings: DetectSettings | None = None) -> "Predictor":
+        """From trained weights.
+
+        Args:
+            weights: A .npz file, the name of packaged weights (`lite0`), or a run by path or name.
+            settings: Thresholds; None for those of `webcam` in the config that the weights were trained with.
 
         Raises:
-            WeightsError: It cannot be used.
+            WeightsError: There are none, or they cannot be used.
         """
-        detector, _ = load_detector(weights)
+        path = find_weights(weights, Path(WorkspaceSettings().runs))
+        if settings is None:
+            settings = load_settings(config_of(path)).webcam
+        detector, _ = load_detector(path)
         return cls(detector, settings)
 
     def warm_up(self) -> None:

@@ -2,8 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -12,14 +12,36 @@ from fcoslite.errors import Interrupted
 _log = logging.getLogger("fcoslite")
 
 # SIGHUP: the terminal was closed; Windows has none
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_KILLS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_STOPS = [signal.SIGINT, *_KILLS]
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class _Handlers:
+    """Handlers of signals in the place of others, until those are put back.
+
+    Outside the main thread Python allows none, and nothing is done.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+
+    def set(self, numbers: Iterable[int], handler: Handler) -> None:
+        for number in numbers:
+            with suppress(ValueError):  # not in the main thread
+                self._before[number] = signal.signal(number, handler)
+
+    def put_back(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
 
 
 class StopRequest:
     """Inside the context, the first of these signals is only noted; the next one acts as it would have without us.
 
-    One that is ignored stays so, as `nohup` wants it. Outside the main thread Python allows no signal handlers, and
-    nothing is noted.
+    One that is ignored stays so, as `nohup` wants it. Outside the main thread nothing is noted.
 
     Attributes:
         signal_number: Of the signal that came; None before.
@@ -27,48 +49,38 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._handlers = _Handlers()
 
     def __enter__(self) -> "StopRequest":
-        for number in _SIGNALS:
-            if signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not in the main thread
-                break
+        heard = [number for number in _STOPS if signal.getsignal(number) != signal.SIG_IGN]
+        self._handlers.set(heard, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._handlers.put_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
-        self._restore()
+        self._handlers.put_back()
         _log.warning("stopping after this batch; once more stops at once")
-
-    def _restore(self) -> None:
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, handler)
 
 
 @contextmanager
 def killed_as_interrupted() -> Iterator[None]:
-    """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed."""
+    """Let `kill` and a closed terminal end as Ctrl-C does, but for the exit code: an .mp4 has no index until closed.
+
+    A signal that has a handler, or is ignored, keeps it. Outside the main thread nothing changes.
+    """
     received: list[int] = []
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    ours = [name for name in names if before[name] == signal.SIG_DFL]  # nohup has set another
-    for name in ours:
-        signal.signal(getattr(signal, name), interrupt)
+    handlers = _Handlers()
+    handlers.set([number for number in _KILLS if signal.getsignal(number) == signal.SIG_DFL], interrupt)
     try:
         yield
     except KeyboardInterrupt:
@@ -76,5 +88,4 @@ def killed_as_interrupted() -> Iterator[None]:
             raise Interrupted(f"stopped by {signal.Signals(received[0]).name}", "", received[0]) from None
         raise
     finally:
-        for name in ours:
-            signal.signal(getattr(signal, name), before[name])
+        handlers.put_back()

@@ -1,4 +1,4 @@
-"""Whether something can be written to a folder, and whether its disk has room for it."""
+"""Whether something can be written to a place, and whether its disk has room for it."""
 
 import logging
 import os
@@ -12,17 +12,27 @@ _log = logging.getLogger("fcoslite")
 _SPARE_BYTES = 16 * 2**20  # a frame, and the index of a video of half a day
 
 
-def check_writable(folder: Path, hint: str) -> None:
-    """Refuse a folder that nothing can be written to; if it is not there, the one in which it would be made.
+def check_writable(path: Path, hint: str, folder: bool = True) -> None:
+    """Refuse a place that nothing can be written to; if it is not there, the folder in which it would be made.
+
+    Args:
+        path: The place.
+        hint: What to do instead.
+        folder: It is to be a folder; else a file.
 
     Raises:
-        DataError: It is a file, on a read-only disk, or without permission.
+        DataError: It is of the other kind, in a file, on a read-only disk, or without permission.
     """
-    existing = nearest_existing(folder.resolve())
-    if not existing.is_dir():
-        raise DataError(f"{existing} is a file, not a folder", hint)
-    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise DataError(f"{existing} cannot be written to", f"mend its permissions, or {hint}")
+    wanted = path.resolve()
+    place = nearest_existing(wanted)
+    is_folder = place.is_dir()
+    if is_folder != (folder or place != wanted):
+        kinds = "folder, not a file" if is_folder else "file, not a folder"
+        raise DataError(f"{path if place == wanted else place} is a {kinds}", hint)
+    mode = os.W_OK | os.X_OK if is_folder else os.W_OK
+    if not os.access(place, mode, effective_ids=os.access in os.supports_effective_ids):
+        reason = "there is no permission, or its disk is read-only"
+        raise DataError(f"{place} cannot be written to: {reason}", f"mend its permissions, or {hint}")
 
 
 def free_bytes(out: Path) -> int:
@@ -59,7 +69,7 @@ def check_room(path: Path) -> None:
     Raises:
         FcosliteError: It has not.
     """
-    if shutil.disk_usage(nearest_existing(path)).free < _SPARE_BYTES:
+    if free_bytes(path) < _SPARE_BYTES:
         raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
 
 

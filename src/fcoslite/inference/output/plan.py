@@ -1,16 +1,15 @@
 """Where results go: decided and checked before a model is loaded."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcoslite.errors import ConfigError, FcosliteError
+from fcoslite.errors import ConfigError
 from fcoslite.inference.input.frame_source import FrameSource, Kind
 from fcoslite.inference.input.open import IMAGE_SUFFIXES
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS
-from fcoslite.storage.space import check_room, nearest_existing
+from fcoslite.storage.space import check_room, check_writable
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -25,9 +24,9 @@ class Output:
         jsonl: A file of one JSON line a frame.
     """
 
-    window: bool
-    save: Path | None
-    jsonl: Path | None
+    window: bool = False
+    save: Path | None = None
+    jsonl: Path | None = None
 
 
 def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
@@ -37,7 +36,8 @@ def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: 
 
     Raises:
         ConfigError: `save` is no kind of file for this source.
-        FcosliteError: A path cannot be written, or its disk is full.
+        DataError: A path cannot be written.
+        FcosliteError: Its disk is full.
     """
     if window and not has_display():
         window = False
@@ -45,32 +45,15 @@ def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: 
         logger.info("no display here: the result will be saved to %s", save)
     if save is not None:
         _check_kind(save, source.kind)
-        check_writable(save, folder=source.kind == "folder")
+        check_writable(save, "name another place with --save", folder=source.kind == "folder")
     if jsonl is not None:
-        check_writable(jsonl)
+        check_writable(jsonl, "name another file with --jsonl", folder=False)
     for path in filter(None, (save, jsonl)):
         check_room(path)
     paths = [path.resolve() for path in (source.path, save, jsonl) if path is not None]
     if len(set(paths)) < len(paths):
         raise ConfigError("source, --save and --jsonl must be different files", "choose another name")
     return Output(window, save, jsonl)
-
-
-def check_writable(path: Path, folder: bool = False) -> None:
-    """See that a file (or a folder of files) can be written, without writing anything.
-
-    Raises:
-        FcosliteError: It cannot.
-    """
-    if path.exists() and path.is_dir() != folder:
-        kind, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
-        raise FcosliteError(f"{path} is a {kind}", f"name a {wanted} to save to")
-    # folders that are missing will be made, in the nearest that is there
-    place = nearest_existing(path)
-    if place.is_file() and place != path:
-        raise FcosliteError(f"cannot save to {path}: {place} is a file", "name a path in a folder")
-    if not os.access(place, os.W_OK):
-        raise FcosliteError(f"cannot write {path}: no permission in {place}", "save to a folder of your own")
 
 
 def _check_kind(save: Path, kind: Kind) -> None:

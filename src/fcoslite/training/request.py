@@ -1,0 +1,128 @@
+"""What is asked of `train` and `finetune`, in the words of their flags: planned, and carried out."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
+from fcoslite.errors import ConfigError, RunError
+from fcoslite.machine.backend import load_backend
+from fcoslite.machine.gpus import limit_memory
+from fcoslite.machine.tiers import machine_tier
+from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.find_weights import find_weights
+from fcoslite.runs.run import Run, open_run
+from fcoslite.training.resume import settings_to_resume
+
+if TYPE_CHECKING:
+    from fcoslite.training.loop import TrainingResult
+    from fcoslite.training.plan import TrainingPlan
+
+_log = logging.getLogger("fcoslite")
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What is asked for. What is wrong with it is told before Keras is loaded, as far as that can be.
+
+    Attributes:
+        verb: `train` or `finetune`.
+        config: A file or a packaged config; `auto` picks one by the GPU's memory.
+        overrides: `section.key=value`, as of --set.
+        values: Settings that have flags of their own, by `section.key`.
+        records: Folder of records, None for the workspace's.
+        data: Folder of an extracted COCO data set, instead of records.
+        skip_bad_records: Go without records that are damaged, instead of refusing them.
+        chunk: Train on this chunk only, counted from 1.
+        start_from: What to fine-tune, in the words of `runs.find_weights`.
+        resume: The run to go on with, by path or name; None starts a new one. All else must agree with it.
+    """
+
+    verb: str
+    config: str = AUTO
+    overrides: Sequence[str] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    records: Path | None = None
+    data: Path | None = None
+    skip_bad_records: bool = False
+    chunk: int | None = None
+    start_from: str | None = None
+    resume: str | None = None
+
+    @property
+    def named_config(self) -> str | None:
+        """The config, if one was named."""
+        return None if self.config == AUTO else self.config
+
+
+def plan_request(request: TrainingRequest, progress: Progress = no_progress) -> "tuple[TrainingPlan, Run | None]":
+    """The plan that a request comes to, and the run to go on with, if one is.
+
+    Args:
+        request: What is asked for.
+        progress: Told about the shards of records that are checked.
+
+    Raises:
+        ConfigError: A setting cannot be used, or is another than the run's.
+        RunError: There is no such run, another command started it, or its files are incomplete.
+        WeightsError: The weights to start from cannot be used.
+        DataError: The data cannot be used, or is other data than the run was started on.
+    """
+    return _plan_new(request, progress) if request.resume is None else _plan_again(request.resume, request, progress)
+
+
+def carry_out(plan: "TrainingPlan", run: Run | None, progress: Progress = no_progress) -> "TrainingResult":
+    """Train what `plan_request` has planned, with no more GPU memory than the settings allow."""
+    from fcoslite.training import loop
+
+    limit_memory(plan.settings.compute.memory_limit_mb)
+    if run is not None:
+        return loop.resume(plan, run, progress)
+    return loop.train(plan, Path(plan.settings.workspace.runs), progress)
+
+
+def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPlan, None]":
+    settings = _settings(request)
+    weights = find_weights(request.start_from, Path(settings.workspace.runs)) if request.verb == "finetune" else None
+    if request.records is not None and request.data is not None:
+        raise ConfigError("--records and --data exclude each other", "give one of them")
+    from fcoslite.training.plan import plan_run
+
+    skip = request.skip_bad_records
+    plan = plan_run(request.verb, settings, request.records, request.data, request.chunk, weights, skip, progress)
+    return plan, None
+
+
+def _settings(request: TrainingRequest) -> Settings:
+    # a wrong key is told before TensorFlow is loaded
+    settings = load_settings(request.named_config, request.overrides, request.values)
+    load_backend()
+    if request.named_config is not None:
+        return settings
+    tier = machine_tier()
+    _log.info("config %s: %s", tier.config, tier.reason)
+    return load_settings(tier.config, request.overrides, request.values)
+
+
+def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tuple[TrainingPlan, Run]":
+    runs = Path(load_settings(request.named_config, request.overrides, request.values).workspace.runs)
+    run = open_run(name, runs)
+    facts = run.facts()
+    if facts.get("verb") != request.verb:
+        raise RunError(f"{run.path} was started by `fcoslite {facts.get('verb')}`", "resume it with that command")
+    if request.chunk is not None and request.chunk != facts.get("chunk"):
+        raise ConfigError(f"{run.path} trains chunk {facts.get('chunk')}, not {request.chunk}", "leave --chunk out")
+    if request.start_from is not None:
+        asked = str(find_weights(request.start_from, runs).resolve())
+        if asked != facts.get("start_from"):
+            raise ConfigError(f"{run.path} started from {facts.get('start_from')}", "leave --from out")
+    settings = settings_to_resume(run, request.named_config, request.overrides, request.values)
+    load_backend()
+    from fcoslite.training.plan import plan_resume
+
+    return plan_resume(run, request.records, request.data, request.skip_bad_records, progress, settings), run
