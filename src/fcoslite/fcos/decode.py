@@ -7,6 +7,9 @@ from fcoslite.fcos.locations import grid_points
 from fcoslite.fcos.nms import non_max_suppression
 from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy, take_rows
 
+_PRE_FILTER = 0.001  # scores below never reach NMS
+_TOP_K = 1000  # best candidates of a level that reach NMS
+
 
 def detect(
     outputs: dict[str, Tensor], image_size: int, strides: tuple[int, ...], settings: DetectSettings
@@ -29,14 +32,14 @@ def detect(
     scores = ops.sigmoid(outputs["class_logits"])  # (B, N, C)
     if "quality_logits" in outputs:
         scores = scores * ops.sigmoid(outputs["quality_logits"])
-    scores = ops.where(scores > settings.pre_filter, scores, 0.0)
+    scores = ops.where(scores > _PRE_FILTER, scores, 0.0)
 
     best_scores, best_index = [], []
     start = 0
     for stride in strides:
         locations = (image_size // stride) ** 2
         flat = ops.reshape(scores[:, start : start + locations], (-1, locations * classes))
-        top, index = ops.top_k(flat, min(settings.top_k, locations * classes))
+        top, index = ops.top_k(flat, min(_TOP_K, locations * classes))
         best_scores.append(top)
         best_index.append(ops.cast(index, "int32") + start * classes)
         start += locations

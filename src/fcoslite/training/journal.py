@@ -63,7 +63,7 @@ class Journal(keras.callbacks.Callback):
         evaluator: Evaluator,
         validation: Source | None,
         validate_every: int,
-        patience: int,
+        patience: float,
         checkpoint_seconds: float,
         tracker: MlflowTracker,
         bar: Progress,
