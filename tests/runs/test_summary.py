@@ -1,4 +1,4 @@
-"""Runs as their files tell, damaged ones among them."""
+"""Summaries of runs from their files, damaged ones among them."""
 
 import json
 import subprocess

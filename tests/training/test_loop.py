@@ -311,7 +311,7 @@ def test_calls_of_fit_cover_the_rest_and_end_where_training_changes(steps, epoch
     change = epochs - data.draw(st.integers(0, 7), "last epochs, without mosaic")
     step = data.draw(st.integers(0, steps * epochs - 1), "step")
     for first, end, epoch_steps in loop._legs(step, steps, epochs, change):
-        assert first == step // steps  # as the journal counts
+        assert first == step // steps  # as `Journal` counts
         assert first < end <= epochs
         assert not first < change < end
         step += (end - first) * epoch_steps

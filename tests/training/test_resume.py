@@ -1,4 +1,4 @@
-"""What may stand beside --resume."""
+"""Flags beside --resume: which are taken, and which are refused."""
 
 from pathlib import Path
 

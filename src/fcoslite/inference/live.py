@@ -59,7 +59,7 @@ class FpsMeter:
         self._ticks = deque([clock()], maxlen=FPS_FRAMES + 1)
 
     def tick(self) -> float:
-        """Count a frame; returns frames a second."""
+        """Count a frame; returns frames per second."""
         self._ticks.append(self._clock())
         return (len(self._ticks) - 1) / max(self._ticks[-1] - self._ticks[0], 1e-9)
 
@@ -85,12 +85,12 @@ def run_live(
         window: Show results in a window, a still image until a key is pressed; with no screen, save them.
         fullscreen: Let the window cover the screen.
         save: Video (.mp4, .avi), image, or folder for a folder of images.
-        jsonl: A file for one JSON line a frame.
-        max_frames: Stop after so many.
+        jsonl: A file for one JSON line per frame.
+        max_frames: Stop after this many.
         progress: Told of every frame.
 
     Raises:
-        ConfigError: `save` is no kind of file for this source.
+        ConfigError: `save` is not a kind of file for this source.
         FcosliteError: Something cannot be read or written.
         KeyboardInterrupt: Ctrl-C.
     """

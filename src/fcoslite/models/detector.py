@@ -93,7 +93,7 @@ def count_macs(network: keras.Model) -> int:
     """Multiply-accumulates of the convolutions for one image; a layer counts once for every level it runs on."""
     total = 0
     for layer in network.layers:
-        # every kernel entry is used once a location: dense [h, w, in, out], depthwise [h, w, in, 1]
+        # every kernel entry is used once per location: dense [h, w, in, out], depthwise [h, w, in, 1]
         kernels = [weight for weight in layer.weights if weight.path.endswith("kernel")]
         for node in layer._inbound_nodes if kernels else ():
             _, height, width, _ = node.output_tensors[0].shape

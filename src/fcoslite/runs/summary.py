@@ -1,4 +1,4 @@
-"""What runs have come to, read from their own files alone."""
+"""Summaries of runs: state, progress and best epoch, read from their own files alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether something can be written to a folder, and whether its disk has room for it."""
+"""Space on a disk: whether a folder can be written to, and has room for what is to come."""
 
 import logging
 import os

@@ -54,7 +54,7 @@ class Augment(keras.layers.Layer):
         self.mosaics = round(settings.mosaic * batch_size)
         self.settings = settings
         self.random = keras.random.SeedGenerator(seed)
-        # normal numbers are by far the dearest: rows of them are made once, and each row of an image draws one
+        # normal random numbers cost the most by far: rows of them are made once, and each row of an image draws one
         rows = np.random.default_rng(seed).normal(size=(_NOISE_ROWS, size * 3)) if settings.noise else np.zeros((0, 0))
         self._noise_rows = ops.convert_to_tensor(rows, "float32")
 

@@ -1,4 +1,4 @@
-"""What flags beside --resume may say: where things are and how the work is done, but not what is trained."""
+"""Flags beside --resume: they may say where things are and how the work is done, but not what is trained."""
 
 import logging
 from collections.abc import Mapping, Sequence
