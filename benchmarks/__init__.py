@@ -1,1 +1,1 @@
-"""One script a stage; `python -m benchmarks` runs them all and makes one table of them."""
+"""One script per stage; `python -m benchmarks` runs them all and makes one table of them."""

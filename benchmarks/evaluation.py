@@ -30,7 +30,7 @@ SIZE = 512
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
-    """Milliseconds an image."""
+    """Milliseconds per image."""
     dataset = read_coco(DEMO_DATA / "annotations.json", DEMO_DATA / "images", ["person"])
     labels = dataset.images[:8] if arguments.quick else dataset.images
     letterboxes = [Letterbox(label.height, label.width, SIZE) for label in labels]

@@ -39,7 +39,7 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
 
 
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:
-    """Milliseconds an image of a step of `default`'s recipe (`mission`'s for `lite`), with augmentation but mosaics."""
+    """Milliseconds per image of a training step by `small-data` (`mission` for `lite`), without mosaics."""
     from benchmarks.random_batches import random_batch
     from fcoslite.config.load import load_settings
     from fcoslite.models.detector import build_detector
@@ -48,7 +48,7 @@ def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int 
     names = [f"class {number}" for number in range(classes)]
     values = {"model.classes": names, "model.image_size": size, "model.backbone_weights": None}
     sets = [f"compute.batch_size={batch}", "compute.accumulation=1", "augment.mosaic=0", "compute.precision=float32"]
-    settings = load_settings("mission" if preset == "lite" else "default", sets, values)
+    settings = load_settings("mission" if preset == "lite" else "small-data", sets, values)
     model = build_training_model(build_detector(settings.model, seed=0), settings, settings.train, steps=100_000)
     inputs = random_batch(batch, boxes, size)
     return _median_ms(lambda: model.train_on_batch(inputs)) / batch

@@ -67,7 +67,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for encoding, source in sources.items():
             contestants[f"{encoding} bare"] = take(bare_decoding(source), count)
             contestants[encoding] = take(source.training_batches(BATCH, 0, 0), count)
-        configs = ("mission", "default")
+        configs = ("mission", "small-data")
         for config in configs:
             batches = sources["png"].training_batches(BATCH, 0, 0)
             contestants[config] = take(batches, count, load_settings(config).augment)

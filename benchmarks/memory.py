@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--copies", type=int, default=10, help="how many times the data")
     parser.add_argument("--size", type=int, default=320, help="pixels")
-    parser.add_argument("--config", default="default", help="of the training")
+    parser.add_argument("--config", default="small-data", help="of the training")
     options = parser.parse_args()
     demo = options.annotations is None
     annotations = DEMO_DATA / "annotations.json" if demo else options.annotations.resolve()

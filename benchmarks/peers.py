@@ -10,7 +10,7 @@ What is compared: the class person of a COCO instances file, scored by pycocotoo
 detector gives all the boxes that its own evaluation would: fcoslite with the thresholds of `fcoslite eval`, the SSDLite
 graph all that it gives, HOG at its default threshold. HOG's windows are cut by the margin they were trained with.
 
-What is timed: milliseconds an image, one image at a time, from a decoded uint8 RGB image in memory to boxes in its
+What is timed: milliseconds per image, one image at a time, from a decoded uint8 RGB image in memory to boxes in its
 pixels: preparing, network and non-maximum suppression; not decoding the file, not drawing, not handing over to the
 detector's process. All run on the CPU, each in its own process on the same cores, one at a time: round by round of ten
 images, each round begun by another detector, so that what disturbs the machine disturbs all alike.

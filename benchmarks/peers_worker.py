@@ -2,9 +2,9 @@
 
 Run: python peers_worker.py THREADS (ssdlite | hog | fcoslite FILE)
 
-First writes a line of JSON that says what runs. Then reads the path of a .npy file (uint8 RGB image [h, w, 3]) a line,
-and answers each with a line of JSON: `boxes_xyxy` in the image's pixels, `scores`, and `milliseconds`, the time of
-`detect` alone: preparing the image, the network, non-maximum suppression, and boxes back in the image's pixels.
+First writes a line of JSON that says what runs. Then reads paths of .npy files (uint8 RGB image [h, w, 3]), one per
+line, and answers each with a line of JSON: `boxes_xyxy` in the image's pixels, `scores`, and `milliseconds`, the time
+of `detect` alone: preparing the image, the network, non-maximum suppression, and boxes back in the image's pixels.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The mission's procedure as plainly as its document reads, to measure ours against.
+"""The original detector's training as plainly as its description reads, to measure ours against.
 
 Eager, on either backend: an image and a box at a time, one call of the model a step, GroupNormalization as Keras has
 it. Its results are the same; tests/test_benchmarks.py compares them.
@@ -39,7 +39,7 @@ def plain_network(network: keras.Model, dtype: str = "float32") -> keras.Model:
 
 @dataclass
 class Targets:
-    """Of one image: a tensor a level, `[H · W, ...]`."""
+    """Of one image: a tensor per level, `[H · W, ...]`."""
 
     classes: list[Tensor]
     distances: list[Tensor]
@@ -87,7 +87,7 @@ def assign_image(boxes: np.ndarray, image_size: int, classes: int) -> Targets:
 
 
 def losses(outputs: dict[str, Tensor], targets: Sequence[Targets], image_size: int) -> Tensor:
-    """Total loss of a batch, image by image and level by level. Focal, GIoU and centerness, as the mission has them."""
+    """Total loss of a batch, image by image and level by level: focal, GIoU and centerness, as in the original."""
     positives = sum(float(ops.sum(ops.cast(level, "float32"))) for image in targets for level in image.positive)
     normalizer = max(1.0, positives)
     centerness_sum = sum(float(ops.sum(level)) for image in targets for level in image.centerness)

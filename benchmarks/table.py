@@ -87,7 +87,7 @@ class Race:
         return statistics.median(self.seconds[name])
 
     def rates(self, ours: str, count: float, *, reference: str | None = None, limit: str | None = None) -> "Figures":
-        """Of `count` things a second, compared with contestants that do the same work."""
+        """Of `count` things per second, compared with contestants that do the same work."""
         figures: Figures = {"ours": count / self.median(ours)}
         if reference is not None:
             figures |= {"reference": count / self.median(reference), "ratio": self.faster(ours, reference)}
@@ -135,7 +135,7 @@ def peak_mib() -> float:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The table, a row a line."""
+    """The table, a line per row."""
     head = "| what | ours | reference | ratio | limit of the machine | fraction | must |\n|---|---|---|---|---|---|---|"
     return "\n".join([head, *map(_line, rows)])
 

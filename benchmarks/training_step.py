@@ -27,7 +27,7 @@ NO_AUGMENTATION = [f"augment.{name}=0" for name in ("flip_probability", "brightn
 
 
 def settings_for(batch_size: int) -> Settings:
-    """The mission's, for micro-batches of that size."""
+    """The settings of the config `mission`, for micro-batches of that size."""
     sets = [f"compute.batch_size={batch_size}", f"compute.accumulation={EFFECTIVE_BATCH // batch_size}"]
     values = {"model.classes": ["person"], "model.image_size": SIZE, "compute.precision": "float32"}
     return load_settings("mission", [*sets, *NO_AUGMENTATION], values)

@@ -27,7 +27,7 @@ def detector() -> Detector:
 
 
 def flat(levels: list) -> np.ndarray:
-    """A tensor a level, [H · W, ...] -> [N, ...]."""
+    """A tensor per level, [H · W, ...] -> [N, ...]."""
     return np.concatenate([np.asarray(level) for level in levels])
 
 

@@ -1,4 +1,4 @@
-"""How library functions report progress without printing: they are handed a `Progress`."""
+"""Progress of library functions: they do not print, but report to a `Progress` that they are handed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

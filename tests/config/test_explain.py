@@ -33,6 +33,8 @@ from fcoslite.errors import ConfigError
         (None, ["train=5"], "must be a section: epochs", ""),
         (None, ["name=../up"], "name is '../up'", ""),
         (None, ["workspace.runs="], "workspace.runs is None", ""),
+        (None, ["webcam.top_k=50"], "--set webcam.top_k=50: webcam.top_k is no setting any more", "webcam.score"),
+        (None, ["augment.noise_probability=yes"], "it is always 0.5", "augment.noise"),
         (None, ["train.lr_max"], "not an override", "section.key=value"),
         (None, ["a: [=1"], "a: [", ""),
     ],

@@ -102,6 +102,38 @@ def test_an_error_names_the_file_that_holds_the_setting(tmp_path):
         load_settings("mission", ["seed=-1"])
 
 
+RETIRED = """
+augment: {brightness_probability: 0.5, noise_probability: 0.5}
+evaluate: {pre_filter: 0.001, top_k: 1000, max_detections: 100}
+webcam: {score: 0.2, pre_filter: 1.0e-3, top_k: 1000, max_detections: 100}
+"""
+
+
+def test_settings_of_older_versions_are_passed_over_as_long_as_they_change_nothing(tmp_path, caplog):
+    (tmp_path / "old.yaml").write_text(RETIRED)
+    (tmp_path / "mine.yaml").write_text("extends: old.yaml\nwebcam: {score: 0.4}\n")
+    assert load_settings(tmp_path / "old.yaml") == Settings()
+    settings = load_settings(tmp_path / "mine.yaml", ["webcam.top_k=1000"], {"evaluate.top_k": 1000})
+    assert (settings.webcam.score, settings.webcam.max_detections) == (0.4, 100)
+    assert "top_k" not in settings.to_yaml() and not caplog.text
+    (tmp_path / "old.yaml").write_text(RETIRED.replace("1.0e-3", "0.01"))
+    with pytest.raises(ConfigError, match=r"old\.yaml: webcam\.pre_filter is no setting any more: it is always 0\.001"):
+        load_settings(tmp_path / "mine.yaml")
+
+
+def test_a_former_name_leads_to_its_config_and_the_log_says_the_new_one(tmp_path, caplog):
+    (tmp_path / "mine.yaml").write_text("extends: default\nname: mine\n")
+    for config in ("default", "default.yaml", tmp_path / "mine.yaml"):
+        caplog.clear()
+        assert load_settings(config, ["name=x"]) == load_settings("small-data", ["name=x"])
+        assert "is now called 'small-data'" in caplog.text
+    caplog.clear()
+    (tmp_path / "default.yaml").write_text("seed: 5\n")
+    (tmp_path / "mine.yaml").write_text("extends: default.yaml\n")
+    assert load_settings(tmp_path / "mine.yaml").seed == 5  # a file of that name is the user's own
+    assert not caplog.text
+
+
 def test_a_chain_of_configs_has_an_end(tmp_path):
     for number in range(20):
         (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
@@ -135,7 +167,7 @@ def test_no_override_crashes(text):
         load_settings(None, [text])
 
 
-KEYS = sorted(Settings().flat())
+KEYS = [*sorted(Settings().flat()), "augment.noise_probability", "webcam.top_k"]
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
 )

@@ -63,5 +63,21 @@ def test_at_most_max_detections_best_first():
     assert found.shape == (2, 10, 6)
     assert count.tolist() == [10, 0]
     assert (np.diff(found[0, :, 4]) <= 0).all()
-    # top_k a level: the two best of each
-    assert _detect(outputs, top_k=2)[1].tolist() == [4, 0]
+
+
+def test_the_best_thousand_of_each_level_reach_nms():
+    outputs = _outputs(1, 20)  # 1,280 candidates on the first level, 320 on the second
+    outputs["distances"][:] = 0.1  # no overlap
+    outputs["class_logits"][:] = np.random.default_rng(0).uniform(0, 2, outputs["class_logits"].shape)
+    found, count = _detect(outputs, max_detections=1500)
+    assert count.tolist() == [1000 + 320]
+    fine = np.sort(outputs["class_logits"][0, :64].ravel())[-1000:]
+    sides = found[0, :1320, 2] - found[0, :1320, 0]
+    scores = np.sort(found[0, :1320][sides < 2, 4])
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-fine)) / (1 + np.exp(-12)), rtol=1e-4)
+
+
+def test_scores_below_a_thousandth_never_reach_nms():
+    outputs = _outputs(1, 1)
+    outputs["class_logits"][0, [3, 40], 0] = np.log([0.0009 / 0.9991, 0.0011 / 0.9989])
+    assert _detect(outputs, score=0.0)[1].tolist() == [1]

@@ -10,7 +10,7 @@ from fcoslite.geometry.batch_images import crop, cut_squares, normalise, resize
 from fcoslite.geometry.letterbox import PAD_COLOUR, Letterbox
 from fcoslite.training.augment import Augment
 
-OFF = {"flip_probability": 0, "brightness_probability": 0, "noise_probability": 0}
+OFF = {"flip_probability": 0, "brightness": 0, "noise": 0}
 
 
 PAD = PAD_COLOUR / 255

@@ -1,4 +1,4 @@
-"""The mission's model as its own era would write it: TensorFlow 2.15 (Keras 2) and tensorflow-addons.
+"""The original detector as its own era would write it: TensorFlow 2.15 (Keras 2) and tensorflow-addons.
 
 Run by `nox -s addons-parity` in an environment of its own; imports nothing of fcoslite. Into the folder given
 it writes the same random weights in the two layouts that people of the time had, and what the model makes of
@@ -92,7 +92,7 @@ class FCOSModel(Model):
 
 
 def check_summary(model):
-    # the summary printed in the mission document
+    # the summary printed by the original code
     parts = [model.FPN, model.cls_tower, model.reg_tower, model.cls_head, model.reg_head, model.ctr_head]
     counts = [part.count_params() for part in parts]
     assert counts == [2_885_024, 184_832, 184_832, 65, 260, 65], counts

@@ -1,4 +1,4 @@
-"""Runs as their files tell, damaged ones among them."""
+"""Summaries of runs from their files, damaged ones among them."""
 
 import json
 import subprocess
@@ -35,6 +35,7 @@ def _run(folder: Path, verb: str = "train", losses: tuple[float | None, ...] = (
         ((3.0, 1.0, 2.0, 0.5), {"epochs": 9, "early_stopping_epochs": 2}, STOPPED),
         ((1.0, 1.0, 1.0), {"epochs": 9, "early_stopping_epochs": 2}, FINISHED),  # as good is not better
         ((None, None), {"epochs": 9, "early_stopping_epochs": 2}, FINISHED),  # it was NaN
+        ((1.0, 2.0, 3.0), {"epochs": 9, "early_stopping_epochs": None}, STOPPED),
         ((None, 1.0, None), {"epochs": 9, "early_stopping_epochs": 2}, STOPPED),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files of arrays as strangers may send them: read whole or refused, within bounds, and nothing in them is run."""
+"""Files of arrays, whoever has made them: read whole or refused, within bounds, and nothing in them is run."""
 
 import io
 import json

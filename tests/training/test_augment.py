@@ -7,7 +7,7 @@ from fcoslite.geometry.batch_images import normalise, resize
 from fcoslite.geometry.letterbox import PAD_COLOUR
 from fcoslite.training.augment import Augment
 
-OFF = {"flip_probability": 0, "brightness_probability": 0, "noise_probability": 0}
+OFF = {"flip_probability": 0, "brightness": 0, "noise": 0}
 PAD = PAD_COLOUR / 255
 
 
@@ -127,7 +127,7 @@ def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
 
 def test_brightness_shifts_whole_images_within_bounds():
     images = np.full((64, 32, 32, 3), 0.5, np.float32)
-    changed, _ = _augment(brightness=0.1, brightness_probability=0.5)(images, np.zeros((64, 1, 6), np.float32))
+    changed, _ = _augment(brightness=0.1)(images, np.zeros((64, 1, 6), np.float32))
     shifts = ops.convert_to_numpy(changed) - 0.5
     assert np.ptp(shifts, axis=(1, 2, 3)).max() < 1e-6
     assert abs(shifts).max() <= 0.1 + 1e-6
@@ -161,15 +161,18 @@ def test_saturation_moves_colours_from_or_to_grey_of_the_same_luma():
 
 
 def test_noise_has_its_deviation_and_pixels_stay_in_range():
-    images = np.full((64, 32, 32, 3), 0.5, np.float32)
-    boxes = np.zeros((64, 1, 6), np.float32)
-    noise = ops.convert_to_numpy(_augment(noise=0.01, noise_probability=1)(images, boxes)[0]) - 0.5
+    images = np.full((192, 32, 32, 3), 0.5, np.float32)
+    boxes = np.zeros((192, 1, 6), np.float32)
+    noise = ops.convert_to_numpy(_augment(noise=0.01)(images, boxes)[0]) - 0.5
+    noisy = noise.std(axis=(1, 2, 3)) > 1e-6
+    assert 0.35 < noisy.mean() < 0.65
+    noise = noise[noisy][:64]
     assert 0.009 < noise.std() < 0.011
     assert abs(noise.mean()) < 1e-3
     assert 0.002 < (np.abs(noise) > 0.03).mean() < 0.0035  # 0.0027 of a normal distribution
     assert len(np.unique(noise[:, 0], axis=0)) > 55  # rows are drawn, for each image and within it
     assert len(np.unique(noise[0], axis=0)) > 28
-    white = ops.convert_to_numpy(_augment(noise=0.5, noise_probability=1, brightness=0.1)(images * 2, boxes)[0])
+    white = ops.convert_to_numpy(_augment(noise=0.5, brightness=0.1)(images * 2, boxes)[0])
     assert white.min() >= 0
     assert white.max() <= 1
 

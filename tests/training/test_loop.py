@@ -311,7 +311,7 @@ def test_calls_of_fit_cover_the_rest_and_end_where_training_changes(steps, epoch
     change = epochs - data.draw(st.integers(0, 7), "last epochs, without mosaic")
     step = data.draw(st.integers(0, steps * epochs - 1), "step")
     for first, end, epoch_steps in loop._legs(step, steps, epochs, change):
-        assert first == step // steps  # as the journal counts
+        assert first == step // steps  # as `Journal` counts
         assert first < end <= epochs
         assert not first < change < end
         step += (end - first) * epoch_steps
@@ -487,8 +487,8 @@ def test_larger_records_are_no_reason_to_warn(large_records, slim, caplog):
     assert caplog.text == ""
 
 
-def test_the_default_recipe_on_larger_records_with_a_backbone_that_stays(large_records, tmp_path):
-    """Everything the default config switches on; at a factor of zero the backbone is what it started from."""
+def test_the_recipe_for_small_data_on_larger_records_with_a_backbone_that_stays(large_records, tmp_path):
+    """Everything the config `small-data` switches on; at a factor of zero the backbone is what it started from."""
     changes = {
         "model.image_size": 64,
         "model.head_depth": 1,
@@ -499,7 +499,7 @@ def test_the_default_recipe_on_larger_records_with_a_backbone_that_stays(large_r
         "train.backbone_lr_factor": 0.0,
         "workspace.mlflow_uri": f"sqlite:///{tmp_path / 'mlflow.db'}",
     }
-    settings = load_settings("default", values=changes)
+    settings = load_settings("small-data", values=changes)
     assert settings.model.backbone_weights is not None
     result = loop.train(plan_run("train", settings, large_records), tmp_path / "runs")
     assert all(np.isfinite(result.metrics[key]) for key in ("loss", "class_loss", "box_loss", "quality_loss"))

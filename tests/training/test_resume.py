@@ -1,8 +1,9 @@
-"""What may stand beside --resume."""
+"""Flags beside --resume: which are taken, and which are refused."""
 
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError
@@ -54,6 +55,32 @@ def test_what_changes_no_result_is_done(run: Run, config: str, named: bool) -> N
     assert settings.workspace.mlflow_uri == "http://elsewhere"
     assert settings.compute.batch_size == 2
     assert settings.train == run.settings().train
+
+
+def test_a_run_of_an_older_version_goes_on_with_the_command_of_its_start(
+    run: Run, slim: Settings, config: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def older(settings: Settings) -> str:
+        """Another name, settings that are none any more, and a large number that means no early stopping."""
+        tree = yaml.safe_load(settings.to_yaml())
+        tree["name"] = "default"
+        tree["train"]["early_stopping_epochs"] = 1000
+        tree["augment"] |= {"brightness_probability": 0.5, "noise_probability": 0.5}
+        for section in ("evaluate", "webcam"):
+            tree[section] |= {"pre_filter": 0.001, "top_k": 1000, "max_detections": 100}
+        return yaml.safe_dump(tree, sort_keys=False)
+
+    (run.path / "config.yaml").write_text(older(run.settings()))
+    ours = run.settings()
+    assert (ours.name, ours.train.early_stopping_epochs) == ("default", 1000)
+    today = {"name": "small-data", "train": slim.train.model_copy(update={"early_stopping_epochs": None})}
+    for text in (older(slim), slim.model_copy(update=today).to_yaml()):
+        Path(config).write_text(text)
+        assert settings_to_resume(run, config, [], {}) == ours
+    assert settings_to_resume(run, None, ["train.early_stopping_epochs=null"], {}) == ours
+    assert not caplog.text
+    with pytest.raises(ConfigError, match=r"train\.early_stopping_epochs is 1000, not 7"):
+        settings_to_resume(run, None, ["train.early_stopping_epochs=7"], {})
 
 
 def test_weights_to_fine_tune_bring_their_model(run: Run, config: str, tmp_path: Path) -> None:

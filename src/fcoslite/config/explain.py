@@ -1,4 +1,4 @@
-"""What is wrong with a setting, in words: which one, what it is, what it may be."""
+"""A wrong setting in words: which one, what it is, what it may be."""
 
 from collections.abc import Iterator, Mapping
 from reprlib import Repr
@@ -15,7 +15,7 @@ _short.maxstring = _short.maxother = 60
 
 
 def explain(error: ValidationError, origin: str, schema: _Schema) -> ConfigError:
-    """The first thing that a check has found.
+    """The error that says the first thing a check has found.
 
     Args:
         error: Of the check.
@@ -24,7 +24,7 @@ def explain(error: ValidationError, origin: str, schema: _Schema) -> ConfigError
     """
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join(path) or "a key"  # one that is no Unicode has no place
+    key = ".".join(path) or "a key"  # one that is not Unicode has no place
     if first["type"] in ("extra_forbidden", "invalid_key"):
         known = [name for option in _options(_at(schema, path[:-1]), schema) for name in option.get("properties", ())]
         elsewhere = [name for name in _keys(schema, schema) if name.endswith(f".{path[-1]}")]

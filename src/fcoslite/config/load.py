@@ -2,8 +2,12 @@
 
 A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
 (`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
+
+Files of older versions are read as well: what was a setting once is passed over, and the former name of a config
+leads to it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -19,11 +23,30 @@ from fcoslite.errors import ConfigError, closest
 
 _LONGEST_CHAIN = 10  # of configs that extend each other
 
+# what was a setting once: its value since then, and the setting that is left for its purpose
+_RETIRED: Mapping[str, tuple[float, str]] = {
+    "augment.brightness_probability": (0.5, "augment.brightness"),
+    "augment.noise_probability": (0.5, "augment.noise"),
+    "evaluate.pre_filter": (0.001, "evaluate.score"),
+    "evaluate.top_k": (1000, "evaluate.max_detections"),
+    "webcam.pre_filter": (0.001, "webcam.score"),
+    "webcam.top_k": (1000, "webcam.score"),
+    "webcam.max_detections": (100, "webcam.score"),
+}
+_FORMER_NAMES = {"default": "small-data"}  # of packaged configs
+
+_log = logging.getLogger("fcoslite")
+
 
 def packaged_configs() -> list[str]:
     """Names of the configs installed with the package."""
     folder = resources.files("fcoslite") / "config" / "packaged"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def present_name(config: str) -> str:
+    """The name that a packaged config has today."""
+    return _FORMER_NAMES.get(config, config)
 
 
 def load_settings(
@@ -54,9 +77,24 @@ def make_settings(tree: Mapping[str, Any], origin: str) -> Settings:
         ConfigError: A key or a value is not usable.
     """
     try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(_without_retired(tree, origin))
     except ValidationError as error:
         raise explain(error, origin, _schema()) from None
+
+
+def _without_retired(tree: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    left = dict(tree)
+    for key, (value, instead) in _RETIRED.items():
+        section, _, name = key.partition(".")
+        part = left.get(section)
+        if isinstance(part, Mapping) and name in part:
+            if part[name] != value:
+                raise ConfigError(
+                    f"{origin}: {key} is no setting any more: it is always {value}",
+                    f"leave it out; what can be set is {instead}",
+                )
+            left[section] = {other: part[other] for other in part if other != name}
+    return left
 
 
 @cache
@@ -73,10 +111,12 @@ def _checked(tree: dict[str, Any], origin: str) -> dict[str, Any]:
 def _read_tree(config: str, seen: tuple[str, ...]) -> dict[str, Any]:
     path = Path(config)
     is_file = _is_file(path)
-    name = config.removesuffix(".yaml")
+    name = present_name(config.removesuffix(".yaml"))
     if is_file:
         text = _read_text(path)
     elif name in packaged_configs():
+        if name != config.removesuffix(".yaml"):
+            _log.warning("the config '%s' is now called '%s'", config, name)
         text = (resources.files("fcoslite") / "config" / "packaged" / f"{name}.yaml").read_text("utf-8")
     else:
         hint = closest(config, packaged_configs()) or "packaged: " + ", ".join(packaged_configs())

@@ -49,7 +49,7 @@ def read_yaml(text: str, origin: str) -> Any:
         Maps, lists, texts, numbers, dates, Booleans and None.
 
     Raises:
-        ConfigError: It is no YAML, or more than data.
+        ConfigError: It is not YAML, or more than data.
     """
     hint = "a config is a tree of `key: value` lines, indented by section"
     if len(text) > LONGEST:

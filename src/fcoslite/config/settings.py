@@ -1,6 +1,7 @@
 """The settings tree: frozen and checked."""
 
-from typing import Annotated, Any, Literal
+from math import inf
+from typing import Annotated, Any, ClassVar, Literal
 from unicodedata import category
 
 import yaml
@@ -79,8 +80,9 @@ class AugmentSettings(_Node):
     """Augmentation of training batches, on the accelerator."""
 
     flip_probability: float = Field(0.5, ge=0, le=1)
-    brightness: float = Field(0.1, ge=0, le=1, description="largest shift; pixel values are in [0, 1]")
-    brightness_probability: float = Field(0.5, ge=0, le=1)
+    brightness: float = Field(
+        0.1, ge=0, le=1, description="largest shift, in half of the images; pixel values are in [0, 1]"
+    )
     scale: tuple[_Zoom, _Zoom] = Field(
         (1.0, 1.0), description="range of a random zoom; the part that does not fit is cut off at random"
     )
@@ -88,8 +90,9 @@ class AugmentSettings(_Node):
     mosaic_off_epochs: int = Field(0, ge=0, le=_MANY, description="last epochs, without mosaic")
     contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change")
     saturation: float = Field(0.0, ge=0, le=1, description="largest relative change")
-    noise: float = Field(0.01, ge=0, le=1, description="standard deviation; pixel values are in [0, 1]")
-    noise_probability: float = Field(0.5, ge=0, le=1)
+    noise: float = Field(
+        0.01, ge=0, le=1, description="standard deviation, in half of the images; pixel values are in [0, 1]"
+    )
 
     @field_validator("scale")
     @classmethod
@@ -139,8 +142,15 @@ class ScheduleSettings(_Node):
     weight_decay: float = Field(5e-3, ge=0, le=1000)
     clip_norm: float = Field(10.0, gt=0, le=1_000_000, description="global norm of the averaged gradients")
     ema: float = Field(0.0, ge=0, lt=1, description="momentum of the averaged weights that are kept; 0: no average")
-    early_stopping_epochs: int = Field(7, ge=1, le=_MOST_EPOCHS, description="validations without a better loss")
+    early_stopping_epochs: int | None = Field(
+        7, ge=1, le=_MOST_EPOCHS, description="validations without a better loss; null: all epochs are trained"
+    )
     validate_every: int = Field(1, ge=1, le=_MOST_EPOCHS, description="epochs")
+
+    @property
+    def patience(self) -> float:
+        """Validations without a better loss before training stops."""
+        return inf if self.early_stopping_epochs is None else self.early_stopping_epochs
 
 
 class FinetuneSettings(ScheduleSettings):
@@ -160,9 +170,7 @@ class DetectSettings(_Node):
 
     score: float = Field(0.05, ge=0, le=1, description="boxes below are dropped")
     iou: float = Field(0.75, ge=0, le=1, description="NMS drops a box that overlaps a better one by more")
-    pre_filter: float = Field(0.001, ge=0, le=1, description="scores below never reach NMS")
-    top_k: int = Field(1000, ge=1, le=1_000_000, description="best candidates a level that reach NMS")
-    max_detections: int = Field(100, ge=1, le=10_000, description="boxes an image")
+    max_detections: int = Field(100, ge=1, le=10_000, description="boxes per image")
 
 
 class WebcamSettings(DetectSettings):
@@ -170,6 +178,7 @@ class WebcamSettings(DetectSettings):
 
     score: float = Field(0.2, ge=0, le=1)
     iou: float = Field(0.3, ge=0, le=1)
+    max_detections: ClassVar[int] = 100  # type: ignore[misc]  # a setting of evaluation only
 
 
 # where `extract` writes and `build-records` reads when no flag says otherwise

@@ -1,4 +1,4 @@
-"""Image files of strangers: read whole, upright and inside their folder, or refused for a reason."""
+"""Image files from anywhere: read whole, upright and inside their folder, or refused for a reason."""
 
 import io
 import json
@@ -29,7 +29,7 @@ _JPEG_END = 0xD9
 _DAMAGED = "damaged or cut short"
 _TOO_LARGE = f"more than {MAX_PIXELS:,} pixels by its header"
 
-# what matters of what it warns of, we refuse
+# of what it warns of, we refuse what matters
 warnings.filterwarnings("ignore", module="PIL")
 
 
@@ -138,7 +138,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 def _read_file(path: Path) -> bytes:
     try:
-        if not path.is_file():  # what is no regular file might never end
+        if not path.is_file():  # what is not a regular file might never end
             raise UnusableImageError(path, "not a file" if path.exists() else "missing")
         size = path.stat().st_size
         if size > MAX_BYTES:

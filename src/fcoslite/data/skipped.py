@@ -57,7 +57,7 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
 
     Args:
         skipped: Images that cannot be used.
-        total: Of so many.
+        total: Images in all.
         max_skipped: Most that may be left out: a count, or a share such as `1%`.
         hint: What else to do about too many.
 

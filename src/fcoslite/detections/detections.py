@@ -1,4 +1,4 @@
-"""The one currency between post-processing, evaluation, drawing and files."""
+"""Detections: what post-processing hands to evaluation, drawing and files."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Detections:
 
     @property
     def shown_scores(self) -> np.ndarray:
-        """[N] float32, the cube root of the score: what is drawn on a box (mission, Score Interpretation)."""
+        """[N] float32, the cube root of the score: what is drawn on a box, as the original detector does."""
         return np.cbrt(self.scores)
 
     @property

@@ -30,7 +30,7 @@ def draw_detections(image_rgb: np.ndarray, detections: Detections, fps: float | 
     Args:
         image_rgb: [h, w, 3] uint8; not changed.
         detections: In pixels of that image.
-        fps: Frames a second, drawn in the lower left corner.
+        fps: Frames per second, drawn in the lower left corner.
 
     Returns:
         [h, w, 3] uint8.
@@ -68,7 +68,7 @@ def contact_sheet(
 
     Args:
         images: [h, w, 3] uint8 RGB each, of any size; at least one.
-        columns: Images a row.
+        columns: Images per row.
         cell_width: Pixels.
         titles: One for each image.
 

@@ -19,7 +19,7 @@ def to_results(
 
     Args:
         images: What was detected on.
-        detections: One an image.
+        detections: One per image.
         category_ids: The file's category id by class id - 1.
     """
     results = []

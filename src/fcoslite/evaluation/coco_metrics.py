@@ -1,4 +1,4 @@
-"""COCO's average precision by pycocotools, and the mission's own figure beside it."""
+"""COCO's average precision by pycocotools, and the figure of the original detector beside it."""
 
 import contextlib
 import io
@@ -55,7 +55,7 @@ def coco_metrics(
 
 
 def ap75_per_image(images: Sequence[LabelledImage], detections: Sequence[Detections]) -> float:
-    """The mission's figure: the mean over images of each image's own AP at IoU 0.75.
+    """The original detector's figure: the mean over images of each image's own AP at IoU 0.75.
 
     A mean of per-image APs is not COCO's AP; it is kept so that the original's 0.375 to 0.395 can be compared.
     Images without a box that counts are left out.

@@ -30,7 +30,7 @@ class JudgedImage:
     Attributes:
         image: Ground truth.
         found: Detections, best score first.
-        kinds: One a detection: `matched`; `ignored`, at least half of it on a crowd; or one of `FALSE_KINDS`:
+        kinds: One per detection: `matched`; `ignored`, at least half of it on a crowd; or one of `FALSE_KINDS`:
             `duplicate`, its person has a better one; `localisation`, its IoU with a person is 0.1 to 0.5; `background`.
         missed: [N] bool, the person has no match; crowds are never missed.
         best_iou: [N], of each person with any detection.

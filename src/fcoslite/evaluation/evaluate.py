@@ -1,4 +1,4 @@
-"""`eval`'s work: weights and data in, a folder with detections, metrics and charts out."""
+"""Evaluation as `eval` does it: weights and data in, a folder with detections, metrics and charts out."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Run a detector over a source: the losses, the detections and their scores, from one forward pass an image."""
+"""Evaluation of a detector on a source: losses, detections and COCO's figures, from one forward pass per image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Evaluation:
             and `ap75_per_image`.
         precision: [10, 101], precision by IoU threshold and recall.
         images: Ground truth, in original pixels.
-        detections: One an image.
+        detections: One per image.
     """
 
     metrics: dict[str, float]

@@ -65,7 +65,7 @@ def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
             for style, key in zip(("-", "--", ":"), keys, strict=False):
                 points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
                 if points:
-                    # one run: a colour a curve; several: a colour a run, a style a curve
+                    # one run: a colour per curve; several: a colour per run, a style per curve
                     look = {} if alone else {"color": f"C{number % 10}", "linestyle": style}
                     marker = "." if len(points) < 40 else None
                     axes.plot(*zip(*points, strict=True), marker=marker, label=key, **look)

@@ -7,6 +7,9 @@ from fcoslite.fcos.locations import Locations
 from fcoslite.fcos.nms import non_max_suppression
 from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy, take_rows
 
+_PRE_FILTER = 0.001  # scores below never reach NMS
+_TOP_K = 1000  # best candidates of a level that reach NMS
+
 
 def detect(outputs: dict[str, Tensor], locations: Locations, settings: DetectSettings) -> dict[str, Tensor]:
     """Find the boxes of a batch.
@@ -25,12 +28,12 @@ def detect(outputs: dict[str, Tensor], locations: Locations, settings: DetectSet
     scores = ops.sigmoid(outputs["class_logits"])  # (B, N, C)
     if "quality_logits" in outputs:
         scores = scores * ops.sigmoid(outputs["quality_logits"])
-    scores = ops.where(scores > settings.pre_filter, scores, 0.0)
+    scores = ops.where(scores > _PRE_FILTER, scores, 0.0)
 
     best_scores, best_index = [], []
     for level in locations.levels:
         choices = (level.stop - level.start) * classes
-        top, index = ops.top_k(ops.reshape(scores[:, level], (-1, choices)), min(settings.top_k, choices))
+        top, index = ops.top_k(ops.reshape(scores[:, level], (-1, choices)), min(_TOP_K, choices))
         best_scores.append(top)
         best_index.append(ops.cast(index, "int32") + level.start * classes)
     candidate_scores = ops.concatenate(best_scores, axis=1)  # (B, K)

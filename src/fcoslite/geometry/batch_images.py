@@ -78,7 +78,7 @@ def _resample(lines: Tensor, start: Tensor, side: Tensor, size: int, largest: fl
     few entries around its diagonal is many times cheaper.
     """
     source, width = lines.shape[1:]
-    step = (side / size)[:, None]  # (B, 1) lines a result
+    step = (side / size)[:, None]  # (B, 1) lines per result
     reach = ops.maximum(step, 1.0)
     blocks = -(-size // _BLOCK)
     centre = start[:, None] + (np.arange(blocks * _BLOCK, dtype=np.float32) + 0.5) * step

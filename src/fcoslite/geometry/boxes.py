@@ -6,7 +6,7 @@ from keras import ops
 
 Tensor = Any  # a Keras tensor, or whatever the backend or Numpy calls one
 
-EPSILON = 1e-6  # the mission's, in every denominator
+EPSILON = 1e-6  # the original detector's, in every denominator
 
 
 def ltrb_to_xyxy(points_xy: Tensor, distances_ltrb: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Frames with what is in them: the core of everything that detects."""
+"""Detection on frame after frame: the core of everything that detects."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass

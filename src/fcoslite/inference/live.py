@@ -59,7 +59,7 @@ class FpsMeter:
         self._ticks = deque([clock()], maxlen=FPS_FRAMES + 1)
 
     def tick(self) -> float:
-        """Count a frame; returns frames a second."""
+        """Count a frame; returns frames per second."""
         self._ticks.append(self._clock())
         return (len(self._ticks) - 1) / max(self._ticks[-1] - self._ticks[0], 1e-9)
 
@@ -82,7 +82,7 @@ def run_live(
         predictor: The model.
         output: Where results go, such as `plan_output` decides; a window shows a still image until a key is pressed.
         fullscreen: Let the window cover the screen.
-        max_frames: Stop after so many.
+        max_frames: Stop after this many.
         progress: Told of every frame.
 
     Raises:

@@ -96,7 +96,7 @@ def compile_with_xla(setting: str = "auto") -> bool:
 def in_one_pass(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Compile element by element work of `keras.ops` into one pass over memory, where Keras does not do that itself.
 
-    JAX and training with XLA do; a graph of TensorFlow reads and writes everything once an operation.
+    JAX and training with XLA do; a graph of TensorFlow reads and writes everything once per operation.
     """
     import keras
 

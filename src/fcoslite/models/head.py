@@ -14,7 +14,7 @@ _MAX_EXPONENT = 8.0
 
 
 class ScaledExp(keras.layers.Layer):
-    """Distances in strides, exp(x · scale), with one learned scale a level; always float32.
+    """Distances in strides, exp(x · scale), with one learned scale per level; always float32.
 
     In float16 exp overflows at 11; the exponent is clipped before.
     """
@@ -28,7 +28,7 @@ class ScaledExp(keras.layers.Layer):
         self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._start), name="scale")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Told, so that Keras need not trace the layer to find it out."""
+        """The output's shape, so that Keras need not trace the layer to find it."""
         return input_shape
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -42,7 +42,7 @@ def build_head(
     """Run the head on every level and lay the levels end to end, finest first.
 
     Args:
-        levels: [B, H, W, C] a level.
+        levels: [B, H, W, C] for each level.
         architecture: Depth, width, activation and starting values.
         classes: Number of classes, C.
 

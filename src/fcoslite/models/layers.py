@@ -26,7 +26,7 @@ def norm(x: keras.KerasTensor, groups: int, name: str) -> keras.KerasTensor:
 
 
 def activate(x: keras.KerasTensor, function: str, name: str) -> keras.KerasTensor:
-    """An activation by its Keras name; `leaky_relu` has the mission's slope, 0.01."""
+    """An activation by its Keras name; `leaky_relu` has the original detector's slope, 0.01."""
     if function == "leaky_relu":
         return keras.layers.LeakyReLU(negative_slope=0.01, name=name)(x)
     return keras.layers.Activation(function, name=name)(x)
@@ -35,7 +35,7 @@ def activate(x: keras.KerasTensor, function: str, name: str) -> keras.KerasTenso
 class GroupNorm(keras.layers.GroupNormalization):
     """Keras' layer, computed in fewer passes over the feature map, and more exactly.
 
-    The sums of a group are those of its channels, so both statistics come from two sums a channel, and normalisation
+    The sums of a group are those of its channels, so both statistics come from two sums per channel, and normalisation
     is a scale and a shift of each channel. Variance is the mean of squares less the square of the mean, in float32;
     that loses bits where a mean is a hundred times its deviation or more, which the output of a convolution is not.
     """
@@ -132,7 +132,7 @@ class NormedConv(keras.layers.Layer):
         )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...], **options: Any) -> tuple[int | None, ...]:
-        """Told, so that Keras need not trace the layer to find it out."""
+        """The output's shape, so that Keras need not trace the layer to find it."""
         sides = [None if side is None else -(-side // self._stride) for side in input_shape[1:3]]
         return (input_shape[0], *sides, self._filters or input_shape[3])
 

@@ -1,14 +1,15 @@
-"""Checkpoints of the mission's time (TensorFlow to 2.15, tensorflow-addons) brought into a `lite` detector.
+"""Checkpoints of the original detector (TensorFlow to 2.15, tensorflow-addons) brought into a `lite` detector.
 
-Read are checkpoints of `tf.train.Checkpoint(model=...)` and of `model.save_weights` in TensorFlow's format,
-the model being a `tf.keras.Model` that has as attributes
+The original detector is that of docs/original.md. What can be read are checkpoints of
+`tf.train.Checkpoint(model=...)` and of `model.save_weights` in TensorFlow's format, the model being a
+`tf.keras.Model` that has as attributes
 
 - one functional model of backbone and neck, its outputs listed finest level first;
 - two `Sequential` towers and three 1x1 output convolutions, whose attribute names tell their purpose: `cls`
   or `class`, `reg` or `box`, `ctr` or `cent` (`cls_tower`, `reg_head`, ...);
 - one list of scalars with `scale` in its name, finest level first: the factors of the distances.
 
-Centerness is taken to be read from the regression tower, as the mission's code does; no checkpoint tells.
+Centerness is taken to be read from the regression tower, as the original code does; no checkpoint tells.
 Other names, and the order in which layers were created, do not matter: a functional model numbers its layers
 by their depth in the graph, and ours, of the same graph, numbers them alike. Only the order of an addition's
 two operands may differ; the shapes tell (see `_name_body`).
@@ -40,19 +41,19 @@ _Layer = dict[str, np.ndarray]
 
 
 def import_checkpoint(checkpoint: Path, out: Path | None = None, settings: ModelSettings | None = None) -> Detector:
-    """Bring a TensorFlow checkpoint of the mission's model into a detector of ours.
+    """Bring a TensorFlow checkpoint of the original detector into a detector of ours.
 
     Args:
         checkpoint: A checkpoint's prefix (its path without `.index`), its `.index` file, or a folder whose
             `checkpoint` file names the latest. Optimizer state and counters in it are passed over.
         out: The weights file to write, in fcoslite's format; None writes none.
-        settings: None takes the mission's: `lite`, one class, person.
+        settings: None takes the original's: `lite`, one class, person.
 
     Returns:
         The detector with the checkpoint's weights.
 
     Raises:
-        WeightsError: It is no checkpoint, or one of another model.
+        WeightsError: It is not a checkpoint, or one of another model.
     """
     detector = build_detector(settings or load_settings().model)
     shape = detector.architecture

@@ -15,11 +15,11 @@ def build_neck(
         features: Feature maps by stride.
         strides: The levels wanted. Levels coarser than any feature are made by strided convolutions.
         channels: Channels of every level.
-        style: `normalised` (the mission's: norm and LeakyReLU after every step), `plain` (the paper's) or
+        style: `normalised` (the original's: norm and LeakyReLU after every step), `plain` (the paper's) or
             `separable` (3x3 convolutions depthwise-separable, batch normalisation).
 
     Returns:
-        One [B, S / stride, S / stride, channels] a level, finest first.
+        One [B, S / stride, S / stride, channels] per level, finest first.
 
     Raises:
         ConfigError: The backbone has no map as fine as the finest level.

@@ -121,5 +121,5 @@ def _model_of(header: Mapping[str, Any], path: Path) -> ModelSettings:
         settings = make_settings({"model": header.get("model")}, origin=str(path)).model
     except ConfigError as error:
         raise WeightsError(f"{path} names a model we cannot build: {error.message}", error.hint) from None
-    # nobody's file decides which other files are read here
+    # a weights file must not decide which other files are read here
     return settings.model_copy(update={"backbone_weights": None})

@@ -1,4 +1,4 @@
-"""What there is to start from, by the words of the user: weights of a run, a file or the package, and backbones."""
+"""Weights to start from, by the name that the user gives: of a run, a file or the package; and backbones."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A run's copy in MLflow, brought to what the run's files hold.
+"""The copy of a run in MLflow, brought to what the run's files hold.
 
 The files are the truth. What MLflow lacks is added; where it holds something else, its copy is made anew. So a new run,
 a resumed one, one whose store was lost, and one that was trained while MLflow was out of reach are all the same case.

@@ -1,4 +1,4 @@
-"""MLflow follows a run while it trains: helpful when it works, never in the way when it does not."""
+"""A thread that keeps MLflow up to date while a run trains, and never holds training up."""
 
 import logging
 import threading
@@ -15,8 +15,8 @@ _WAIT = 30.0  # seconds that the end of a run waits for MLflow
 class MlflowTracker:
     """Brings MLflow to what the run's files hold, from a thread of its own, whenever it is told that they have grown.
 
-    Nothing is handed over and nothing can pile up: a slow or dead server costs its own curves, never a step, and once
-    it answers again it gets all that it has missed.
+    The thread reads the run's files, so no queue can pile up: a slow or dead server costs its own curves, never a step,
+    and once it answers again it gets all that it has missed.
 
     Args:
         run: The run.

@@ -3,7 +3,7 @@
 config.yaml        the settings, complete          run.log         the console log
 run.json           id, verb, chunk, data           curves.png      losses and AP
 environment.json   versions and devices            checkpoints/    best.npz, last.npz, state-*.npz
-metrics.jsonl      one line an epoch: the record of the run
+metrics.jsonl      one line per epoch: the record of the run
 """
 
 import json
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def metrics_file(self) -> Path:
-        """The record of the run: one JSON object a line, an epoch each."""
+        """The record of the run: one JSON object per line, a line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -115,7 +115,7 @@ class Run:
             RunError: run.json is missing or damaged.
         """
         facts = self.facts()
-        text = str(facts.get("id") or facts.get("created"))  # runs of the first days have no id
+        text = str(facts.get("id") or facts.get("created"))  # the earliest runs have no id
         if not re.fullmatch(r"[\w:.+-]{8,64}", text):
             raise RunError(f"{self.path}/run.json holds no id", "it was damaged or edited")
         return text

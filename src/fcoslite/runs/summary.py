@@ -1,4 +1,4 @@
-"""What runs have come to, read from their own files alone."""
+"""Summaries of runs: state, progress and best epoch, read from their own files alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def overview(run: Run) -> Overview:
 def details(run: Run) -> Details:
     """A run in full, as far as it can be read."""
     facts, settings, _ = _readable(run)
-    name = settings.name if settings and settings.name in packaged_configs() else "default"
+    name = settings.name if settings and settings.name in packaged_configs() else "small-data"
     usual = load_settings(name).flat()
     actual = settings.flat() if settings else {}
     lines = run.read_metrics()
@@ -147,4 +147,4 @@ def _end(lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
             score = line["val_loss"] if isinstance(line["val_loss"], (int, float)) else inf
             best, stale = (score, 0) if score < best else (best, stale + 1)
     all_epochs = bool(lines) and lines[-1]["epoch"] >= schedule.epochs
-    return FINISHED if all_epochs or stale >= schedule.early_stopping_epochs else STOPPED
+    return FINISHED if all_epochs or stale >= schedule.patience else STOPPED

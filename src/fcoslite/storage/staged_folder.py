@@ -27,7 +27,7 @@ _JOB = ".job.json"
 
 
 def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]) -> None:
-    """Refuse an output folder that cannot be written, or that holds something else than a former output.
+    """Refuse an output folder that cannot be written, or that holds something other than a former output.
 
     Args:
         out: The folder to be written.

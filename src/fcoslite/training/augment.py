@@ -11,6 +11,8 @@ from fcoslite.geometry.batch_images import crop, resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import in_one_pass
 
+_BRIGHTNESS_PROBABILITY = 0.5
+_NOISE_PROBABILITY = 0.5
 _NOISE_ROWS = 1024
 _GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
@@ -52,7 +54,7 @@ class Augment(keras.layers.Layer):
         self.mosaics = round(settings.mosaic * batch_size)
         self.settings = settings
         self.random = keras.random.SeedGenerator(seed)
-        # normal numbers are by far the dearest: rows of them are made once, and each row of an image draws one
+        # normal random numbers cost the most by far: rows of them are made once, and each row of an image draws one
         rows = np.random.default_rng(seed).normal(size=(_NOISE_ROWS, size * 3)) if settings.noise else np.zeros((0, 0))
         self._noise_rows = ops.convert_to_tensor(rows, "float32")
 
@@ -79,9 +81,9 @@ class Augment(keras.layers.Layer):
             sides = [size - boxes[..., 3], boxes[..., 2], size - boxes[..., 1], boxes[..., 4]]
             flipped = ops.concatenate([boxes[..., :1], ops.stack(sides, axis=-1), boxes[..., 5:]], axis=-1)
             boxes = ops.where(drawn["flip"][:, 0], flipped, boxes)
-        if settings.brightness and settings.brightness_probability:
+        if settings.brightness:
             shift = keras.random.uniform(each, -settings.brightness, settings.brightness, seed=self.random)
-            chosen = keras.random.uniform(each, seed=self.random) < settings.brightness_probability
+            chosen = keras.random.uniform(each, seed=self.random) < _BRIGHTNESS_PROBABILITY
             drawn["shift"] = shift * ops.cast(chosen, "float32")
         if settings.contrast:
             drawn["contrast"] = keras.random.uniform(each, -settings.contrast, settings.contrast, seed=self.random)
@@ -89,10 +91,10 @@ class Augment(keras.layers.Layer):
             drawn["saturation"] = keras.random.uniform(
                 each, -settings.saturation, settings.saturation, seed=self.random
             )
-        if settings.noise and settings.noise_probability:
+        if settings.noise:
             rows = keras.random.randint(ops.shape(images)[:2], 0, _NOISE_ROWS, seed=self.random)
             drawn["noise"] = ops.reshape(ops.take(self._noise_rows, rows, axis=0), ops.shape(images))
-            chosen = keras.random.uniform(each, seed=self.random) < settings.noise_probability
+            chosen = keras.random.uniform(each, seed=self.random) < _NOISE_PROBABILITY
             drawn["noise_scale"] = settings.noise * ops.cast(chosen, "float32")
         return change_pixels(images, drawn), boxes
 

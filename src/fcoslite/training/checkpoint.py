@@ -27,7 +27,7 @@ class Position:
     """Where a run stands.
 
     Attributes:
-        batch_size: Images a step.
+        batch_size: Images per step.
         steps_per_epoch: Batches.
         step: Batches trained.
         best_score: Lowest validation loss so far; None before the first.

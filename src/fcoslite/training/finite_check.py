@@ -30,7 +30,7 @@ class FiniteCheck:
         self._seed = seed
         self._applied = int(self._optimizer._iterations)
         self._applied_at: int | None = None
-        # the optimizer counts the steps that were made; a batch that was halved makes more of them an epoch
+        # the optimizer counts the steps that were made; a batch that was halved makes more of them per epoch
         self._ahead = position.step - self._applied
 
     def check(self, position: Position) -> None:

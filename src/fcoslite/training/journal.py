@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch, every few minutes within one, and when something goes wrong in between."""
+"""The record of training: what is saved at the end of an epoch, every few minutes within one, and at a break."""
 
 import logging
 import time
@@ -63,7 +63,7 @@ class Journal(keras.callbacks.Callback):
         evaluator: Evaluator,
         validation: Source | None,
         validate_every: int,
-        patience: int,
+        patience: float,
         checkpoint_seconds: float,
         tracker: MlflowTracker,
         bar: Progress,

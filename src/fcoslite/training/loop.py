@@ -157,7 +157,7 @@ def _fit(
         evaluator=Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile)),
         validation=plan.validation,
         validate_every=schedule.validate_every,
-        patience=schedule.early_stopping_epochs,
+        patience=schedule.patience,
         checkpoint_seconds=settings.checkpoint_minutes * 60,
         tracker=tracker,
         bar=bar,

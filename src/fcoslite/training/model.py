@@ -18,7 +18,7 @@ from fcoslite.training.optimizer import build_optimizer
 
 
 class TrainingModel(keras.Model):
-    """A detector with what surrounds it in training: normalising, augmentation, assignment and losses.
+    """A detector and what surrounds it in training: normalising, augmentation, assignment and losses.
 
     A batch goes in whole; its boxes come out beside the outputs, because augmentation moves them.
     """

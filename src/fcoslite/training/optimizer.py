@@ -12,10 +12,10 @@ from fcoslite.training.schedule import WarmupCosine
 
 
 class AdamW(keras.optimizers.Adam):
-    """AdamW (arXiv 1711.05101) whose step and decay are scaled by a factor a variable.
+    """AdamW (arXiv 1711.05101) whose step and decay are scaled by a factor for each variable.
 
     Keras' own AdamW decays every variable by the global learning rate; with a factor of 0.1 for the backbone the
-    mission's separate optimizer decays it by a tenth as well, and so does this one.
+    original detector's separate optimizer decays it by a tenth as well, and so does this one.
 
     Args:
         factors: Factor of the variables by the start of their path; the first that fits counts.
@@ -115,7 +115,7 @@ def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: 
     Clipping acts on the global norm of the averaged gradients of `accumulation` batches.
     """
     return AdamW(
-        # layers of the backbone bear the names of whoever wrote it
+        # every backbone names its layers in its own way
         factors={"head_": 1.0, "neck_": settings.neck_lr_factor, "": settings.backbone_lr_factor},
         decay=settings.weight_decay,
         learning_rate=WarmupCosine(settings, total_steps),

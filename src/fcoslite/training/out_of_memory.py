@@ -1,4 +1,4 @@
-"""What training does when the accelerator's memory was too small."""
+"""Running out of the accelerator's memory: how it is recognised, and the batch halved."""
 
 from fcoslite.config.settings import Settings
 from fcoslite.errors import RunError
@@ -12,7 +12,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def halve_batch(settings: Settings) -> Settings:
-    """Half the images a step and twice the steps an update: the same updates in less memory.
+    """Half the images per step and twice the steps per update: the same updates in less memory.
 
     Raises:
         RunError: The batch cannot be halved.

@@ -1,4 +1,4 @@
-"""What a run will do, decided before anything is built: settings, data, split, weights to start from."""
+"""The plan of a run, decided before anything is built: settings, data, split, weights to start from."""
 
 import logging
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class TrainingPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         passed = steps_per_pass(len(self.training), self.settings.compute.batch_size)
         return self.schedule.steps_per_epoch or passed
 
@@ -71,7 +71,7 @@ class TrainingPlan:
         return str(self.start_from or (f"backbone {backbone}" if backbone else "random weights"))
 
     def needed_bytes(self, parameters: int) -> int:
-        """Space for weights and checkpoints of a model of so many parameters."""
+        """Space for weights and checkpoints of a model of that many parameters."""
         # weights, Adam's two moments, accumulated gradients, averages
         state = 3 + (self.settings.compute.accumulation > 1) + (self.schedule.ema > 0)
         # two states are kept while the next is written; so are best and last weights

@@ -1,10 +1,10 @@
-"""What flags beside --resume may say: where things are and how the work is done, but not what is trained."""
+"""Flags beside --resume: they may say where things are and how the work is done, but not what is trained."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fcoslite.config.load import load_settings
+from fcoslite.config.load import load_settings, present_name
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError
 from fcoslite.runs.run import Run
@@ -56,6 +56,16 @@ def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], v
     )
 
 
-def _differing(one: Settings, other: Settings) -> list[str]:
-    values = other.flat()
-    return [key for key, value in one.flat().items() if value != values[key]]
+def _differing(asked: Settings, ours: Settings) -> list[str]:
+    values = ours.flat()
+    return [key for key, value in asked.flat().items() if not _same(key, value, values[key], values)]
+
+
+def _same(key: str, one: Any, other: Any, ours: Mapping[str, Any]) -> bool:
+    """Whether two values of a setting do the same in our run: a run of an older version says some in other words."""
+    if key == "name":
+        return present_name(one) == present_name(other)
+    if key.endswith(".early_stopping_epochs"):  # as many as there are epochs stop nothing
+        epochs = ours[key.replace("early_stopping_epochs", "epochs")]
+        return one == other or all(value is None or value >= epochs for value in (one, other))
+    return bool(one == other)

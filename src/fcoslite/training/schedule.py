@@ -12,7 +12,7 @@ from fcoslite.config.settings import ScheduleSettings
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     """Linear from `lr_start` to `lr_max`, then a half cosine down to `lr_min` at the last step.
 
-    Steps are batches, not optimizer updates (the mission, LR Scheduler). Short runs warm up for a tenth of their
+    Steps are batches, not optimizer updates, as in the original detector. Short runs warm up for a tenth of their
     steps at most.
     """
 

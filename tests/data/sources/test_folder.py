@@ -1,4 +1,4 @@
-"""What is special of a folder as a source; what both sources have in common is in test_source.py."""
+"""A folder as a source, where it differs from records; what both have in common is in test_source.py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Which images of a data set an extract takes."""
+"""The choice of images that an extract takes."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def select_images(
 
     Args:
         source: The data set.
-        limit: So many images with a box at most.
+        limit: Most images with a box.
         negatives: Images without, as a fraction of those taken with a box.
         seed: Of both samples.
         usable: Yields, in order, those of some indexes whose image may be taken.

@@ -100,7 +100,7 @@ def extract(
         out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
             same options there is nothing to do; if that was stopped in the middle, it goes on.
         classes: Class names; they get the category ids 1, 2, ... in this order.
-        limit: Take a seeded sample of so many images with a box; None: all.
+        limit: Take a seeded sample of this many images with a box; None: all.
         negatives: Images without any of the classes to add, as a fraction of those with one.
         link: How image files come to `out`; a link that cannot be made becomes a copy, with a warning.
         yolo_labels: Also write labels/NAME.txt, `class x_center y_center width height`: class from 0,

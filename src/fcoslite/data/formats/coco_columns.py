@@ -122,7 +122,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
         classes: Names whose annotations to read, class ids in this order; None: all, by category id.
 
     Raises:
-        DataError: The file is missing, no JSON, not of this format, or contradicts itself.
+        DataError: The file is missing, not JSON, not of this format, or contradicts itself.
         ConfigError: No such class.
     """
     document = _decode(path)
@@ -133,7 +133,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
     unknown = [item.id for item in document.annotations if item.category_id not in class_of]
     _warn(path, unknown, "are of a category that it does not list and are left out")
     ids, image_ids, class_ids, boxes_xywh, areas, iscrowd = _columns(document.annotations, class_of)
-    document.annotations.clear()  # a third of a gigabyte a million, and no longer needed
+    document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
     _refuse_duplicates(ids, "annotation id", path)
 
     known_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))

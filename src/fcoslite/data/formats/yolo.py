@@ -1,4 +1,4 @@
-"""YOLO label files: `class x_center y_center width height` a line, one file an image."""
+"""YOLO label files: one per image, each line `class x_center y_center width height`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a source of batches is: records and a COCO folder are two, and yield the same batches.
+"""Sources of batches: records and a COCO folder are two of them, and yield the same batches.
 
 A batch is a dict of
     images  [B, S, S, 3] uint8, letterboxed RGB

@@ -1,4 +1,4 @@
-"""Which records validate, and how the rest is cut into chunks."""
+"""The split of records: which validate, and how the rest is cut into chunks."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which cameras this machine has, found without opening any."""
+"""The cameras of this machine, found without opening any."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Read what OpenCV has opened to its end: past damaged pictures and, if it is live, past its loss."""
+"""Videos and streams opened by OpenCV, read to their end: past damaged pictures, and past the loss of a live one."""
 
 import logging
 import threading

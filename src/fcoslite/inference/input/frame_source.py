@@ -1,7 +1,7 @@
 """A source of frames, read by a thread of its own so that decoding overlaps with the model.
 
-What happens by itself (a camera, a stream) keeps only its newest frame: the model sees the present, however
-slow it is. What lies on disk is read a few frames ahead and never skipped through.
+A live source (a camera, a stream) keeps only its newest frame: the model sees the present, however slow it is. A
+file is read a few frames ahead, and no frame of it is skipped.
 """
 
 import threading
@@ -52,7 +52,7 @@ class FrameSource:
         name: What to call it in messages.
         frames: Yields the frames; consumed in a thread.
         live: It goes on by itself: only the newest frame is kept.
-        fps: Frames a second, where known.
+        fps: Frames per second, where known.
         count: Number of frames, where known.
         path: The file or folder, if it is one.
         stopped: Set when it is closed, for frames that wait for something.

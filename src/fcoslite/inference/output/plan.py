@@ -1,4 +1,4 @@
-"""Where results go: decided and checked before a model is loaded."""
+"""The plan of where results go: decided and checked before a model is loaded."""
 
 import logging
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Output:
     Attributes:
         window: Show them in a window.
         save: A drawn video, image or folder of images.
-        jsonl: A file of one JSON line a frame.
+        jsonl: A file of one JSON line per frame.
     """
 
     window: bool = False
@@ -35,7 +35,7 @@ def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: 
     Without a screen the window gives way to a saved file, and a message says so.
 
     Raises:
-        ConfigError: `save` is no kind of file for this source.
+        ConfigError: `save` is not a kind of file for this source.
         DataError: A path cannot be written.
         FcosliteError: Its disk is full.
     """

@@ -1,4 +1,4 @@
-"""Hand results to whatever saves them, in a thread of its own."""
+"""A recorder that hands results to whatever saves them, in a thread of its own."""
 
 import logging
 import threading

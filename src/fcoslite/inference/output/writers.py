@@ -1,4 +1,4 @@
-"""The files results are saved to: drawn video, drawn images, one JSON line a frame."""
+"""The files results are saved to: drawn video, drawn images, one JSON line per frame."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ class VideoWriter:
 
     Args:
         path: Ends in .mp4 or .avi.
-        fps: The source's frames a second, if known.
+        fps: The source's frames per second, if known.
         live: The source is live.
     """
 
@@ -110,7 +110,7 @@ class ImageWriter:
 
 
 class JsonlWriter:
-    """One JSON line a frame, flushed, so that a broken-off run keeps every line."""
+    """One JSON line per frame, flushed, so that a broken-off run keeps every line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

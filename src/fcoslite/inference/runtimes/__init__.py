@@ -1,1 +1,1 @@
-"""What runs a network: one file a runtime."""
+"""Runtimes, which run a network: one file for each."""
