@@ -31,9 +31,10 @@ from photographs import Photographs
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
-from fcoslite.fcos.locations import grid_points
+from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.losses import binary_cross_entropy
-from fcoslite.fcos.overlap_rules import cheapest_box
+from fcoslite.fcos.matching import match
+from fcoslite.fcos.overlap_rules import by_anchors
 from fcoslite.geometry.boxes import giou, iou, ltrb_to_xyxy
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights, save_weights
@@ -64,11 +65,13 @@ def losses(
         detector: Which network.
     """
     shape, size = detector.architecture, detector.image_size
-    points, strides = grid_points(size, shape.strides)
+    locations = locations_of(size, shape.strides)
+    points, strides = locations.points, locations.strides
     score, crowd = boxes[..., 4], boxes[..., 5] > 0
     real = score > 0
-    ordered = jnp.concatenate([score[..., None], boxes[..., :4]], axis=-1)
-    matched, positive = cheapest_box(ordered, real & ~crowd, shape, size, outputs)
+    # as ground truth has it, but with the probability in place of the class id
+    ordered = jnp.concatenate([score[..., None], boxes[..., :4], boxes[..., 5:]], axis=-1)
+    matched, positive = match(ordered, by_anchors(locations), locations)
     target = jnp.where(positive, matched[..., 0], 0.0)  # (B, N)
     normaliser = jnp.maximum(jnp.sum(target), 1.0)
 
@@ -89,7 +92,7 @@ def losses(
     class_loss = jnp.sum(each * jnp.where(positive, 1.0, negative)) / normaliser
 
     predicted = ltrb_to_xyxy(points, outputs["distances"] * strides[:, None])
-    wanted = matched[..., 1:]
+    wanted = matched[..., 1:5]
     overlap = jax.lax.stop_gradient(jnp.where(positive, iou(predicted, wanted), 0.0))
     box_loss = jnp.sum((1.0 - jnp.where(positive, giou(predicted, wanted), 1.0)) * target) / normaliser
     quality_loss = jnp.sum(binary_cross_entropy(quality, overlap) * target) / normaliser
