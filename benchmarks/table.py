@@ -3,6 +3,7 @@
 import argparse
 import gc
 import json
+import platform
 import random
 import resource
 import statistics
@@ -185,6 +186,14 @@ def finish_stage(measured: Iterable[Row], out: Path | None) -> None:
     print(markdown(rows))
     if out:
         save(rows, out, {})
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def run_stage(measure: Callable[[argparse.Namespace], Iterable[Row]], about: str | None) -> None:

@@ -13,14 +13,14 @@ from PIL import Image
 
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
-from fcoslite.detections.draw import Colour, contact_sheet
+from fcoslite.detections.draw import Colour, contact_sheet, draw_boxes
 from fcoslite.errors import ConfigError
 from fcoslite.evaluation.errors import JudgedImage, WorstError
+from fcoslite.evaluation.plots import draw_precision_recall, save_figure
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.predictor import Predictor
 from fcoslite.storage.files import replace_file
 
-_DARK: Colour = (16, 16, 16)
 _RED: Colour = (235, 40, 40)
 _GREEN: Colour = (40, 230, 90)
 _YELLOW: Colour = (255, 225, 40)  # ground truth
@@ -28,7 +28,7 @@ _CYAN: Colour = (60, 210, 235)  # a crowd
 _QUALITIES = (85, 75, 65, 55, 45)
 
 
-def plot_precision_recall(precision: np.ndarray, point: tuple[float, float], score: float, path: Path) -> None:
+def plot_operating_point(precision: np.ndarray, point: tuple[float, float], score: float, path: Path) -> None:
     """Precision over recall at IoU 0.50, 0.75 and in the mean, with the webcam's point at IoU 0.50.
 
     Args:
@@ -37,18 +37,13 @@ def plot_precision_recall(precision: np.ndarray, point: tuple[float, float], sco
         score: That threshold.
         path: PNG.
     """
-    curves = np.maximum(precision, 0)
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, curve in (("IoU 0.50", curves[0]), ("IoU 0.75", curves[5]), ("mean, IoU 0.50 to 0.95", curves.mean(0))):
-        axes.plot(np.linspace(0, 1, 101), curve, label=f"{name}: AP {curve.mean():.3f}")
+    mean = np.maximum(precision, 0).mean(axis=0)
+    draw_precision_recall(axes, {"IoU 0.50": precision[0], "IoU 0.75": precision[5], "mean, IoU 0.50 to 0.95": mean})
     axes.plot(*point, "o", color="black", label=f"webcam's default, score {score:g}, at IoU 0.50")
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
-    axes.grid(alpha=0.3)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)  # below, where no curve runs
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    replace_file(path, buffer.getvalue())
+    save_figure(figure, path, whole=True)
 
 
 def write_error_sheet(errors: Sequence[WorstError], folder: Path, path: Path) -> None:
@@ -80,11 +75,11 @@ def _error_crop(error: WorstError, folder: Path, cell: int) -> np.ndarray:
     def placed(boxes_xyxy: np.ndarray) -> np.ndarray:
         return (boxes_xyxy - np.array([left, top] * 2)) * scale
 
-    _draw_boxes(crop, placed(found.boxes_xyxy), _GREEN)
+    seen = (found.boxes_xyxy[:, :2] < (right, bottom)) & (found.boxes_xyxy[:, 2:] > (left, top))
+    crop = draw_boxes(crop, placed(found.boxes_xyxy[seen.all(axis=1)]), _GREEN)
     for box, iscrowd in zip(placed(image.boxes_xyxy), image.iscrowd, strict=True):
         _draw_dashes(crop, box, _CYAN if iscrowd else _YELLOW)
-    _draw_boxes(crop, _cut(placed(error.box_xyxy[None]), crop), _RED)
-    return crop
+    return draw_boxes(crop, placed(error.box_xyxy[None]), _RED)
 
 
 def _draw_dashes(canvas: np.ndarray, box_xyxy: np.ndarray, colour: Colour) -> None:
@@ -168,27 +163,7 @@ def _draw_small(image_rgb: np.ndarray, found: Detections, width: int, height: in
     """Scale first and draw then, so that scores stay readable; they stand without the class, for all are persons."""
     small = cv2.resize(image_rgb, (width, height), interpolation=cv2.INTER_AREA)
     scale = np.array([width / image_rgb.shape[1], height / image_rgb.shape[0]] * 2)
-    boxes_xyxy = _cut(found.boxes_xyxy * scale, small)
-    _draw_boxes(small, boxes_xyxy, _GREEN, [f"{shown:.2f}" for shown in found.shown_scores])
-    return small
-
-
-def _cut(boxes_xyxy: np.ndarray, canvas: np.ndarray) -> np.ndarray:
-    """Boxes that reach to the border of their picture, drawn just inside it."""
-    return np.clip(boxes_xyxy, 0, np.array([canvas.shape[1] - 1, canvas.shape[0] - 1] * 2))
-
-
-def _draw_boxes(canvas: np.ndarray, boxes_xyxy: np.ndarray, colour: Colour, labels: Sequence[str] = ()) -> None:
-    # the package's lines keep a photograph's proportions: on so small a picture little but their dark edge is left
-    corners = np.round(boxes_xyxy).astype(int).tolist()
-    for left, top, right, bottom in reversed(corners):
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
-    for (left, top, _, _), label in reversed(list(zip(corners, labels, strict=False))):
-        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
-        left, bottom = min(left - 1, canvas.shape[1] - width - 2), max(top, height + 3)
-        cv2.rectangle(canvas, (left, bottom - height - 3), (left + width + 1, bottom), colour, cv2.FILLED)
-        place = (left + 1, bottom - 2)
-        cv2.putText(canvas, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, _DARK, 1, cv2.LINE_AA)
+    return draw_boxes(small, found.boxes_xyxy * scale, _GREEN, [f"{shown:.2f}" for shown in found.shown_scores])
 
 
 def _jpeg(image_rgb: np.ndarray, quality: int) -> bytes:

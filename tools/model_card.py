@@ -18,7 +18,7 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from card_pictures import plot_precision_recall, write_clip, write_detection_sheet, write_error_sheet
+from card_pictures import plot_operating_point, write_clip, write_detection_sheet, write_error_sheet
 
 from fcoslite.cli.console import Terminal
 from fcoslite.config.load import load_settings
@@ -75,7 +75,7 @@ def main() -> None:
     replace_file(out / "figures.json", (json.dumps(_rounded(figures), indent=2) + "\n").encode())
 
     point = (at_default["recall"], at_default["precision"])
-    plot_precision_recall(evaluation.precision, point, settings.webcam.score, out / "precision_recall.png")
+    plot_operating_point(evaluation.precision, point, settings.webcam.score, out / "precision_recall.png")
     write_error_sheet(worst_errors(judged, each=12), options.images, out / "worst_errors.jpg")
     embedded = read_coco(demo_data() / "annotations.json", demo_data() / "images", _CLASSES)
     judged_embedded = judge_all(predictor, embedded, terminal.progress)

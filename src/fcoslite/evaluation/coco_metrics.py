@@ -72,7 +72,7 @@ def _image_ap(boxes_xyxy: np.ndarray, class_ids: np.ndarray, found: Detections, 
     """Greedy matching by score, the point (recall 0, precision 1) put first, area by the trapezoid rule."""
     if not len(found):
         return 0.0
-    overlaps = _pairwise_iou(found.boxes_xyxy, boxes_xyxy)
+    overlaps = pairwise_iou(found.boxes_xyxy, boxes_xyxy, np.zeros(len(boxes_xyxy), bool))
     free = np.ones(len(boxes_xyxy), bool)
     hits = np.zeros(len(found), bool)
     for row in np.argsort(-found.scores, kind="stable"):
@@ -87,10 +87,15 @@ def _image_ap(boxes_xyxy: np.ndarray, class_ids: np.ndarray, found: Detections, 
     return float(np.trapezoid(precision, recall))
 
 
-def _pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """[N, M] of boxes [N, 4] and [M, 4], in Numpy: thousands of tiny calls, no accelerator."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    overlap = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (a_xyxy, b_xyxy)]
-    return overlap / np.maximum(areas[0][:, None] + areas[1][None] - overlap, 1e-9)
+def pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, b_iscrowd: np.ndarray) -> np.ndarray:
+    """COCO's IoU [N, M] of boxes [N, 4] and [M, 4]; with a crowd, the share of the first that lies on it."""
+    from pycocotools import mask
+
+    if not len(a_xyxy) or not len(b_xyxy):
+        return np.zeros((len(a_xyxy), len(b_xyxy)))
+    a_xywh, b_xywh = (
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+        for boxes in (a_xyxy, b_xyxy)
+    )
+    overlaps: np.ndarray = mask.iou(a_xywh, b_xywh, b_iscrowd.astype(np.uint8))
+    return overlaps

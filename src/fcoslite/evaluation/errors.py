@@ -1,6 +1,6 @@
 """What a person detector gets right and wrong at one score threshold, after the idea of TIDE (arXiv 2008.08115).
 
-Used by model_card.py.
+Used by tools/model_card.py.
 """
 
 from collections import Counter
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pycocotools import mask
 
 from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
+from fcoslite.evaluation.coco_metrics import pairwise_iou
 from fcoslite.inference.predictor import Predictor
 from fcoslite.progress import Progress, no_progress
 
@@ -78,18 +78,6 @@ def judge_all(predictor: Predictor, dataset: CocoDataset, progress: Progress = n
             judged.append(judge(image, predictor.predict(read_labelled(image, dataset.folder, dataset.follow_links))))
             advance()
     return judged
-
-
-def pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, b_iscrowd: np.ndarray) -> np.ndarray:
-    """COCO's IoU [N, M] of boxes [N, 4] and [M, 4]; with a crowd, the share of the first that lies on it."""
-    if not len(a_xyxy) or not len(b_xyxy):
-        return np.zeros((len(a_xyxy), len(b_xyxy)))
-    a_xywh, b_xywh = (
-        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
-        for boxes in (a_xyxy, b_xyxy)
-    )
-    overlaps: np.ndarray = mask.iou(a_xywh, b_xywh, b_iscrowd.astype(np.uint8))
-    return overlaps
 
 
 def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from matplotlib.lines import Line2D
 
@@ -16,14 +17,19 @@ def plot_precision_recall(precision: np.ndarray, path: Path) -> None:
     """Precision over recall at IoU 0.50, 0.75 and 0.95, from [10, 101] of `coco_metrics`."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    recall = np.linspace(0, 1, 101)
-    for row, threshold in ((0, 0.50), (5, 0.75), (9, 0.95)):
-        curve = np.maximum(precision[row], 0)
-        axes.plot(recall, curve, label=f"IoU {threshold:.2f}: AP {curve.mean():.3f}")
+    curves = {f"IoU {threshold:.2f}": precision[row] for row, threshold in ((0, 0.50), (5, 0.75), (9, 0.95))}
+    draw_precision_recall(axes, curves)
+    axes.legend()
+    save_figure(figure, path)
+
+
+def draw_precision_recall(axes: Axes, curves: Mapping[str, np.ndarray]) -> None:
+    """Curves of precision by name, [101] each over recall; -1 is where there is nothing to find, and drawn as 0."""
+    for name, curve in curves.items():
+        known = np.maximum(curve, 0)
+        axes.plot(np.linspace(0, 1, 101), known, label=f"{name}: AP {known.mean():.3f}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
     axes.grid(alpha=0.3)
-    axes.legend()
-    _save(figure, path)
 
 
 def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
@@ -39,7 +45,7 @@ def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
     axes.set_xticks(range(3), sizes)
     axes.set(ylim=(0, 1.05), title="By size of the object")
     axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -80,10 +86,11 @@ def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
     if not alone:
         colours = [Line2D([], [], color=f"C{number % 10}", label=name) for number, name in enumerate(runs)]
         figure.legend(handles=colours, loc="outside lower center", ncols=3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, whole: bool = False) -> None:
+    """As PNG; `whole` makes room for what stands beside the axes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight" if whole else None)
     replace_file(path, buffer.getvalue())
