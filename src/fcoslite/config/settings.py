@@ -49,11 +49,11 @@ class ModelSettings(_Node):
         description="batch normalisation of efficientnet_lite0 and resnext50: statistics gathered in training, or kept",
     )
     strides: tuple[Annotated[int, Field(ge=4, le=4096)], ...] | None = Field(
-        None, min_length=1, max_length=8, description="pixels, one a level, each twice the one before"
+        None, min_length=1, max_length=8, description="pixels, one per level, each twice the one before"
     )
     neck_channels: int | None = Field(None, ge=8, le=1024)
     head_channels: int | None = Field(None, ge=8, le=1024)
-    head_depth: int | None = Field(None, ge=0, le=8, description="convolutions a tower")
+    head_depth: int | None = Field(None, ge=0, le=8, description="convolutions per tower")
     assignment: Literal["area", "ranges", "atss", "task_aligned"] | None = None
     quality: Literal["centerness", "iou", "none"] | None = Field(
         None, description="what the second score of a location learns; none: there is no second score"
@@ -109,7 +109,7 @@ class DataSettings(_Node):
         1200, ge=0, le=_MANY, description="the first records, never trained on; at most a fifth of the set"
     )
     chunk_records: int = Field(
-        10_000, ge=1, le=_MANY, description="records a chunk; a set that fits in one chunk is cut into four"
+        10_000, ge=1, le=_MANY, description="records per chunk; a set that fits in one chunk is cut into four"
     )
     shuffle_buffer: int = Field(512, ge=1, le=_MANY, description="encoded records shuffled at a time, in memory")
 
@@ -117,7 +117,7 @@ class DataSettings(_Node):
 class ComputeSettings(_Node):
     """What the machine can hold."""
 
-    batch_size: int = Field(4, ge=1, le=4096, description="images a step")
+    batch_size: int = Field(4, ge=1, le=4096, description="images per step")
     accumulation: int = Field(8, ge=1, le=4096, description="steps whose gradients are averaged into one update")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     compile: Literal["auto", "xla", "graph"] = "auto"
@@ -131,7 +131,7 @@ class ScheduleSettings(_Node):
 
     epochs: int = Field(30, ge=1, le=_MOST_EPOCHS)
     steps_per_epoch: int | None = Field(
-        None, ge=1, le=_MANY, description="batches an epoch; null: one pass over the data"
+        None, ge=1, le=_MANY, description="batches per epoch; null: one pass over the data"
     )
     lr_start: float = Field(2.5e-7, ge=0, le=1000)
     lr_max: float = Field(5e-5, gt=0, le=1000)

@@ -50,8 +50,7 @@ def load_weights(detector: Detector, path: Path) -> None:
     stored = _model_of(header, path).classes or ()
     if stored != detector.class_names:
         raise WeightsError(
-            f"{path} knows the classes {', '.join(stored) or 'of nobody'}, "
-            f"this model {', '.join(detector.class_names)}",
+            f"{path} knows the classes {', '.join(stored) or '(none)'}, this model {', '.join(detector.class_names)}",
             "extract the same classes, or start from other weights",
         )
     assign_weights(detector, arrays, origin=str(path))
