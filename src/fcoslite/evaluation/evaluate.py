@@ -146,6 +146,3 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     return document
-
-
-evaluate_to_folder = evaluate  # its former name
