@@ -160,7 +160,7 @@ def test_the_lines_of_the_readme_detect(
     shutil.copy(photograph, tmp_path / "photograph.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(examples(ROOT / "README.md"), "README.md", "exec"), {})
-    assert re.search(r"boxes_xyxy=array\(\[\[", capsys.readouterr().out)  # one at least
+    assert re.search(r"^\[\[ *[0-9]", capsys.readouterr().out)  # a row of the boxes at least
 
 
 # --- every other command
