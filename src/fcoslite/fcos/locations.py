@@ -33,7 +33,7 @@ def locations_of(image_size: int, strides: tuple[int, ...]) -> Locations:
 
     Args:
         image_size: Its side, pixels; a multiple of every stride.
-        strides: Pixels between neighbours, one a level.
+        strides: Pixels between neighbours, one per level.
     """
     counts = [(image_size // stride) ** 2 for stride in strides]
     ends = np.cumsum(counts).tolist()

@@ -95,7 +95,7 @@ def quality_focal_loss(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
 
 def box_loss_each(predicted_xyxy: Tensor, target_xyxy: Tensor, kind: str) -> Tensor:
-    """[...] from boxes [..., 4]: 1 - GIoU (arXiv 1902.09630), or the journal's -log IoU (arXiv 1608.01471)."""
+    """[...] from boxes [..., 4]: 1 - GIoU (arXiv 1902.09630), or -log IoU (arXiv 1608.01471)."""
     if kind == "giou":
         return 1.0 - ops.clip(giou(predicted_xyxy, target_xyxy), -1.0, 1.0)
     return -ops.log(ops.clip(iou(predicted_xyxy, target_xyxy), EPSILON, 1.0))

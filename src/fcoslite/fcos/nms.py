@@ -23,7 +23,7 @@ def non_max_suppression(
         classes: [B, K] int; None where there is but one.
         iou_threshold: Overlap above which the lesser box goes.
         score_threshold: Boxes must score more.
-        limit: Most boxes an image, D.
+        limit: Most boxes per image, D.
 
     Returns:
         Indices [B, D] int32, best first, -1 after the last; and their number [B] int32.

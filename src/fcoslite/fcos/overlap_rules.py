@@ -8,9 +8,9 @@ from fcoslite.fcos.locations import Locations
 from fcoslite.fcos.matching import Rule, inside
 from fcoslite.geometry.boxes import Tensor, iou, ltrb_to_xyxy
 
-_ATSS_CANDIDATES = 9  # a level, arXiv 1912.02424, section 4.4.2
+_ATSS_CANDIDATES = 9  # per level, arXiv 1912.02424, section 4.4.2
 _ATSS_ANCHOR = 8.0  # side of an anchor, strides
-_TAL_CANDIDATES = 13  # a box, TOOD, section 4.1
+_TAL_CANDIDATES = 13  # per box, TOOD, section 4.1
 _TAL_IOU_EXPONENT = 6.0
 
 # A compiler may compute the same figure twice and round it in two ways: a tie is what differs by no more than this

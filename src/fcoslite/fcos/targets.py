@@ -2,8 +2,8 @@
 
 Four rules decide which box a location answers for (`Architecture.assignment`):
 
-`area` (the mission's): a box belongs to one level by its area; its locations are those strictly inside it with
-|grid - centre / stride| <= max(1, side / stride) on each axis.
+`area` (the original detector's, docs/original.md): a box belongs to one level by its area; its locations are those
+strictly inside it with |grid - centre / stride| <= max(1, side / stride) on each axis.
 
 `ranges` (FCOS, arXiv 1904.01355, section 3.2): a location belongs to a box if it is strictly inside it, less than
 `centre_radius` strides from its centre on each axis, and its largest distance to a side is in the level's range.

@@ -26,7 +26,7 @@ class Architecture:
 
     Attributes:
         backbone: Name of a row of `models.backbones.BACKBONES`.
-        strides: Pixels between neighbouring locations, one a level, each twice the one before.
+        strides: Pixels between neighbouring locations, one per level, each twice the one before.
         norms: `running` or `frozen`, see `models.layers.NormedConv`; used by `efficientnet_lite0` and `resnext50`.
         neck: `normalised` (norm and activation after every step), `plain` (convolutions with bias)
             or `separable` (depthwise-separable, batch normalisation).
@@ -38,11 +38,11 @@ class Architecture:
         head_activation: Activation of the towers.
         prior: Class probability everywhere at the start.
         distance_bias: Start of the regression bias.
-        distance_scale: Start of the learned factor a level, before exp.
+        distance_scale: Start of each level's learned factor, before exp.
         quality: What the second score of a location learns: `centerness`, `iou`, or `none` where there is none.
         quality_bias: Start of its bias.
         assignment: `area`, `ranges`, `atss` or `task_aligned`, see `fcoslite.fcos.targets`.
-        level_limits: One less than levels. `area`: largest box area of a level, square pixels. `ranges`:
+        level_limits: One less than levels. `area`: largest box area of each level, square pixels. `ranges`:
             largest distance to a side of the box, pixels. The others use none.
         centre_radius: Centre sampling radius in strides; used by `ranges`.
         classes: Class names where no data names them.
@@ -70,7 +70,7 @@ class Architecture:
 
 
 PRESETS = {
-    # the mission's detector: design, section 3, Models
+    # the original detector, see docs/original.md
     "lite": Architecture(
         backbone="bottleneck",
         norms="running",

@@ -214,7 +214,7 @@ def _inputs(batches: Iterable[Batch]) -> Iterator[Any]:
 
 
 def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable[tuple[int, int, int]]:
-    """(first epoch, end, batches an epoch) of the calls of fit: the rest of a broken epoch, then whole ones.
+    """(first epoch, end, batches per epoch) of the calls of fit: the rest of a broken epoch, then whole ones.
 
     No call goes on over epoch `change`, where training changes.
     """

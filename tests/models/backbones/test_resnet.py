@@ -1,4 +1,4 @@
-"""Keras' own weights files as strangers may send them."""
+"""Keras' own weights files, hostile ones too."""
 
 from pathlib import Path
 

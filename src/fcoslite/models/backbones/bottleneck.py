@@ -1,4 +1,4 @@
-"""The mission's backbone of bottleneck blocks with group normalisation."""
+"""The original detector's backbone: bottleneck blocks with group normalisation."""
 
 import keras
 
@@ -6,7 +6,7 @@ from fcoslite.models.layers import activate, conv, norm
 
 
 def bottleneck(images: keras.KerasTensor) -> dict[int, keras.KerasTensor]:
-    """The mission's backbone, strides 4 to 32, trained from scratch."""
+    """The original detector's backbone, strides 4 to 32, trained from scratch."""
     x = conv(images, 32, 5, "backbone_stem_conv", stride=2)
     x = activate(norm(x, 16, "backbone_stem_norm"), "elu", "backbone_stem_elu")
     x = keras.layers.MaxPooling2D(2, padding="same", name="backbone_stem_pool")(x)
