@@ -15,7 +15,7 @@ from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import Colour, contact_sheet, draw_boxes
 from fcoslite.errors import ConfigError
-from fcoslite.evaluation.errors import JudgedImage, WorstError
+from fcoslite.evaluation.detection_errors import JudgedImage, WorstError
 from fcoslite.evaluation.plots import draw_precision_recall, save_figure
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.predictor import Predictor

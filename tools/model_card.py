@@ -26,7 +26,7 @@ from fcoslite.config.settings import WorkspaceSettings
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
-from fcoslite.evaluation.errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
+from fcoslite.evaluation.detection_errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
 from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.predictor import Predictor

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcoslite.models.legacy import import_checkpoint
+from fcoslite.models.original_checkpoint import import_checkpoint
 from fcoslite.models.weights import load_detector
 
 REFERENCE = os.environ.get("FCOSLITE_PARITY_REFERENCE")

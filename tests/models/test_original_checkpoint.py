@@ -13,7 +13,7 @@ from fcoslite.config.load import make_settings
 from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import WeightsError
 from fcoslite.models.detector import build_detector
-from fcoslite.models.legacy import import_checkpoint
+from fcoslite.models.original_checkpoint import import_checkpoint
 from fcoslite.models.weights import load_detector
 
 Arrays = dict[str, np.ndarray]

@@ -129,7 +129,7 @@ def _find_group(groups: dict[str, list[_Layer]], purpose: str, names: list[str],
         raise WeightsError(
             f"{checkpoint} has {len(found)} attributes{named} with {len(names)} layers, "
             f"where we need one for {names[0]} to {names[-1]}",
-            "the docstring of fcoslite.models.legacy says which checkpoints can be read",
+            "the docstring of fcoslite.models.original_checkpoint says which checkpoints can be read",
         )
     return groups[found[0]]
 
