@@ -1,7 +1,9 @@
 """Store trained weights in the package, with all that is known about them.
 
-    python tools/package_weights.py NAME RUN --annotations VAL.json --images DIR [--image-size S] [--hours H]
-    python tools/package_weights.py NAME WEIGHTS.npz --config FILE --trained-on TRAIN.json [--also TEXT] ...
+    python tools/package_weights.py NAME RUN OPTIONS
+    python tools/package_weights.py NAME WEIGHTS.npz --config FILE --trained-on TRAIN.json [--also TEXT] ... OPTIONS
+
+with OPTIONS --annotations VAL.json --images DIR --hours H --hardware TEXT [--image-size S]
 
 takes a run's best weights, or those of tools/gpu with the config and the data that belong to them, and writes into
 src/fcoslite/weights/

@@ -3,7 +3,8 @@
 #
 # FOLDER is what was sent along: *.tar slices, wheels/, teacher.onnx, start-NAME.npz. The first call installs the wheels;
 # every call hands new slices on, starts the named trainings unless they run, waits for SECONDS, and leaves log and newest
-# weights of each in OUT. Trainings go on between the calls. GPU_SECONDS: how long each is to take, 1260 s if not said.
+# weights of each in OUT. Trainings go on between the calls. GPU_SECONDS: how long each is to take, 1260 s if not said;
+# GPU_WORK: a folder to work in; GPU_OPTIONS: more flags for train.py.
 set -euo pipefail
 from=$1 out=$2 wait=$3
 shift 3

@@ -41,7 +41,6 @@ class Photographs:
         self.count = 0
         self.by_set: dict[str, np.ndarray] = {}
         self._seen: set[Path] = set()
-        self._failure: BaseException | None = None
 
     def take_new(self) -> None:
         """Decode the slices that have arrived since."""
@@ -131,7 +130,10 @@ class Photographs:
         def look() -> None:
             while True:
                 time.sleep(seconds)
-                self.take_new()
+                try:
+                    self.take_new()
+                except Exception as failure:
+                    self.say(f"slice left out: {failure!r}")
 
         threading.Thread(target=look, daemon=True).start()
 

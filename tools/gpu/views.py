@@ -131,7 +131,8 @@ def _most(boxes: jax.Array) -> jax.Array:
 def degrade(key: jax.Array, views: jax.Array, strength: jax.Array) -> jax.Array:
     """Colours of every view shift a little; six of sixteen views are grey, dark, by night, noisy, moved or in fog.
 
-    Which they are is a matter of their place in the batch, whose order is random; two of the others get few bits.
+    Which they are is a matter of their place in the batch, whose order is random. Two, one in the dark and one by day,
+    get few bits.
 
     Args:
         key: Of the random numbers.

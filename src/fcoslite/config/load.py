@@ -3,8 +3,8 @@
 A config file may open with `extends: NAME_OR_FILE`; its keys are laid over the named one's. Packaged configs
 (`mission`, `cpu`, `vram-4gb`, ...) are found by name from anywhere.
 
-Files of older versions are read as well: what was a setting once is passed over, and the former name of a config
-leads to it.
+Files of older versions are read as well: what was a setting once may have the value that it always has now,
+and the former name of a config leads to it.
 """
 
 import logging

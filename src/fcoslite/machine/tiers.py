@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fcoslite.machine.backend import sees_gpu
 from fcoslite.machine.gpus import Gpu, driver_gpus
 
-# GB of GPU memory, largest first; the settings are in configs/vram-<GB>gb.yaml
+# GB of GPU memory, largest first; the settings are in config/packaged/vram-<GB>gb.yaml
 TIERS = (80, 24, 12, 8, 6, 4, 2)
 # drivers keep some of the nominal memory: a "4 GB" card reports 3.6 to 4.0 GiB
 _NOMINAL_SHARE = 0.9

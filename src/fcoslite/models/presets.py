@@ -117,7 +117,7 @@ PRESETS = {
     # FCOS, arXiv 1904.01355: ResNet-50, P3-P7, ranges of section 3.2, prior of section 4
     "r50": Architecture(
         backbone="resnet50",
-        norms="frozen",
+        norms="running",
         strides=(8, 16, 32, 64, 128),
         neck="plain",
         neck_channels=256,

@@ -1,4 +1,4 @@
-"""Sets of TFRecord shards: build them from a COCO folder, parse their records."""
+"""Build a set of TFRecord shards from a COCO folder."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from fcoslite import __version__
 from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
@@ -24,9 +24,6 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_digest, file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("fcoslite")
 
