@@ -39,12 +39,12 @@ class ModelSettings(_Node):
         None, min_length=1, max_length=2000, description="class names; null: those of the data"
     )
     image_size: int = Field(512, ge=32, le=4096, description="pixels; a multiple of the largest stride")
-    backbone: Literal["bottleneck", "efficientnet_lite0", "resnet50"] | None = None
+    backbone: Literal["bottleneck", "efficientnet_lite0", "resnet50", "resnext50"] | None = None
     backbone_weights: _Line | None = Field(
         None, description="a local file or installed weights to start the backbone from; never downloaded"
     )
     backbone_norms: Literal["running", "frozen"] | None = Field(
-        None, description="batch normalisation of efficientnet_lite0: statistics gathered in training, or kept"
+        None, description="batch normalisation of a backbone that knows both: statistics gathered in training, or kept"
     )
     strides: tuple[Annotated[int, Field(ge=4, le=4096)], ...] | None = Field(
         None, min_length=1, max_length=8, description="pixels, one a level, each twice the one before"

@@ -15,6 +15,7 @@ from fcoslite.machine.backend import compile_with_xla
 from fcoslite.machine.environment import environment
 from fcoslite.machine.signals import StopRequest
 from fcoslite.machine.tiers import choose_precision
+from fcoslite.models.backbones import BACKBONES
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights
 from fcoslite.progress import Progress, no_progress
@@ -106,7 +107,7 @@ def _build(plan: TrainingPlan, fresh: bool) -> Detector:
     if not fresh:
         model = model.model_copy(update={"backbone_weights": None})
     detector = build_detector(model, precision, seed=settings.seed)
-    if model.backbone_weights is not None and detector.architecture.backbone != "resnet50":
+    if model.backbone_weights is not None and not BACKBONES[detector.architecture.backbone].keras_file:
         load_backbone(detector, find_backbone(model.backbone_weights))
     if fresh and plan.start_from is not None:
         load_weights(detector, plan.start_from)
