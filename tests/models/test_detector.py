@@ -85,6 +85,7 @@ def test_r50_is_standard_fcos():
         {"preset": "r50", "backbone": "bottleneck", "image_size": 128},
         {"backbone": "resnet50", "strides": (8, 16, 32)},
         {"preset": "r50", "backbone": "resnext50", "image_size": 128},
+        {"preset": "lite0", "backbone": "resnext50", "strides": (8, 16, 32)},
         {"preset": "lite0"},
         {"preset": "lite0", "strides": (8, 16, 32), "head_channels": 40, "head_depth": 2, "neck_channels": 40},
         {"preset": "lite0", "backbone": "bottleneck", "strides": (4, 8, 16, 32), "classes": ("person", "dog")},
@@ -124,6 +125,7 @@ def test_without_a_quality_there_is_no_quality_output(preset):
         ({"strides": (4, 16)}, "do not make a pyramid"),
         ({"strides": (4, 8), "backbone": "resnet50"}, "no map of stride 4"),
         ({"preset": "lite0", "strides": (4, 8)}, "no map of stride 4"),
+        ({"backbone": "resnext50"}, "no map of stride 4"),
         ({"preset": "lite0", "image_size": 96}, "no multiple of the largest stride 64"),
         ({"neck_channels": 48}, "multiple of 32"),
         ({"head_channels": 40}, "multiple of 16"),
@@ -142,6 +144,13 @@ def test_macs_of_every_kind_of_convolution():
     small = keras.layers.MaxPooling2D(2)(x)
     outputs = [separable(x, level=0), separable(small, level=1)]  # (16 + 4) places · (9 · 6 + 6 · 10)
     assert count_macs(keras.Model(images, outputs)) == 64 * 9 * 4 * 6 + 16 * 25 * 6 + 20 * (9 * 6 + 6 * 10)
+
+
+def test_macs_of_groups():
+    images = keras.Input((8, 8, 4))
+    x = NormedConv(6, 3, stride=2, groups=2, centred=True, name="ours")(images)  # 16 places · 2 groups · 9 · 2 · 3
+    x = keras.layers.Conv2D(9, 5, groups=3, padding="same", use_bias=False)(x)  # 16 places · 3 groups · 25 · 2 · 3
+    assert count_macs(keras.Model(images, x)) == 16 * 2 * 9 * 2 * 3 + 16 * 3 * 25 * 2 * 3
 
 
 @pytest.mark.parametrize("norms", ["frozen", "running"])

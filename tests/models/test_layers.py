@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.models.layers import GroupNorm, NormedConv
+from fcoslite.models.layers import GroupNorm, NormedConv, convolve_groups
 
 KINDS = {
     "dense": {"filters": 6, "size": 3},
@@ -13,6 +13,11 @@ KINDS = {
     "pointwise": {"filters": 6, "size": 1},
     "depthwise": {"filters": None, "size": 3, "stride": 2},
     "separable": {"filters": 6, "size": 3, "stride": 2, "separable": True},
+    "grouped": {"filters": 6, "size": 3, "groups": 2},
+    "centred": {"filters": 6, "size": 5, "stride": 2, "centred": True},
+    "grouped and centred": {"filters": 6, "size": 3, "stride": 2, "groups": 2, "centred": True},
+    "separable and centred": {"filters": 6, "size": 3, "stride": 2, "separable": True, "centred": True},
+    "epsilon": {"filters": 6, "size": 3, "epsilon": 0.1},
 }
 
 
@@ -31,16 +36,19 @@ class Reference:
 
     def __init__(self, kind, layer):
         size, stride = kind["size"], kind.get("stride", 1)
+        self.margin = size // 2 if kind.get("centred") else 0
+        pad = "valid" if self.margin else "same"
         if kind.get("separable"):
             self.convolutions = [
-                _keras_conv(None, size, stride, layer.depthwise),
+                _keras_conv(None, size, stride, layer.depthwise, pad),
                 _keras_conv(kind["filters"], 1, 1, layer.kernel),
             ]
         else:
-            self.convolutions = [_keras_conv(kind["filters"], size, stride, layer.kernel)]
-        self.norms = [_keras_norm(layer, level) for level in range(layer.gamma.shape[0])]
+            self.convolutions = [_keras_conv(kind["filters"], size, stride, layer.kernel, pad, kind.get("groups", 1))]
+        self.norms = [_keras_norm(layer, level, kind.get("epsilon", 1e-3)) for level in range(layer.gamma.shape[0])]
 
     def __call__(self, x, training=False, level=0):
+        x = keras.layers.ZeroPadding2D(self.margin)(x)
         for convolution in self.convolutions:
             x = convolution(x)
         return self.norms[level](x, training=training)
@@ -58,18 +66,18 @@ def _pair(kind, **options):
     return layer, Reference(kind, layer)
 
 
-def _keras_conv(filters, size, stride, kernel):
+def _keras_conv(filters, size, stride, kernel, padding="same", groups=1):
     if filters is None:
-        conv = keras.layers.DepthwiseConv2D(size, strides=stride, padding="same", use_bias=False)
+        conv = keras.layers.DepthwiseConv2D(size, strides=stride, padding=padding, use_bias=False)
     else:
-        conv = keras.layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)
-    conv.build((None, 12, 12, kernel.shape[2]))
+        conv = keras.layers.Conv2D(filters, size, strides=stride, padding=padding, use_bias=False, groups=groups)
+    conv.build((None, 12, 12, kernel.shape[2] * groups))
     conv.set_weights([np.asarray(kernel)])
     return conv
 
 
-def _keras_norm(layer, level):
-    norm = keras.layers.BatchNormalization(epsilon=1e-3, momentum=0.99)
+def _keras_norm(layer, level, epsilon):
+    norm = keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.99)
     norm.build((None, 6, 6, layer.gamma.shape[1]))
     norm.set_weights([np.asarray(part[level]) for part in (layer.gamma, layer.beta, layer.mean, layer.variance)])
     return norm
@@ -165,6 +173,27 @@ def test_half_precision(kind, norms, training):
     # statistics are gathered in float32: a hundredth of a batch's is below what float16 can add
     _close(half.mean, whole.mean, 1e-4)
     _close(half.variance, whole.variance, 1e-4)
+
+
+def test_shapes_are_told_as_they_are(kind):
+    layer = NormedConv(**kind)
+    assert layer.compute_output_shape((3, 12, 12, 4)) == tuple(layer(_images()).shape)
+
+
+# channels in, filters, groups: narrow groups by the block, in several blocks, as wide as a block, and wider
+GROUPS = [(12, 24, 6), (256, 256, 32), (256, 128, 2), (300, 6, 2), (12, 6, 3), (20, 5, 5)]
+
+
+@pytest.mark.parametrize(("incoming", "filters", "groups"), GROUPS)
+@pytest.mark.parametrize(("stride", "padding"), [(1, "same"), (2, "same"), (2, "valid")])
+def test_groups_do_not_see_each_other(incoming, filters, groups, stride, padding):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, 7, 6, incoming)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, incoming // groups, filters)).astype(np.float32)
+    values = convolve_groups(images, kernel, groups, stride, padding)
+    parts = zip(np.split(images, groups, axis=-1), np.split(kernel, groups, axis=-1), strict=True)
+    expected = ops.concatenate([ops.conv(*part, strides=stride, padding=padding) for part in parts], axis=-1)
+    _close(values, expected, 1e-4)
 
 
 def _in_half(kind, norms):

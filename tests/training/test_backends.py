@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from fcoslite.config.load import load_settings
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
 from fcoslite.runs.run import create_run
@@ -51,3 +52,74 @@ def test_the_first_five_losses_are_equal(workspace, slim, tmp_path):
     assert len(tensorflow) == 5
     assert jax == pytest.approx(tensorflow, abs=1e-3)
     assert tensorflow[0] != pytest.approx(tensorflow[4], abs=1e-3)  # something was learned in between
+
+
+RESNEXT = [
+    "model.preset=r50",
+    "model.backbone=resnext50",
+    "model.image_size=128",
+    "model.neck_channels=32",
+    "model.head_channels=32",
+    "model.head_depth=1",
+    "model.classes=[person]",
+    "compute.batch_size=2",
+    "augment.flip_probability=0",
+    "augment.brightness=0",
+]
+
+# two steps on one batch: prints the losses before them, and after the first what Adam has of the gradients
+STEPS = """
+import json, sys
+from pathlib import Path
+
+from fcoslite.machine.backend import load_backend
+
+load_backend()
+import numpy as np
+
+from fcoslite.config.load import load_settings
+from fcoslite.models.detector import build_detector
+from fcoslite.models.weights import load_weights
+from fcoslite.training.model import build_training_model
+
+settings = load_settings("smoke", sys.argv[2:])
+detector = build_detector(settings.model)
+load_weights(detector, Path(sys.argv[1]))
+model = build_training_model(detector, settings, settings.train, 2)
+images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3)).astype(np.uint8)
+boxes = np.float32([[[1, 8, 8, 60, 100]], [[1, 30, 20, 120, 126]]])
+batch = {"images": images, "boxes": boxes, "crowd": np.zeros((2, 1), bool)}
+losses = []
+for step in range(2):
+    model.reset_metrics()
+    losses.append(float(model.train_on_batch(batch, return_dict=True)["loss"]))
+    if step == 0:
+        moments = {one.path: np.asarray(one) for one in model.optimizer.variables if one.path.endswith("momentum")}
+names = ("stem_kernel", "stage1_block0_conv2_kernel", "stage3_block0_conv2_gamma", "stage4_block2_conv2_kernel")
+chosen = [moment for name in names for path, moment in moments.items() if f"backbone_{name}_" in path]
+first = [moment.ravel()[:: moment.size // 10].tolist() for moment in chosen]
+print(json.dumps({"losses": losses, "moments": first, "deviations": [float(moment.std()) for moment in chosen]}))
+"""
+
+
+def _steps(backend, weights):
+    command = [sys.executable, "-c", STEPS, str(weights), *RESNEXT]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_resnext50_in_the_place_of_r50s_backbone(tmp_path):
+    pytest.importorskip("jax")
+    save_weights(build_detector(load_settings("smoke", RESNEXT).model, seed=0), tmp_path / "start.npz")
+    tensorflow, jax = _steps("tensorflow", tmp_path / "start.npz"), _steps("jax", tmp_path / "start.npz")
+    assert jax["losses"][0] == pytest.approx(tensorflow["losses"][0], abs=1e-3)
+    assert len(tensorflow["deviations"]) == 4
+    moments = zip(jax["moments"], tensorflow["moments"], tensorflow["deviations"], strict=True)
+    for ours, theirs, deviation in moments:
+        assert deviation > 0
+        # at random weights, pixels that differ by 1e-7 move the first kernel's gradient by a tenth of its deviation
+        assert ours == pytest.approx(theirs, abs=deviation / 5)
+    for one in (jax, tensorflow):  # Adam's first steps go by the sign of a gradient alone, also where that is noise
+        assert one["losses"][1] < one["losses"][0]

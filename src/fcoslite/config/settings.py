@@ -45,8 +45,7 @@ class ModelSettings(_Node):
         None, description="a local file or installed weights to start the backbone from; never downloaded"
     )
     backbone_norms: Literal["running", "frozen"] | None = Field(
-        None,
-        description="batch normalisation of efficientnet_lite0 and resnext50: statistics gathered in training, or kept",
+        None, description="batch normalisation of a backbone that knows both: statistics gathered in training, or kept"
     )
     strides: tuple[Annotated[int, Field(ge=4, le=4096)], ...] | None = Field(
         None, min_length=1, max_length=8, description="pixels, one per level, each twice the one before"

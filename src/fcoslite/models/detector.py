@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from fcoslite.config.settings import ModelSettings
-from fcoslite.models.backbones import BACKBONES
+from fcoslite.models.backbones import build_backbone
 from fcoslite.models.head import build_head
 from fcoslite.models.neck import build_neck
 from fcoslite.models.presets import Architecture, architecture
@@ -44,8 +44,8 @@ class Detector:
 def build_detector(settings: ModelSettings, precision: str = "float32", seed: int | None = None) -> Detector:
     """Build a detector with random weights.
 
-    `settings.backbone_weights` is read here where the backbone reads its file itself; otherwise `weights.load_backbone`
-    does, later.
+    `settings.backbone_weights` is read here for a backbone that takes a file of Keras' own; that of the others is
+    loaded by `weights.load_backbone`.
 
     Args:
         settings: `classes` None takes the preset's.
@@ -62,7 +62,7 @@ def build_detector(settings: ModelSettings, precision: str = "float32", seed: in
         keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):
         images = keras.Input((settings.image_size, settings.image_size, 3), name="images", dtype="float32")
-        features = BACKBONES[shape.backbone].build(images, shape.norms, settings.backbone_weights)
+        features = build_backbone(shape.backbone, images, shape.strides, shape.norms, settings.backbone_weights)
         levels = build_neck(features, shape.strides, shape.neck_channels, shape.neck)
         outputs = build_head(levels, shape, len(settings.classes or ()))
         network = keras.Model(images, outputs, name=settings.preset)
@@ -90,10 +90,14 @@ def count_parameters(network: keras.Model) -> dict[str, int]:
 
 
 def count_macs(network: keras.Model) -> int:
-    """Multiply-accumulates of the convolutions for one image; a layer counts once for every level it runs on."""
+    """Multiply-accumulates of the convolutions for one image; a layer counts once for every level it runs on.
+
+    They are those of the network; `layers.convolve_groups` multiplies zeros as well.
+    """
     total = 0
     for layer in network.layers:
-        # every kernel entry is used once per location: [h, w, in / groups, out], depthwise [h, w, in, 1]
+        # every kernel entry is used once per location: [h, w, in, out], in groups [h, w, in / groups, out], depthwise
+        # [h, w, in, 1]
         kernels = [weight for weight in layer.weights if weight.path.endswith("kernel")]
         for node in layer._inbound_nodes if kernels else ():
             _, height, width, _ = node.output_tensors[0].shape

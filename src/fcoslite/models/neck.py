@@ -2,7 +2,6 @@
 
 import keras
 
-from fcoslite.errors import ConfigError
 from fcoslite.models.layers import NormedConv, activate, conv, norm
 
 
@@ -20,15 +19,7 @@ def build_neck(
 
     Returns:
         One [B, S / stride, S / stride, channels] per level, finest first.
-
-    Raises:
-        ConfigError: The backbone has no map as fine as the finest level.
     """
-    missing = [stride for stride in strides if stride not in features and stride < max(features)]
-    if missing:
-        raise ConfigError(
-            f"model.strides: the backbone has no map of stride {missing[0]}", f"it has {sorted(features)}"
-        )
     if style == "separable":
         return _separable(features, strides, channels)
     finish = _plain if style == "plain" else _normalised

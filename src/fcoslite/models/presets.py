@@ -27,7 +27,7 @@ class Architecture:
     Attributes:
         backbone: Name of a row of `models.backbones.BACKBONES`.
         strides: Pixels between neighbouring locations, one per level, each twice the one before.
-        norms: `running` or `frozen`, see `models.layers.NormedConv`; used by `efficientnet_lite0` and `resnext50`.
+        norms: `running` or `frozen`, see `models.layers.NormedConv`; used by backbones that know both.
         neck: `normalised` (norm and activation after every step), `plain` (convolutions with bias)
             or `separable` (depthwise-separable, batch normalisation).
         neck_channels: Channels of every pyramid level.
@@ -117,7 +117,7 @@ PRESETS = {
     # FCOS, arXiv 1904.01355: ResNet-50, P3-P7, ranges of section 3.2, prior of section 4
     "r50": Architecture(
         backbone="resnet50",
-        norms="running",
+        norms="running",  # as in Keras' ResNet-50; another backbone in its place starts at random unless told
         strides=(8, 16, 32, 64, 128),
         neck="plain",
         neck_channels=256,

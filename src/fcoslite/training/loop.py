@@ -107,7 +107,7 @@ def _build(plan: TrainingPlan, fresh: bool) -> Detector:
     if not fresh:
         model = model.model_copy(update={"backbone_weights": None})
     detector = build_detector(model, precision, seed=settings.seed)
-    if model.backbone_weights is not None and not BACKBONES[detector.architecture.backbone].reads_file:
+    if model.backbone_weights is not None and not BACKBONES[detector.architecture.backbone].keras_file:
         load_backbone(detector, find_backbone(model.backbone_weights))
     if fresh and plan.start_from is not None:
         load_weights(detector, plan.start_from)
