@@ -5,27 +5,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.coco import to_coco_json
-from fcoslite.detections.detections import Detections
 from fcoslite.detections.formats import to_results
 from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics
-
-
-def image(image_id, boxes, crowd=None, classes=None) -> LabelledImage:
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    count = len(boxes)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return LabelledImage(
-        image_id, f"{image_id}.jpg", 200, 300, boxes,
-        np.array(classes or [1] * count, np.int32), np.array(crowd or [False] * count, bool), areas,
-    )  # fmt: skip
-
-
-def found(boxes, scores, classes=None) -> Detections:
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    ids = np.array(classes or [1] * len(boxes), np.int32)
-    return Detections(boxes, np.array(scores, np.float32), ids, ("person", "dog"))
+from tests.labelled_boxes import found, image
 
 
 def score(images, detections, names=("person",)):
