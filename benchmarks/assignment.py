@@ -5,13 +5,13 @@ Run: python -m benchmarks.assignment [--quick] [--out FOLDER]
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import fields
 
 import tensorflow as tf
 
 from benchmarks.plain_loop import assign_image
 from benchmarks.random_batches import SIZE, random_boxes
 from benchmarks.table import Must, Row, race, run_stage
-from fcoslite.fcos.ground_truth import with_flag
 from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.targets import assign
 from fcoslite.models.presets import PRESETS
@@ -22,9 +22,8 @@ def ours(boxes: tf.Tensor) -> tf.Tensor:
     architecture = PRESETS["lite"]
     locations = locations_of(SIZE, architecture.strides)
     outputs = {"class_logits": tf.zeros((boxes.shape[0], len(locations), 1))}  # tells the number of classes
-    targets = assign(with_flag(boxes, tf.zeros(boxes.shape[:2])), outputs, architecture, locations)
-    parts = (targets.classes, targets.distances, targets.centerness, targets.positive, targets.class_weight)
-    return tf.add_n([tf.reduce_sum(part) for part in parts])
+    targets = assign(tf.pad(boxes, [[0, 0], [0, 0], [0, 1]]), outputs, architecture, locations)
+    return tf.add_n([tf.reduce_sum(getattr(targets, part.name)) for part in fields(targets)])
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:

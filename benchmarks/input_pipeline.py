@@ -16,7 +16,7 @@ import tensorflow as tf
 from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.config.load import load_settings
-from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings
+from fcoslite.config.settings import AugmentSettings, ComputeSettings, DataSettings, LossSettings
 from fcoslite.data.records.build import build_records
 from fcoslite.data.records.schema import parse_record
 from fcoslite.data.sources.records import RecordSource
@@ -41,7 +41,7 @@ def take(batches: tf.data.Dataset, count: int, augment: AugmentSettings | None =
     """Take so many images, which go on from call to call, and augment them if asked to."""
     iterator = iter(batches)
     layer = Augment(augment or AugmentSettings(), SIZE, BATCH, 0)
-    augmented = tf.function(lambda batch: layer(*unpack(batch)))
+    augmented = tf.function(lambda batch: layer(*unpack(batch, LossSettings())))
 
     def run() -> None:
         for _ in range(count // BATCH):

@@ -16,5 +16,9 @@ def random_boxes(batch: int, count: int, seed: int = 0, size: int = SIZE) -> np.
 def random_batch(batch: int, count: int, size: int = SIZE) -> dict[str, np.ndarray]:
     """A batch as `data.sources.source` gives it, of images of noise with `count` boxes each."""
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3)).astype(np.uint8)
-    nothing = np.zeros((batch, count), bool)
-    return {"images": images, "boxes": random_boxes(batch, count, size=size), "crowd": nothing}
+    return {
+        "images": images,
+        "boxes": random_boxes(batch, count, size=size),
+        "crowd": np.zeros((batch, count), bool),
+        "scores": np.ones((batch, count), np.float32),
+    }

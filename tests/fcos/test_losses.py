@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fcoslite.config.settings import LossSettings, ModelSettings
-from fcoslite.fcos.locations import Locations
+from fcoslite.fcos.ground_truth import unpack
+from fcoslite.fcos.locations import Locations, locations_of
 from fcoslite.fcos.losses import (
     binary_cross_entropy,
     box_loss_each,
@@ -18,8 +19,10 @@ from fcoslite.fcos.losses import (
     focal_loss,
     quality_focal_loss,
 )
-from fcoslite.fcos.targets import Targets
+from fcoslite.fcos.targets import Targets, assign
+from fcoslite.geometry.boxes import iou, ltrb_to_xyxy
 from fcoslite.models.detector import build_detector
+from fcoslite.models.presets import PRESETS
 
 
 def _number(value) -> float:
@@ -88,6 +91,7 @@ def _two_locations() -> tuple[dict, Targets, Locations]:
         distances=np.float32([[[0.5, 0.5, 1.5, 0.5], [0, 0, 0, 0]]]),  # box 0, 0, 20, 10: IoU 1/2
         centerness=np.float32([[[math.sqrt(1 / 3)], [0]]]),
         positive=np.float32([[1, 0]]),
+        weight=np.float32([[1, 0]]),
         class_weight=np.float32([[1, 1]]),
     )
     return outputs, targets, locations
@@ -139,6 +143,63 @@ def test_the_overlap_is_averaged_over_the_positives():
         two = compute_losses(twice, doubled, locations, settings, "iou")
         for name in ("classes", "boxes", "quality"):
             assert _number(getattr(two, name)) == pytest.approx(_number(getattr(one, name)), rel=1e-5), name
+
+
+def test_a_box_that_is_probably_right_weighs_as_much():
+    outputs, targets, locations = _two_locations()
+    parts = {field.name: getattr(targets, field.name) for field in fields(targets)}
+    unsure = Targets(**{**parts, "classes": 0.4 * targets.classes, "weight": 0.4 * targets.weight})
+    losses = compute_losses(outputs, unsure, locations, LossSettings(), "iou")
+    # p = 0.5: the positive is wrong by 0.1, the background by 0.5; balances 0.4 · 0.25 + 0.6 · 0.75 and 0.75
+    assert _number(losses.classes) == pytest.approx((0.55 * 0.01 + 0.75 * 0.25) * math.log(2), rel=1e-4)
+    assert _number(losses.boxes) == pytest.approx(0.4 * 0.5, abs=1e-5)
+    assert _number(losses.quality) == pytest.approx(0.4 * math.log(2), rel=1e-4)
+    # twelve of them: the sum of their probabilities divides
+    many = {key: np.concatenate([value] * 12) for key, value in outputs.items()}
+    repeated = Targets(**{field.name: np.concatenate([getattr(unsure, field.name)] * 12) for field in fields(unsure)})
+    assert _number(compute_losses(many, repeated, locations, LossSettings(), "iou").boxes) == pytest.approx(
+        0.5, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("quality", ["centerness", "iou"])
+def test_sure_boxes_cost_what_they_cost_before_there_were_scores(quality):
+    """To the bit: the formula of then is written out here."""
+    random = np.random.default_rng(0)
+    locations = locations_of(128, (8, 16, 32))
+    count = len(locations)
+    outputs = {
+        "class_logits": random.normal(0, 3, (2, count, 1)).astype(np.float32),
+        "distances": random.uniform(0.1, 4, (2, count, 4)).astype(np.float32),
+        "quality_logits": random.normal(0, 2, (2, count, 1)).astype(np.float32),
+    }
+    batch = {
+        "images": np.zeros((2, 128, 128, 3), np.uint8),
+        "boxes": np.float32([[[1, 8, 8, 60, 100], [1, 30, 20, 120, 126]], [[1, 3, 70, 50, 90], [0, 0, 0, 0, 0]]]),
+        "crowd": np.array([[False, True], [False, False]]),
+        "scores": np.float32([[1, 1], [1, 0]]),
+    }
+    settings, rule = LossSettings(), PRESETS["lite0"]
+    targets = assign(unpack(batch, settings)[1], outputs, rule, locations)
+    losses = compute_losses(outputs, targets, locations, settings, quality)
+
+    positive, classes = targets.positive, targets.classes
+    positives = ops.maximum(ops.sum(positive), 1.0)
+    assert _number(positives) > 5
+    step = locations.strides[:, None]
+    predicted = ltrb_to_xyxy(locations.points, outputs["distances"] * step)
+    wanted = ltrb_to_xyxy(locations.points, targets.distances * step)
+    logits, p = outputs["class_logits"], ops.sigmoid(outputs["class_logits"])
+    wrong = classes * (1.0 - p) + (1.0 - classes) * p
+    balance = classes * 0.25 + (1.0 - classes) * (1.0 - 0.25)
+    each = balance * ops.power(wrong, 2.0) * binary_cross_entropy(logits, classes)
+    assert _number(losses.classes) == _number(ops.sum(each * targets.class_weight[..., None]) / positives)
+    box_loss = ops.sum(box_loss_each(predicted, wanted, "giou") * positive) / positives
+    assert _number(losses.boxes) == _number(box_loss)
+    aim = targets.centerness if quality == "centerness" else (iou(predicted, wanted) * positive)[..., None]
+    normalizer = ops.maximum(ops.sum(aim) + 1e-6, 1.0) if quality == "centerness" else positives
+    bce = binary_cross_entropy(outputs["quality_logits"], aim)[..., 0]
+    assert _number(losses.quality) == _number(ops.sum(bce * positive) / normalizer)
 
 
 def test_no_quality_no_loss():

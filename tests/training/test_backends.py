@@ -88,7 +88,7 @@ load_weights(detector, Path(sys.argv[1]))
 model = build_training_model(detector, settings, settings.train, 2)
 images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3)).astype(np.uint8)
 boxes = np.float32([[[1, 8, 8, 60, 100]], [[1, 30, 20, 120, 126]]])
-batch = {"images": images, "boxes": boxes, "crowd": np.zeros((2, 1), bool)}
+batch = {"images": images, "boxes": boxes, "crowd": np.zeros((2, 1), bool), "scores": np.float32([[1], [0.4]])}
 losses = []
 for step in range(2):
     model.reset_metrics()

@@ -326,6 +326,7 @@ def test_mosaics_are_switched_off_for_good(slim):
         "images": np.full((4, 64, 64, 3), 114, np.uint8),
         "boxes": np.tile(np.float32([1, 8, 8, 40, 56]), (4, 3, 1)),
         "crowd": np.zeros((4, 3), bool),
+        "scores": np.ones((4, 3), np.float32),
     }
     assert model(batch, training=True)["boxes"].shape == (4, 12, 6)
     assert model(batch, training=False)["boxes"].shape == (4, 3, 6)

@@ -1,5 +1,6 @@
 """The settings tree: frozen and checked."""
 
+from itertools import pairwise
 from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 from unicodedata import category
@@ -59,6 +60,9 @@ class ModelSettings(_Node):
     )
 
 
+_Open = Annotated[float, Field(gt=0, lt=1)]
+
+
 class LossSettings(_Node):
     """Class loss, box loss and quality loss."""
 
@@ -70,6 +74,19 @@ class LossSettings(_Node):
     box: Literal["giou", "iou"] = "giou"
     box_weight: float = Field(1.0, ge=0, le=1_000_000)
     quality_weight: float = Field(1.0, ge=0, le=1_000_000)
+    least_score: float = Field(0.25, ge=0, le=1, description="labelled boxes of lower scores are left out")
+    score_table: tuple[tuple[_Open, _Open], ...] = Field(
+        ((0.25, 0.25), (0.35, 0.5), (0.45, 0.78), (0.55, 0.95), (0.65, 0.99)),
+        max_length=100,
+        description="pairs of a labelled box's score and how probably it is right; linear in between, 1 is 1",
+    )
+
+    @field_validator("score_table")
+    @classmethod
+    def _rising(cls, table: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if any(high[0] <= low[0] or high[1] < low[1] for low, high in pairwise(table)):
+            raise ValueError("scores must rise, and probabilities not fall")
+        return table
 
 
 _Zoom = Annotated[float, Field(ge=0.01, le=100)]

@@ -21,6 +21,7 @@ class LabelledImage:
         class_ids: [N] int32; 1 is the first of the data set's class names.
         iscrowd: [N] bool, the box covers a group.
         areas: [N] float32, area of the segment (not of the box), square pixels.
+        scores: [N] float32 in (0, 1], how sure a detector was that drew the box; 1 where a person did.
     """
 
     image_id: int
@@ -31,6 +32,7 @@ class LabelledImage:
     class_ids: np.ndarray
     iscrowd: np.ndarray
     areas: np.ndarray
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class _LossesAndDetections(keras.Model):
 
     def call(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         detector = self.detector
-        images, boxes = resize(*unpack(batch), detector.image_size)
+        images, boxes = resize(*unpack(batch, self.loss_settings), detector.image_size)
         outputs = self.network(images, training=False)
         losses = detection_losses(outputs, boxes, detector, self.loss_settings)
         locations = locations_of(detector.image_size, detector.architecture.strides)
@@ -139,6 +139,7 @@ def fill(batch: Batch, batch_size: int) -> Batch:
     added = {key: np.zeros((missing, *values.shape[1:]), values.dtype) for key, values in batch.items()}
     added["boxes"][:, 0] = [1, 0, 0, size, size]
     added["crowd"][:, 0] = True
+    added["scores"][:, 0] = 1
     return {key: np.concatenate([values, added[key]]) for key, values in batch.items()}
 
 

@@ -1,4 +1,8 @@
-"""Class, box and quality loss (FCOS, arXiv 1904.01355, equation 2), all in float32."""
+"""Class, box and quality loss (FCOS, arXiv 1904.01355, equation 2), all in float32.
+
+A box that is only probably right is learned as such: its probability is the class target of its locations, and weighs
+their box and quality loss.
+"""
 
 from dataclasses import dataclass
 
@@ -49,7 +53,7 @@ def compute_losses(
         settings: Kinds, focal parameters and weights.
         quality: What the quality logits learn: `centerness`, `iou` or `none`.
     """
-    positives = ops.maximum(ops.sum(targets.positive), 1.0)
+    positives = ops.maximum(ops.sum(targets.weight), 1.0)
     points, step = locations.points, locations.strides[:, None]
     predicted = ltrb_to_xyxy(points, outputs["distances"] * step)
     wanted = ltrb_to_xyxy(points, targets.distances * step)
@@ -62,14 +66,15 @@ def compute_losses(
         each = quality_focal_loss(logits, targets.classes * overlap[..., None], settings.focal_gamma)
     class_loss = ops.sum(each * targets.class_weight[..., None]) / positives
 
-    box_loss = ops.sum(box_loss_each(predicted, wanted, settings.box) * targets.positive) / positives
+    box_loss = ops.sum(box_loss_each(predicted, wanted, settings.box) * targets.weight) / positives
 
     quality_loss = ops.zeros(())
     if quality != "none":
         aim = targets.centerness if quality == "centerness" else overlap[..., None]
         bce = binary_cross_entropy(outputs["quality_logits"], aim)[..., 0]
-        normalizer = ops.maximum(ops.sum(aim) + EPSILON, 1.0) if quality == "centerness" else positives
-        quality_loss = ops.sum(bce * targets.positive) / normalizer
+        aims = ops.sum(aim[..., 0] * targets.weight)
+        normalizer = ops.maximum(aims + EPSILON, 1.0) if quality == "centerness" else positives
+        quality_loss = ops.sum(bce * targets.weight) / normalizer
 
     total = class_loss + settings.box_weight * box_loss + settings.quality_weight * quality_loss
     return Losses(total, class_loss, box_loss, quality_loss)
@@ -81,9 +86,11 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Elementwise focal loss of 0/1 targets (arXiv 1708.02002, equation 5)."""
-    probability = ops.sigmoid(logits)
-    wrong = targets * (1.0 - probability) + (1.0 - targets) * probability  # 1 - p_t
+    """Elementwise focal loss (arXiv 1708.02002, equation 5) of targets anywhere in [0, 1].
+
+    |target - p| is the 1 - p_t of a target of 0 or 1, and goes on to those in between as arXiv 2006.04388 does.
+    """
+    wrong = ops.abs(targets - ops.sigmoid(logits))
     balance = targets * alpha + (1.0 - targets) * (1.0 - alpha)
     return balance * ops.power(wrong, gamma) * binary_cross_entropy(logits, targets)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from fcoslite.fcos.ground_truth import channels, sides
+from fcoslite.fcos.ground_truth import channels, probabilities, sides
 from fcoslite.fcos.locations import Locations
 from fcoslite.fcos.matching import Rule, inside_ignored, match
 from fcoslite.fcos.overlap_rules import by_alignment, by_anchors
@@ -37,10 +37,11 @@ class Targets:
     """What every location should say.
 
     Attributes:
-        classes: [B, N, C] one-hot, all zero on background.
+        classes: [B, N, C] how probably the box is right, in the channel of its class; zero elsewhere.
         distances: [B, N, 4] left, top, right, bottom in strides; zero on background.
         centerness: [B, N, 1] in [0, 1]; zero on background.
         positive: [B, N] float32, 1 where a box is assigned.
+        weight: [B, N] float32, how probably that box is right; zero on background.
         class_weight: [B, N] float32, 0 on background inside a box to be ignored, such as a crowd.
     """
 
@@ -48,6 +49,7 @@ class Targets:
     distances: Tensor
     centerness: Tensor
     positive: Tensor
+    weight: Tensor
     class_weight: Tensor
 
 
@@ -69,15 +71,17 @@ def assign(boxes: Tensor, outputs: dict[str, Tensor], architecture: Architecture
     in_ignored = ops.logical_and(background, inside_ignored(boxes, locations))
     # one unstack is faster than slices of so narrow an array
     x_min, y_min, x_max, y_max = ops.unstack(sides(matched), num=4, axis=-1)  # (B, N) each
-    weight = ops.cast(positive, "float32")
-    (x, y), scale = locations.points.T, weight / locations.strides
+    found = ops.cast(positive, "float32")
+    weight = found * probabilities(matched)
+    (x, y), scale = locations.points.T, found / locations.strides
     distances = ops.stack([(x - x_min) * scale, (y - y_min) * scale, (x_max - x) * scale, (y_max - y) * scale], axis=-1)
     one_hot = ops.one_hot(channels(matched), outputs["class_logits"].shape[-1], dtype="float32")
     return Targets(
         classes=ops.stop_gradient(one_hot * weight[..., None]),
         distances=ops.stop_gradient(distances),
-        centerness=ops.stop_gradient(centerness(distances) * weight[..., None]),
-        positive=ops.stop_gradient(weight),
+        centerness=ops.stop_gradient(centerness(distances) * found[..., None]),
+        positive=ops.stop_gradient(found),
+        weight=ops.stop_gradient(weight),
         class_weight=ops.stop_gradient(1.0 - ops.cast(in_ignored, "float32")),
     )
 

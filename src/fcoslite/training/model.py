@@ -45,7 +45,7 @@ class TrainingModel(keras.Model):
 
     def call(self, batch: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Batch of `data.sources.source` -> outputs, and the boxes they belong to."""
-        images, boxes = unpack(batch)
+        images, boxes = unpack(batch, self.loss_settings)
         if training:
             images, boxes = self.augment(images, boxes)
         else:

@@ -90,6 +90,7 @@ def test_written_json_reads_back(
         class_ids=np.array(class_ids, np.int32),
         iscrowd=np.arange(len(boxes)) % 2 == 1,
         areas=np.arange(len(boxes), dtype=np.float32) + 0.5,
+        scores=np.linspace(1, 0.08, len(boxes), dtype=np.float32),
     )
     path = folder / "annotations.json"
     path.write_text(json.dumps(to_coco_json([image], ["person", "dog"])))
@@ -99,3 +100,4 @@ def test_written_json_reads_back(
     np.testing.assert_array_equal(again.class_ids, image.class_ids)
     np.testing.assert_array_equal(again.iscrowd, image.iscrowd)
     np.testing.assert_array_equal(again.areas, image.areas)
+    np.testing.assert_array_equal(again.scores, image.scores)

@@ -98,6 +98,22 @@ def test_the_place_of_a_wrong_byte_is_found_across_chunks(tmp_path: Path, monkey
         assert f"byte {broken.index(bytes([0xF0, 0x9F, 0x98]))} " in expect_refusal(write(tmp_path, broken)).message
 
 
+def test_a_score_says_how_sure_a_detector_was(tmp_path: Path) -> None:
+    path = write(tmp_path, of_annotations({}, {"score": 0.4}, {"score": 1}, {"score": None}))
+    assert open_coco(path).scores.tolist() == [1, 0.4, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("score", "problem"), [(0, "> 0.0"), (2, "<= 1.0"), (-0.5, "> 0.0"), ("high", "got `str`"), ([0.5], "got `array`")]
+)
+def test_a_score_that_is_none_is_refused_with_its_place(tmp_path: Path, score: object, problem: str) -> None:
+    error = expect_refusal(write(tmp_path, of_annotations({}, {"score": score})))
+    assert problem in error.message and "`$.annotations[1].score`" in error.message
+    assert "above 0 and at most 1" in error.hint
+    not_a_number = WHOLE.replace(b'"iscrowd": 0', b'"score": NaN')
+    assert "NaN" in expect_refusal(write(tmp_path, not_a_number)).hint
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_python_writes_numbers_that_json_has_not(tmp_path: Path, number: str) -> None:
     error = expect_refusal(write(tmp_path, WHOLE.replace(b"[1,", f"[{number},".encode())))

@@ -53,8 +53,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="format 2"):
-        read_manifest(write(tmp_path, format=2))
+    with pytest.raises(DataError, match="format 3"):
+        read_manifest(write(tmp_path, format=3))
 
 
 @pytest.mark.parametrize("content", ["", "{}", json.dumps(DOCUMENT)[:50], '{"kind": "fcoslite-extract"}', "\xff"])

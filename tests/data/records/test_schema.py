@@ -66,27 +66,42 @@ WRITTEN = bytes.fromhex(
 )
 
 
-def test_records_are_written_byte_by_byte_as_ever() -> None:
+def _written(*scores: float) -> bytes:
     boxes = np.float32([[1, 2, 30, 12.5], [0, 0, 4.3, 9]])
     areas = np.float32([200.25, 7.1])
-    image = LabelledImage(7, "7.jpg", 20, 40, boxes, np.int32([1, 3]), np.array([False, True]), areas)
-    assert serialize(image, b"pixels", 64) == WRITTEN
+    labels = boxes, np.int32([1, 3]), np.array([False, True]), areas, np.float32(scores)
+    return serialize(LabelledImage(7, "7.jpg", 20, 40, *labels), b"pixels", 64)
+
+
+def test_records_are_written_byte_by_byte_as_ever() -> None:
+    assert _written(1, 1) == WRITTEN
+
+
+def test_scores_are_written_where_a_detector_drew_a_box() -> None:
+    parsed = {name: value.numpy() for name, value in parse_record(_written(1, 0.4)).items()}
+    np.testing.assert_array_equal(parsed.pop("scores"), np.float32([1, 0.4]))
+    for name, value in parse_record(WRITTEN).items():
+        np.testing.assert_array_equal(value, parsed.get(name, [1, 1]), err_msg=name)
 
 
 def test_what_is_parsed_is_what_was_written() -> None:
     parsed = {name: value.numpy() for name, value in parse_record(WRITTEN).items()}
     assert list(parsed) == [
-        "image_bytes", "boxes", "crowd", "areas", "image_id", "height", "width", "file_name"
+        "image_bytes", "boxes", "crowd", "areas", "scores", "image_id", "height", "width", "file_name"
     ]  # fmt: skip
     assert parsed["image_bytes"] == b"pixels"
     np.testing.assert_allclose(parsed["boxes"], [[1, 1.6, 19.2, 48, 36], [3, 0, 16, 6.88, 30.4]], rtol=1e-6)
     assert parsed["crowd"].tolist() == [False, True]
     np.testing.assert_array_equal(parsed["areas"], np.float32([200.25, 7.1]))
+    np.testing.assert_array_equal(parsed["scores"], [1, 1])
     assert (parsed["image_id"], parsed["height"], parsed["width"]) == (7, 20, 40)
     assert parsed["file_name"] == b"7.jpg"
 
 
-@pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature.checked], ids=lambda one: one.name)
+NEEDED = [feature for feature in FEATURES if feature.checked and not feature.optional]
+
+
+@pytest.mark.parametrize("feature", NEEDED, ids=lambda one: one.name)
 def test_no_checked_feature_may_be_missing_or_of_another_kind(
     record: bytes, manifest: RecordsManifest, feature: Feature
 ) -> None:
@@ -105,6 +120,13 @@ def test_no_checked_feature_may_be_missing_or_of_another_kind(
 def floats(name: str, position: int, value: float) -> Callable[[Any], None]:
     def edit(features: Any) -> None:
         features[name].float_list.value[position] = value
+
+    return edit
+
+
+def scores(value: float, more: int = 0) -> Callable[[Any], None]:
+    def edit(features: Any) -> None:
+        features["score"].float_list.value.extend([value] * (len(features["len"].int64_list.value) + more))
 
     return edit
 
@@ -128,6 +150,11 @@ BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x
         (lambda f: f["annot"].float_list.value.append(5.0), "do not add up"),
         (lambda f: f["iscrowd"].int64_list.value.append(0), "do not add up"),
         (lambda f: f["len"].int64_list.value.__setitem__(0, 4), "do not add up"),
+        (scores(0.5, more=1), "do not add up"),
+        (lambda f: f["score"].int64_list.value.append(1), "'score' is a int64_list, not a float_list"),
+        (scores(0.0), "score of its boxes is not above 0"),
+        (scores(1.5), "at most 1"),
+        (scores(float("nan")), "at most 1"),
         (floats("annot", 0, 81.0), "class id"),
         (floats("annot", 0, 0.0), "class id"),
         (floats("annot", 0, 1.5), "class id"),

@@ -11,7 +11,7 @@ from fcoslite.data.records.shards import RecordBytes, clear_journals, name_shard
 from fcoslite.progress import no_progress
 
 NONE = np.zeros(0, np.float32)
-IMAGES = [LabelledImage(n, f"{n}.jpg", 1, 1, NONE.reshape(0, 4), NONE, NONE, NONE) for n in range(7)]
+IMAGES = [LabelledImage(n, f"{n}.jpg", 1, 1, NONE.reshape(0, 4), NONE, NONE, NONE, NONE) for n in range(7)]
 NAMED = "a-00001-of-00004.tfrecord"
 
 

@@ -1,5 +1,7 @@
 """Both sources on the embedded photographs."""
 
+import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.records.build import build_records
+from fcoslite.data.records.manifest import read_manifest
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import steps_per_pass
@@ -58,7 +61,8 @@ def test_batches_have_fixed_shapes(source):
         assert mask.any()
         assert boxes.shape[0] == 4
         assert boxes.shape[2] == 5
-        assert mask.shape == batch["crowd"].shape == boxes.shape[:2]
+        assert mask.shape == batch["crowd"].shape == batch["scores"].shape == boxes.shape[:2]
+        assert (batch["scores"] == mask).all()  # people drew all of them
         assert (boxes[~mask] == 0).all()
         assert set(np.unique(boxes[mask][:, 0])) <= {1.0}  # person is class 1, never 0
         assert (boxes[mask][:, 3:] > boxes[mask][:, 1:3]).all()
@@ -109,6 +113,29 @@ def test_ranges_of_records_do_not_overlap(workspace):
     assert len({image_id for part in ids for image_id in part}) == total
 
 
+def test_scores_reach_the_batches_of_both_sources(demo_data, tmp_path):
+    document = json.loads((demo_data / "annotations.json").read_text())
+    for number, annotation in enumerate(document["annotations"]):
+        annotation["score"] = 1 if number % 3 == 0 else 0.1 + number % 7 / 10
+    (tmp_path / "scored.json").write_text(json.dumps(document))
+    extract(tmp_path / "scored.json", demo_data / "images", tmp_path / "data", limit=12)
+    build_records(tmp_path / "data", tmp_path / "records", image_size=SIZE)
+    assert read_manifest(tmp_path / "records").format == 2  # what leaves them unread must not read it
+    both = []
+    for source in (_records(tmp_path), _folder(tmp_path)):
+        scores = {}
+        for batch, labels in source.evaluation_batches(4):
+            for row, label in zip(batch["scores"], labels, strict=True):
+                np.testing.assert_array_equal(row[: len(label.scores)], label.scores)
+                scores[label.image_id] = label.scores.tolist()
+        both.append(scores)
+    assert both[0] == both[1]
+    assert {1, np.float32(0.4)} < {score for scores in both[0].values() for score in scores}
+    scored, unscored = _folder(tmp_path), tmp_path / "data" / "annotations.json"
+    unscored.write_text(re.sub(r'"score":\s*[0-9.]+', '"score":1', unscored.read_text()))
+    assert scored.fingerprint != _folder(tmp_path).fingerprint
+
+
 def test_evaluation_shows_everything_once_with_its_ground_truth(source, workspace):
     truth = {image.image_id: image for image in _folder(workspace).images}
     seen = []
@@ -138,3 +165,4 @@ def test_both_sources_give_the_same_pictures_and_boxes(workspace):
         np.testing.assert_array_equal(example["images"], folder[image_id]["images"])
         np.testing.assert_allclose(example["boxes"], folder[image_id]["boxes"], atol=1e-3)
         np.testing.assert_array_equal(example["crowd"], folder[image_id]["crowd"])
+        np.testing.assert_array_equal(example["scores"], folder[image_id]["scores"])

@@ -30,7 +30,7 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
     check_images_folder(images)
     source = open_coco(annotations, classes)
     boxes_xyxy = xywh_to_xyxy(source.boxes_xywh)
-    areas = source.areas.astype(np.float32)
+    areas, scores = source.areas.astype(np.float32), source.scores.astype(np.float32)
     labelled = []
     for index, image in enumerate(source.images):
         rows = source.rows(index)
@@ -44,6 +44,7 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
                 class_ids=source.class_ids[rows],
                 iscrowd=source.iscrowd[rows],
                 areas=areas[rows],
+                scores=scores[rows],
             )
         )
     category_ids = tuple(category.id for category in source.categories)
@@ -80,11 +81,12 @@ def to_coco_json(
         records.append(
             {"id": image.image_id, "file_name": image.file_name, "height": image.height, "width": image.width}
         )
-        for box, class_id, iscrowd, area in zip(
+        for box, class_id, iscrowd, area, score in zip(
             image.boxes_xyxy.tolist(),
             image.class_ids.tolist(),
             image.iscrowd.tolist(),
             image.areas.tolist(),
+            image.scores.tolist(),
             strict=True,
         ):
             annotations.append(
@@ -95,6 +97,7 @@ def to_coco_json(
                     "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                     "area": area,
                     "iscrowd": int(iscrowd),
+                    **_score(score),
                 }
             )
     categories = [{"id": index, "name": name} for index, name in zip(category_ids, class_names, strict=True)]
@@ -120,6 +123,7 @@ def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
         source.boxes_xywh[rows].tolist(),
         source.areas[rows].tolist(),
         source.iscrowd[rows].tolist(),
+        source.scores[rows].tolist(),
         strict=True,
     )
     document = {
@@ -138,8 +142,13 @@ def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
                 "bbox": box_xywh,
                 "area": area,
                 "iscrowd": int(iscrowd),
+                **_score(score),
             }
-            for annotation_id, image_id, class_id, box_xywh, area, iscrowd in columns
+            for annotation_id, image_id, class_id, box_xywh, area, iscrowd, score in columns
         ],
     }
     return msgspec.json.encode(document)
+
+
+def _score(score: float) -> dict[str, float]:
+    return {} if score == 1 else {"score": score}  # a box that a person drew has none

@@ -25,6 +25,7 @@ _log = logging.getLogger("fcoslite")
 
 _Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Side = Annotated[int, Meta(ge=1, le=1_000_000)]
+_Score = Annotated[float, Meta(gt=0, le=1)]
 
 
 # absolute, of a Windows drive, upwards, empty, or with control characters, which a terminal would obey
@@ -56,6 +57,7 @@ class _Annotation(msgspec.Struct, gc=False):
     bbox: tuple[float, float, float, float]
     iscrowd: int | bool = 0
     area: float | None = None
+    score: _Score | None = None
 
 
 class _Document(msgspec.Struct):
@@ -84,6 +86,7 @@ class CocoFile:
         boxes_xywh: [A, 4] float64, pixels, cut at the border of the image.
         areas: [A] float64, segment area in square pixels; the box's own where the file has none that is possible.
         iscrowd: [A] bool.
+        scores: [A] float64 in (0, 1], how sure a detector was that drew the box; 1 where the file does not say.
         dropped_boxes: Annotations of the classes left out: no area inside an image, or no such image.
         clipped_boxes: Boxes that reached over the border of their image.
     """
@@ -101,6 +104,7 @@ class CocoFile:
     boxes_xywh: np.ndarray
     areas: np.ndarray
     iscrowd: np.ndarray
+    scores: np.ndarray
     dropped_boxes: int
     clipped_boxes: int
 
@@ -132,7 +136,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
     class_of |= {category.id: index for index, category in enumerate(categories, start=1)}
     unknown = [item.id for item in document.annotations if item.category_id not in class_of]
     _warn(path, unknown, "are of a category that it does not list and are left out")
-    ids, image_ids, class_ids, boxes_xywh, areas, iscrowd = _columns(document.annotations, class_of)
+    ids, image_ids, class_ids, boxes_xywh, areas, iscrowd, scores = _columns(document.annotations, class_of)
     document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
     _refuse_duplicates(ids, "annotation id", path)
 
@@ -165,6 +169,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
         boxes_xywh=boxes_xywh[keep],
         areas=areas[keep],
         iscrowd=iscrowd[keep],
+        scores=scores[keep],
         dropped_boxes=len(ids) - len(keep),
         clipped_boxes=int(np.count_nonzero(clipped[keep])),
     )
@@ -184,7 +189,8 @@ def _decode(path: Path) -> _Document:
     except msgspec.ValidationError as error:
         raise DataError(
             f"{path} is not a COCO instances file: {error}",
-            "it needs images, categories, and annotations with id, image_id, category_id, bbox [x, y, w, h]",
+            "it needs images, categories, and annotations with id, image_id, category_id, bbox [x, y, w, h]; "
+            "a score, where there is one, is above 0 and at most 1",
         ) from None
     except msgspec.DecodeError as error:
         raise _malformed(path, content, start, str(error)) from None
@@ -221,7 +227,7 @@ def _malformed(path: Path, content: mmap.mmap, start: int, problem: str) -> Data
 
 
 def _columns(annotations: list[_Annotation], class_of: dict[int, int]) -> tuple[np.ndarray, ...]:
-    """Ids, image ids, class ids, boxes, areas (NaN for none) and crowd flags of the annotations of chosen classes."""
+    """Annotations of chosen classes: ids, image ids, class ids, boxes, areas (NaN for none), crowd flags, scores."""
     chosen = [item for item in annotations if class_of.get(item.category_id)]
     count = len(chosen)
     return (
@@ -231,6 +237,7 @@ def _columns(annotations: list[_Annotation], class_of: dict[int, int]) -> tuple[
         np.fromiter((item.bbox for item in chosen), np.dtype((np.float64, 4)), count),
         np.fromiter((np.nan if item.area is None else item.area for item in chosen), np.float64, count),
         np.fromiter((bool(item.iscrowd) for item in chosen), bool, count),
+        np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count),
     )
 
 

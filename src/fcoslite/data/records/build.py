@@ -13,7 +13,7 @@ from fcoslite import __version__
 from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError
-from fcoslite.data.records.manifest import RecordsManifest, read_manifest
+from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT, RecordsManifest, read_manifest
 from fcoslite.data.records.schema import encode_image
 from fcoslite.data.records.shards import clear_journals, make_record, name_shards, write_parts
 from fcoslite.data.skipped import MAX_SKIPPED, most_skipped, summary, write_skipped
@@ -107,6 +107,9 @@ def build_records(
     chosen = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")[:limit]]
     most_skipped(max_skipped, len(chosen))  # a wrong one is told now
     options = {"image_size": image_size, "encoding": encoding, "seed": seed, "records_per_shard": records_per_shard}
+    scored = any((image.scores < 1).any() for image in chosen)
+    if scored:  # else it is what it was before there were scores, and so is the job
+        options["format"] = SCORED_FORMAT
     job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
     free = free_bytes(out)
     if not overwrite and is_finished(out, job):
@@ -148,6 +151,7 @@ def build_records(
                     version=__version__,
                     skipped_images=len(skipped),
                     job=job,
+                    format=SCORED_FORMAT if scored else FORMAT,
                 )
                 write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
             clear_journals(folder)

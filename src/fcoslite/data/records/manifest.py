@@ -11,6 +11,7 @@ from fcoslite.errors import DataError
 from fcoslite.storage.staged_folder import MANIFEST
 
 FORMAT = 1
+SCORED_FORMAT = 2  # has scores, too, which an older fcoslite would leave unread
 REBUILD = "build the records again with `fcoslite build-records --overwrite`"
 
 
@@ -91,8 +92,9 @@ def decode_manifest(content: bytes, origin: str) -> RecordsManifest:
         manifest = msgspec.json.decode(content, type=RecordsManifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{origin} is not a manifest of records: {error}", REBUILD) from None
-    if manifest.format != FORMAT:
-        raise DataError(f"{origin} is of format {manifest.format}, this fcoslite reads {FORMAT}", REBUILD)
+    if manifest.format not in (FORMAT, SCORED_FORMAT):
+        known = f"{FORMAT} and {SCORED_FORMAT}"
+        raise DataError(f"{origin} is of format {manifest.format}, this fcoslite reads {known}", REBUILD)
     sizes = [manifest.image_size, *(number for shard in manifest.shards for number in (shard.count, shard.size))]
     names = [shard.name for shard in manifest.shards]
     if (

@@ -42,6 +42,7 @@ class Feature:
         per_box: Values of every box; None where a record has exactly one value.
         flag: Whether it is 0 or 1, and parsed as False or True.
         checked: Whether a record without it is refused.
+        optional: Whether it is left out where every box was drawn by a person.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Feature:
     per_box: int | None = None
     flag: bool = False
     checked: bool = True
+    optional: bool = False
 
 
 # The format of records: all that writes, parses and checks them follows this table.
@@ -60,6 +62,7 @@ FEATURES = (
     Feature("len", "int64_list", lambda of: [5] * len(of.image.class_ids), per_box=1),  # for tf.RaggedTensor
     Feature("iscrowd", "int64_list", lambda of: of.image.iscrowd.astype(int), "crowd", per_box=1, flag=True),
     Feature("area", "float_list", lambda of: of.image.areas, "areas", per_box=1),
+    Feature("score", "float_list", lambda of: of.image.scores, "scores", per_box=1, optional=True),
     Feature("image_id", "int64_list", lambda of: [of.image.image_id], "image_id"),
     Feature("height", "int64_list", lambda of: [of.image.height], "height"),
     Feature("width", "int64_list", lambda of: [of.image.width], "width"),
@@ -98,7 +101,15 @@ def blank_record(image_size: int) -> bytes:
     """The record of a grey square without boxes; its image id is -1. It stands in for one that cannot be read."""
     nothing = np.zeros(0, np.float32)
     image = LabelledImage(
-        -1, "", image_size, image_size, nothing.reshape(0, 4), nothing.astype(np.int32), nothing.astype(bool), nothing
+        image_id=-1,
+        file_name="",
+        height=image_size,
+        width=image_size,
+        boxes_xyxy=nothing.reshape(0, 4),
+        class_ids=nothing.astype(np.int32),
+        iscrowd=nothing.astype(bool),
+        areas=nothing,
+        scores=nothing,
     )
     pixels = np.full((image_size, image_size, 3), PAD_COLOUR, np.uint8)
     return serialize(image, cv2.imencode(".png", pixels, PNG_PARAMETERS)[1].tobytes(), image_size)
@@ -109,7 +120,12 @@ def serialize(image: LabelledImage, encoded: bytes, image_size: int) -> bytes:
     import tensorflow as tf
 
     written = _Written(image, encoded, Letterbox(image.height, image.width, image_size))
-    features = {one.name: tf.train.Feature(**{one.kind: {"value": list(one.values(written))}}) for one in FEATURES}
+    scored = bool((image.scores < 1).any())
+    features = {
+        one.name: tf.train.Feature(**{one.kind: {"value": list(one.values(written))}})
+        for one in FEATURES
+        if scored or not one.optional
+    }
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 
@@ -129,7 +145,8 @@ def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
     Returns:
         `image_bytes` scalar string (PNG or JPEG); `boxes` [N, 5] float32, class_id, x_min, y_min, x_max,
         y_max in letterboxed pixels; `crowd` [N] bool; `areas` [N] float32, segment areas in square pixels
-        of the original image; `image_id`, `height`, `width` int64, of the original; `file_name` string.
+        of the original image; `scores` [N] float32, 1 where the record has none; `image_id`, `height`,
+        `width` int64, of the original; `file_name` string.
     """
     import tensorflow as tf
 
@@ -142,10 +159,13 @@ def parse_record(serialized: "tf.Tensor") -> "dict[str, tf.Tensor]":
 
     parsed = [feature for feature in FEATURES if feature.parsed_as]
     values = tf.io.parse_single_example(serialized, {feature.name: shape_of(feature) for feature in parsed})
-    return {
+    record = {
         feature.parsed_as: tf.cast(values[feature.name], tf.bool) if feature.flag else values[feature.name]
         for feature in parsed
     }
+    without = tf.size(record["scores"]) == 0
+    record["scores"] = tf.cond(without, lambda: tf.ones_like(record["areas"]), lambda: record["scores"])
+    return record
 
 
 def check_record(serialized: bytes, manifest: RecordsManifest) -> None:
@@ -163,6 +183,8 @@ def check_record(serialized: bytes, manifest: RecordsManifest) -> None:
     except (tf.errors.OpError, UnicodeDecodeError):  # its message quotes the record, which may be no UTF-8
         raise DataError("TensorFlow cannot parse it") from None
     _check_boxes(record["boxes"], record["areas"], manifest)
+    if not ((record["scores"] > 0) & (record["scores"] <= 1)).all():
+        raise DataError("a score of its boxes is not above 0 and at most 1")
     try:
         record["file_name"].decode()
     except UnicodeDecodeError:
@@ -181,7 +203,8 @@ def _check_schema(serialized: bytes) -> None:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError:
         raise DataError("it is not a tf.train.Example") from None
-    checked = [feature for feature in FEATURES if feature.checked]
+    needed = [feature for feature in FEATURES if feature.name in features or not feature.optional]
+    checked = [feature for feature in needed if feature.checked]
     counts = {}
     for feature in checked:
         name, kind = feature.name, feature.kind

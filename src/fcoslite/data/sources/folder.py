@@ -121,16 +121,20 @@ class FolderSource:
         most, size = self._most_boxes, self.image_size
         boxes = np.zeros((len(group), most, 5), np.float32)
         crowd = np.zeros((len(group), most), bool)
+        scores = np.zeros((len(group), most), np.float32)
         for row, image in enumerate(group):
             count = len(image.boxes_xyxy)
             letterbox = Letterbox(image.height, image.width, size)
             boxes[row, :count, 0] = image.class_ids
             boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
             crowd[row, :count] = image.iscrowd
-        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd}
+            scores[row, :count] = image.scores
+        return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "scores": scores}
 
 
 def _facts(image: LabelledImage) -> tuple[str, ...]:
     """All that batches take from an image but its pixels."""
-    labels = (image.boxes_xyxy, image.class_ids, image.iscrowd)
+    labels = [image.boxes_xyxy, image.class_ids, image.iscrowd]
+    if (image.scores < 1).any():  # without, it is what it was before there were scores: a run of then goes on
+        labels.append(image.scores)
     return (str(image.image_id), image.file_name, *(array.tobytes().hex() for array in labels))

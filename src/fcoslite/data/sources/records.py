@@ -201,6 +201,7 @@ class RecordSource:
                 "images": tf.ensure_shape(image, (size, size, 3)),
                 "boxes": tf.ensure_shape(tf.pad(parsed["boxes"], [[0, padding], [0, 0]]), (most, 5)),
                 "crowd": tf.ensure_shape(tf.pad(parsed["crowd"], [[0, padding]]), (most,)),
+                "scores": tf.ensure_shape(tf.pad(parsed["scores"], [[0, padding]]), (most,)),
             }
 
         return serialized.map(decode, num_parallel_calls=self.workers, deterministic=True)
@@ -217,6 +218,7 @@ class RecordSource:
             class_ids=boxes[:, 0].astype(np.int32),
             iscrowd=parsed["crowd"].numpy(),
             areas=parsed["areas"].numpy(),
+            scores=parsed["scores"].numpy(),
         )
 
 

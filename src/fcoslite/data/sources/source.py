@@ -4,6 +4,7 @@ A batch is a dict of
     images  [B, S, S, 3] uint8, letterboxed RGB
     boxes   [B, M, 5] float32: class id, x_min, y_min, x_max, y_max in letterboxed pixels; zeros are padding
     crowd   [B, M] bool
+    scores  [B, M] float32: how sure a detector was that drew the box, 1 where a person did
 M is the most boxes any image of the set has: no box is ever dropped.
 """
 
