@@ -14,7 +14,6 @@ from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError
 from fcoslite.inference.described.description import Description, find_description, read_description
 from fcoslite.machine.backend import load_backend
-from fcoslite.models.weights import model_settings
 from fcoslite.runs.find_weights import config_of, find_weights
 from fcoslite.storage.files import file_digest
 
@@ -80,6 +79,9 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
             chosen.append(Chosen(text, path, description, tuple(sizes) or (None,), tuple(description.classes)))
         else:
             path = find_weights(text, runs)
+            load_backend()  # for Keras, which ONNX files do without
+            from fcoslite.models.weights import model_settings
+
             chosen.append(Chosen(text, path, None, (None,), tuple(model_settings(path).classes or ())))
     if not chosen:
         raise ConfigError("no detector is named", "name one with --by")
@@ -103,7 +105,6 @@ def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
     at_once = 1
     for one in chosen:
         if one.description is None:
-            load_backend()
             from fcoslite.inference.predictor import Predictor
 
             settings = load_settings(config_of(one.path)).evaluate.model_copy(update={"score": _LOWEST_SCORE})

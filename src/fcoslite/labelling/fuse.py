@@ -85,7 +85,7 @@ def choose(found: Detections, least: float) -> Detections:
 
 
 def repeats(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
-    """Whether each of boxes [N, 4] overlaps one of others [M, 4] by more than IoU 0.5 or lies in it by more than 70 %."""
+    """Which boxes overlap one of others by more than IoU 0.5, or lie in it by more than 70 %: [N, 4], [M, 4] to [N]."""
     count = len(others_xyxy)
     same = pairwise_iou(boxes_xyxy, others_xyxy, np.zeros(count, bool)) > _DOUBLE
     inside = pairwise_iou(boxes_xyxy, others_xyxy, np.ones(count, bool)) > _INSIDE

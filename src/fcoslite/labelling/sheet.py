@@ -18,11 +18,11 @@ _CELL = 480  # pixels
 _HUMAN = (255, 255, 255)
 _IS_SURE = (60, 220, 90)
 _UNSURE = (255, 170, 40)
-_LEAST_DOUBT = 0.2  # below, a box is more often wrong than doubtful
+_LOWEST = 0.2  # below, most boxes are wrong, and hide the others
 
 
 def write_sheet(document: Mapping[str, Any], images: Path, path: Path) -> None:
-    """Draw the most telling images, 24 at most: boxes of humans in white, sure ones green, others orange, with scores.
+    """Draw the most telling images, 24 at most: boxes of humans in white, sure ones green, others from 0.2 on orange.
 
     The set is cut into twelve stretches. Of each there is the image with the most boxes that are doubtful, and the one
     with the most that are not.
@@ -65,7 +65,7 @@ def _score(box: Mapping[str, Any]) -> float:
 
 
 def _doubtful(boxes: Sequence[Mapping[str, Any]]) -> int:
-    return sum(_LEAST_DOUBT <= _score(box) < SURE for box in boxes)
+    return sum(_LOWEST <= _score(box) < SURE for box in boxes)
 
 
 def _certain(boxes: Sequence[Mapping[str, Any]]) -> int:
@@ -75,7 +75,7 @@ def _certain(boxes: Sequence[Mapping[str, Any]]) -> int:
 def _draw(image_rgb: np.ndarray, boxes: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> np.ndarray:
     # what is surest lies on top
     for colour, wanted in (
-        (_UNSURE, [box for box in boxes if _score(box) < SURE]),
+        (_UNSURE, [box for box in boxes if _LOWEST <= _score(box) < SURE]),
         (_IS_SURE, [box for box in boxes if _score(box) >= SURE and "score" in box]),
         (_HUMAN, [box for box in boxes if "score" not in box]),
     ):
