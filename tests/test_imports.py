@@ -38,6 +38,8 @@ MAY_IMPORT = {
     },
     "evaluation": {"config", "data", "detections", "errors", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
+    "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
+    | {"runs", "storage"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
@@ -52,8 +54,8 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "machine", "models", "progress", "runs"}
-    | {"training"},
+    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
+    | {"runs", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -71,7 +73,7 @@ WITH_KERAS = {
 }
 # rooms that are imported without Keras, whatever they import in turn
 WITHOUT_KERAS = {"errors", "progress", "config", "storage", "machine", "detections", "data", "runs", "cli", "__main__"}
-WITHOUT_KERAS |= {"__init__"}
+WITHOUT_KERAS |= {"__init__", "labelling"}
 
 BACKENDS = {"tensorflow", "jax"}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli import build_records, check, demo, evaluate, extract, records, runs, train, webcam
+from fcoslite.cli import build_records, check, demo, evaluate, extract, label, records, runs, train, webcam
 from fcoslite.errors import FcosliteError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("check")(check.command)
 app.command("extract")(extract.command)
+app.command("label")(label.command)
 app.command("build-records")(build_records.command)
 app.add_typer(records.app, name="records")
 app.command("train")(train.train_command)

@@ -14,13 +14,16 @@ _short = Repr()
 _short.maxstring = _short.maxother = 60
 
 
-def explain(error: ValidationError, origin: str, schema: _Schema) -> ConfigError:
+def explain(
+    error: ValidationError, origin: str, schema: _Schema, hint: str = "docs/configuration.md lists all settings"
+) -> ConfigError:
     """The error that says the first thing a check has found.
 
     Args:
         error: Of the check.
         origin: The file or flag that holds the setting.
         schema: The JSON schema of the settings.
+        hint: Where to read what is allowed.
     """
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
@@ -29,16 +32,16 @@ def explain(error: ValidationError, origin: str, schema: _Schema) -> ConfigError
         known = [name for option in _options(_at(schema, path[:-1]), schema) for name in option.get("properties", ())]
         elsewhere = [name for name in _keys(schema, schema) if name.endswith(f".{path[-1]}")]
         guess = f"did you mean '{elsewhere[0]}'?" if elsewhere else closest(path[-1], known)
-        hint = "; ".join(filter(None, (guess, f"known: {', '.join(known)}")))
-        return ConfigError(f"{origin}: unknown setting '{key[:200]}'", hint)
+        names = "; ".join(filter(None, (guess, f"known: {', '.join(known)}")))
+        return ConfigError(f"{origin}: unknown setting '{key[:200]}'", names)
     part = _at(schema, path)
     value = first["input"]
     message = f"{origin}: {key} is {_shown(value)}, and must be {_allowed(part, schema)}"
     if first["type"] == "value_error":
         message += f": {first['ctx']['error']}"
     choices = [str(choice) for option in _options(part, schema) for choice in option.get("enum", ())]
-    hint = closest(value[:200], choices) if isinstance(value, str) else ""
-    return ConfigError(message, hint or "docs/configuration.md lists all settings")
+    guess = closest(value[:200], choices) if isinstance(value, str) else ""
+    return ConfigError(message, guess or hint)
 
 
 def _at(schema: _Schema, path: list[str]) -> _Schema:

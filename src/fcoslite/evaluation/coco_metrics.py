@@ -10,6 +10,7 @@ import numpy as np
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.overlaps import pairwise_iou
 
 # pycocotools' twelve figures, in its order (COCOeval.summarize)
 COCO_FIGURES = (
@@ -85,17 +86,3 @@ def _image_ap(boxes_xyxy: np.ndarray, class_ids: np.ndarray, found: Detections, 
     recall = np.concatenate([[0.0], true / len(boxes_xyxy)])
     precision = np.concatenate([[1.0], true / np.arange(1, len(hits) + 1)])
     return float(np.trapezoid(precision, recall))
-
-
-def pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, b_iscrowd: np.ndarray) -> np.ndarray:
-    """COCO's IoU [N, M] of boxes [N, 4] and [M, 4]; with a crowd, the share of the first that lies on it."""
-    from pycocotools import mask
-
-    if not len(a_xyxy) or not len(b_xyxy):
-        return np.zeros((len(a_xyxy), len(b_xyxy)))
-    a_xywh, b_xywh = (
-        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
-        for boxes in (a_xyxy, b_xyxy)
-    )
-    overlaps: np.ndarray = mask.iou(a_xywh, b_xywh, b_iscrowd.astype(np.uint8))
-    return overlaps

@@ -13,7 +13,7 @@ import numpy as np
 from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
-from fcoslite.evaluation.coco_metrics import pairwise_iou
+from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.inference.predictor import Predictor
 from fcoslite.progress import Progress, no_progress
 

@@ -1,7 +1,8 @@
 """Letterboxing: scale an image to fit a square, pad the rest; and its inverse for boxes.
 
 Numpy and OpenCV only, so that data workers need not import Keras. Records, training, evaluation and
-webcam all go through this one class, so that a model never sees a padding it was not trained on.
+webcam all go through this one class, so that a model never sees a padding it was not trained on. Networks of other
+projects have other habits: they may want the image at the top left, and another grey.
 """
 
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ class Letterbox:
         height: Height of the original image, pixels.
         width: Width of the original image, pixels.
         size: Side of the square, pixels.
+        top_left: The image lies in the upper left corner, not in the middle.
     """
 
     height: int
     width: int
     size: int
+    top_left: bool = False
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.size) < 1:
@@ -51,18 +54,19 @@ class Letterbox:
     @property
     def pad_top(self) -> int:
         """Rows of padding above; the odd row goes below."""
-        return (self.size - self.new_height) // 2
+        return 0 if self.top_left else (self.size - self.new_height) // 2
 
     @property
     def pad_left(self) -> int:
         """Columns of padding at the left; the odd column goes right."""
-        return (self.size - self.new_width) // 2
+        return 0 if self.top_left else (self.size - self.new_width) // 2
 
-    def apply_image(self, image: np.ndarray) -> np.ndarray:
+    def apply_image(self, image: np.ndarray, pad: int = PAD_COLOUR) -> np.ndarray:
         """Letterbox an image.
 
         Args:
             image: [height, width, 3], uint8.
+            pad: The grey of the padding, 0 to 255.
 
         Returns:
             [size, size, 3], uint8.
@@ -73,7 +77,7 @@ class Letterbox:
             # INTER_AREA averages what it drops; it does not interpolate when enlarging
             method = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
             image = cv2.resize(image, (self.new_width, self.new_height), interpolation=method)
-        canvas = np.full((self.size, self.size, 3), PAD_COLOUR, np.uint8)
+        canvas = np.full((self.size, self.size, 3), pad, np.uint8)
         top, left = self.pad_top, self.pad_left
         canvas[top : top + self.new_height, left : left + self.new_width] = image
         return canvas

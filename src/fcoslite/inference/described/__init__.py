@@ -1,0 +1,1 @@
+"""Detectors of other projects, in ONNX files that a small YAML file describes."""

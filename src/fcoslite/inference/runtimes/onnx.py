@@ -1,0 +1,93 @@
+"""Running an ONNX file by ONNX Runtime, on the CPU."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcoslite.errors import WeightsError
+
+_NO_LOG = 4  # only what ends the process: the rest comes as an exception
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a file.
+
+    Attributes:
+        name: In the file.
+        shape: A number where the file fixes a side, else a name or None.
+        dtype: As ONNX Runtime writes it, such as `tensor(float)`.
+    """
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    dtype: str
+
+
+class OnnxNetwork:
+    """A network in an ONNX file; it may be called from several threads at a time.
+
+    Args:
+        path: The file; named in errors.
+        threads: For the work inside one call.
+        content: What to run instead of the file's own bytes.
+
+    Attributes:
+        input: The one input.
+        outputs: In the file's order.
+
+    Raises:
+        WeightsError: The file is missing, no ONNX, of operations that ONNX Runtime does not know, or has more inputs.
+    """
+
+    def __init__(self, path: Path, threads: int, content: bytes | None = None) -> None:
+        import onnxruntime
+
+        if not path.is_file():
+            raise WeightsError(f"no ONNX file at {path}", "check the path")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # a thread that spins takes the core from those that decode and draw
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = _NO_LOG
+        try:
+            source = str(path) if content is None else content
+            self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it has a class for every reason, and no common one
+            hint = "is it a whole ONNX file, and of operations that ONNX Runtime knows?"
+            raise WeightsError(f"{path} cannot be loaded: {_first_line(error)}", hint) from None
+        self.path = path
+        inputs = [_port(item) for item in self._session.get_inputs()]
+        if len(inputs) != 1:
+            raise WeightsError(f"{path} has {len(inputs)} inputs", "a detector takes images and nothing else")
+        self.input = inputs[0]
+        self.outputs = tuple(_port(item) for item in self._session.get_outputs())
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name, in the file's order.
+
+        Args:
+            images: Of the shape and type of the input.
+
+        Raises:
+            WeightsError: The network cannot take them.
+        """
+        try:
+            values = self._session.run(None, {self.input.name: images})
+        except Exception as error:
+            shape = "x".join(map(str, images.shape))
+            message = f"{self.path} cannot be run on {images.dtype} {shape}: {_first_line(error)}"
+            raise WeightsError(message, "another size or type may be what it was made for") from None
+        return dict(zip((output.name for output in self.outputs), values, strict=True))
+
+
+def _port(item: Any) -> Port:
+    return Port(item.name, tuple(item.shape), item.type)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""`fcoslite label`: pictures without boxes become a data set, by detectors."""

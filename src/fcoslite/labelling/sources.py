@@ -1,0 +1,175 @@
+"""What is labelled: photographs, folders of them, and every n-th frame of videos."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcoslite.errors import ConfigError, SourceError, closest
+from fcoslite.inference.input.open import IMAGE_SUFFIXES, open_source
+from fcoslite.storage.files import file_size
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image file.
+
+    Attributes:
+        path: The file.
+        count: One image.
+    """
+
+    path: Path
+    count = 1
+
+    @property
+    def name(self) -> str:
+        """In the data set."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames of a video file.
+
+    Attributes:
+        path: The file.
+        numbers: Of the frames to label, from 0.
+        count: How many these are; None if the video does not tell its length, and `numbers` goes beyond it.
+        height: Pixels.
+        width: Pixels.
+    """
+
+    path: Path
+    numbers: range
+    count: int | None
+    height: int
+    width: int
+
+    def name(self, number: int) -> str:
+        """Of a frame in the data set."""
+        return f"{self.path.stem}-{number:06d}.jpg"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to label.
+
+    Attributes:
+        name: In the data set.
+        path: The photograph, or the video.
+        image_rgb: [h, w, 3] uint8 of a frame; None for a photograph, which is still to be read.
+        frame: Its number in the video; None for a photograph.
+        seconds: Since the video's first frame.
+    """
+
+    name: str
+    path: Path
+    image_rgb: np.ndarray | None = None
+    frame: int | None = None
+    seconds: float | None = None
+
+
+Source = Photograph | Video
+
+_NO_END = 2**31
+
+
+def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | None]) -> tuple[Source, ...]:
+    """What paths stand for, in their order.
+
+    Args:
+        paths: Images, videos and folders; of a folder its images, or those in images/ if it is a data set.
+        every: Label each n-th frame of the videos.
+        frames: First frame, and the one after the last; None: to the end.
+
+    Raises:
+        SourceError: There is no such file or folder, or it cannot be read.
+        ConfigError: Two images would have the same name.
+    """
+    sources: list[Source] = []
+    for path in paths:
+        if path.is_dir():
+            sources += map(Photograph, _images_in(path))
+        elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            sources.append(Photograph(path))
+        else:
+            sources.append(_video(path, every, frames))
+    _refuse_shared_names(sources)
+    return tuple(sources)
+
+
+def count_pictures(sources: Sequence[Source]) -> int | None:
+    """How many images will be labelled; None where the length of a video is not known."""
+    counts = [source.count for source in sources if source.count is not None]
+    return sum(counts) if len(counts) == len(sources) else None
+
+
+def needed_bytes(sources: Sequence[Source]) -> int:
+    """About what the images will take: a JPEG of quality 95 has about three bits a pixel."""
+    return sum(
+        max(0, file_size(source.path))
+        if isinstance(source, Photograph)
+        else (source.count or 0) * source.height * source.width * 3 // 8
+        for source in sources
+    )
+
+
+def pictures(sources: Sequence[Source], done: Mapping[str, object]) -> Iterator[Picture]:
+    """What is left to label, in order; photographs are not read yet.
+
+    Raises:
+        SourceError: A video cannot be opened any more.
+    """
+    for source in sources:
+        if isinstance(source, Photograph):
+            if source.name not in done:
+                yield Picture(source.name, source.path)
+            continue
+        if source.count is not None and all(source.name(number) in done for number in source.numbers):
+            continue
+        with open_source(str(source.path)) as frames:
+            for frame in frames:
+                if frame.index >= source.numbers.stop:
+                    break
+                name = source.name(frame.index)
+                if frame.index in source.numbers and name not in done:
+                    yield Picture(name, source.path, frame.image_rgb, frame.index, frame.seconds)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    if (folder / "annotations.json").is_file() and (folder / "images").is_dir():
+        folder = folder / "images"
+    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    found = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
+    if not found:
+        raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
+    return found
+
+
+def _video(path: Path, every: int, frames: tuple[int, int | None]) -> Video:
+    if not path.is_file():  # a camera or stream, too: it could not be gone on with
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = closest(path.name, siblings) or "give photographs, folders of them, or video files"
+        raise SourceError(f"no file or folder '{path}'", hint)
+    with open_source(str(path)) as opened:
+        first, last = frames
+        ends = [end for end in (last, opened.count) if end is not None]
+        numbers = range(first, min(ends, default=_NO_END), every)
+        if not numbers:
+            raise ConfigError(f"{path} has no frame {first}", f"it has {opened.count}, from 0: change --frames")
+        return Video(path, numbers, len(numbers) if ends else None, opened.height, opened.width)
+
+
+def _refuse_shared_names(sources: Sequence[Source]) -> None:
+    seen: dict[str, Path] = {}
+    for source in sources:
+        # frames are named by the video
+        key = source.name if isinstance(source, Photograph) else f"{source.path.stem}-"
+        if key in seen:
+            raise ConfigError(
+                f"{seen[key]} and {source.path} would have the same name in the data set",
+                "rename one, or label them into data sets of their own",
+            )
+        seen[key] = source.path
