@@ -31,6 +31,16 @@ DataOption = Annotated[
         show_default="none",
     ),
 ]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="lite|FILE|RUN",
+        help="Also learn what this detector says of every view: packaged weights, a .npz file, a run, or an ONNX file "
+        "that a YAML beside it describes (FILE.onnx:DESCRIPTION names another).",
+        show_default="none",
+    ),
+]
 EpochsOption = Annotated[
     int | None,
     typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.", show_default="the config's"),
@@ -82,6 +92,7 @@ def train_command(
             show_default="model.backbone_weights of the config",
         ),
     ] = None,
+    teacher: TeacherOption = None,
     epochs: EpochsOption = None,
     resume: ResumeOption = None,
     overrides: SetOption = None,
@@ -102,7 +113,16 @@ def train_command(
     if init is not None:
         values["model.backbone_weights"] = init
     request = TrainingRequest(
-        "train", config, overrides or (), values, records, data, skip_bad_records, chunk=chunk, resume=resume
+        "train",
+        config,
+        overrides or (),
+        values,
+        records,
+        data,
+        skip_bad_records,
+        chunk=chunk,
+        teacher=teacher,
+        resume=resume,
     )
     _run(terminal, request, dry_run)
 
@@ -122,6 +142,7 @@ def finetune_command(
             show_default="the newest run in ./runs, else lite0",
         ),
     ] = None,
+    teacher: TeacherOption = None,
     epochs: EpochsOption = None,
     resume: ResumeOption = None,
     overrides: SetOption = None,
@@ -145,6 +166,7 @@ def finetune_command(
         data,
         skip_bad_records,
         start_from=start_from,
+        teacher=teacher,
         resume=resume,
     )
     _run(terminal, request, dry_run)

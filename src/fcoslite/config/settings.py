@@ -74,6 +74,7 @@ class LossSettings(_Node):
     box: Literal["giou", "iou"] = "giou"
     box_weight: float = Field(1.0, ge=0, le=1_000_000)
     quality_weight: float = Field(1.0, ge=0, le=1_000_000)
+    teacher_weight: float = Field(1.0, ge=0, le=1_000_000, description="of what a teacher says, where there is one")
     least_score: float = Field(0.25, ge=0, le=1, description="labelled boxes of lower scores are left out")
     score_table: tuple[tuple[_Open, _Open], ...] = Field(
         ((0.25, 0.25), (0.35, 0.5), (0.45, 0.78), (0.55, 0.95), (0.65, 0.99)),

@@ -53,6 +53,11 @@ def ignored(boxes: Tensor) -> Tensor:
     return ops.logical_and(_real(boxes), boxes[..., 5] >= 1)
 
 
+def is_sure(boxes: Tensor) -> Tensor:
+    """Whether a row has no doubt, [B, M] bool."""
+    return boxes[..., 5] <= 0
+
+
 def probabilities(boxes: Tensor) -> Tensor:
     """How probably a box is right, [B, M]."""
     return 1.0 - boxes[..., 5]

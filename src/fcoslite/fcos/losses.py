@@ -4,40 +4,51 @@ A box that is only probably right is learned as such: its probability is the cla
 their box and quality loss.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras import ops
 
 from fcoslite.config.settings import LossSettings
 from fcoslite.fcos.locations import Locations, locations_of
 from fcoslite.fcos.targets import Targets, assign
+from fcoslite.fcos.teaching import Taught, believed, teaching_loss, with_doubted_background
 from fcoslite.geometry.boxes import EPSILON, Tensor, giou, iou, ltrb_to_xyxy
 from fcoslite.models.detector import Detector
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalars: `total` = classes + box_weight · boxes + quality_weight · quality."""
+    """Scalars: `total` = classes + box_weight · boxes + quality_weight · quality + teacher_weight · teacher."""
 
     total: Tensor
     classes: Tensor
     boxes: Tensor
     quality: Tensor
+    teacher: Tensor
 
 
-def detection_losses(outputs: dict[str, Tensor], boxes: Tensor, detector: Detector, settings: LossSettings) -> Losses:
-    """The losses of a batch against its boxes.
+def detection_losses(
+    outputs: dict[str, Tensor], boxes: Tensor, detector: Detector, settings: LossSettings, taught: Taught | None = None
+) -> Losses:
+    """The losses of a batch against its boxes, and against what a teacher says of it.
 
     Args:
         outputs: As of `compute_losses`.
         boxes: [B, M, 6], see `ground_truth`, at the detector's image size.
         detector: Whose outputs they are.
         settings: Kinds, focal parameters and weights.
+        taught: By the teacher; None: there is none.
     """
     architecture = detector.architecture
     locations = locations_of(detector.image_size, architecture.strides)
     targets = assign(boxes, outputs, architecture, locations)
-    return compute_losses(outputs, targets, locations, settings, architecture.quality)
+    if taught is None:
+        return compute_losses(outputs, targets, locations, settings, architecture.quality)
+    taught = believed(taught, boxes, targets, locations)
+    doubted = with_doubted_background(targets, taught)
+    losses = compute_losses(outputs, doubted, locations, settings, architecture.quality)
+    teacher = teaching_loss(outputs, taught, targets.class_weight, locations)
+    return replace(losses, total=losses.total + settings.teacher_weight * teacher, teacher=teacher)
 
 
 def compute_losses(
@@ -77,7 +88,7 @@ def compute_losses(
         quality_loss = ops.sum(bce * targets.weight) / normalizer
 
     total = class_loss + settings.box_weight * box_loss + settings.quality_weight * quality_loss
-    return Losses(total, class_loss, box_loss, quality_loss)
+    return Losses(total, class_loss, box_loss, quality_loss, ops.zeros(()))
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

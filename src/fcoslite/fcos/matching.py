@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from fcoslite.fcos.ground_truth import candidates, ignored, sides
+from fcoslite.fcos.ground_truth import candidates, sides
 from fcoslite.fcos.locations import Locations
 from fcoslite.geometry.boxes import Tensor, take_rows
 
@@ -48,15 +48,15 @@ def match(boxes: Tensor, rule: Rule, locations: Locations) -> tuple[Tensor, Tens
     return take_rows(boxes, best_index), best_cost < np.inf
 
 
-def inside_ignored(boxes: Tensor, locations: Locations) -> Tensor:
-    """Whether a location is strictly inside any box [B, M, 6] that is only to be ignored: [B, N] bool."""
+def inside_any(boxes: Tensor, wanted: Tensor, locations: Locations) -> Tensor:
+    """Whether a location is strictly inside any of the boxes [B, M, 6] that are wanted [B, M]: [B, N] bool."""
 
     def look(block: Tensor, wanted: Tensor, first: Tensor, found: Tensor) -> Tensor:
         within = ops.logical_and(inside(block, locations), wanted[:, None, :])
         return ops.logical_or(found, ops.any(within, axis=-1))
 
     start = ops.zeros((ops.shape(boxes)[0], len(locations)), dtype="bool")
-    return _over_blocks(boxes, ignored(boxes), look, start)
+    return _over_blocks(boxes, wanted, look, start)
 
 
 def inside(boxes: Tensor, locations: Locations) -> Tensor:

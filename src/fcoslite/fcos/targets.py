@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 from keras import ops
 
-from fcoslite.fcos.ground_truth import channels, probabilities, sides
+from fcoslite.fcos.ground_truth import channels, ignored, probabilities, sides
 from fcoslite.fcos.locations import Locations
-from fcoslite.fcos.matching import Rule, inside_ignored, match
+from fcoslite.fcos.matching import Rule, inside_any, match
 from fcoslite.fcos.overlap_rules import by_alignment, by_anchors
 from fcoslite.fcos.size_rules import by_area, by_ranges
 from fcoslite.geometry.boxes import EPSILON, Tensor
@@ -68,7 +68,7 @@ def assign(boxes: Tensor, outputs: dict[str, Tensor], architecture: Architecture
     """
     matched, positive = match(boxes, _rule(outputs, architecture, locations), locations)  # (B, N, 6), (B, N)
     background = ops.logical_not(positive)
-    in_ignored = ops.logical_and(background, inside_ignored(boxes, locations))
+    in_ignored = ops.logical_and(background, inside_any(boxes, ignored(boxes), locations))
     # one unstack is faster than slices of so narrow an array
     x_min, y_min, x_max, y_max = ops.unstack(sides(matched), num=4, axis=-1)  # (B, N) each
     found = ops.cast(positive, "float32")

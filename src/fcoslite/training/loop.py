@@ -31,6 +31,7 @@ from fcoslite.training.model import build_training_model
 from fcoslite.training.out_of_memory import halve_batch, out_of_memory
 from fcoslite.training.plan import TrainingPlan
 from fcoslite.training.progress_bar import ShowProgress
+from fcoslite.training.teacher import load_teacher
 
 _log = logging.getLogger("fcoslite")
 
@@ -141,7 +142,8 @@ def _fit(
 ) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
-    model = build_training_model(detector, settings, schedule, schedule.epochs * steps)
+    teach = None if plan.teacher is None else load_teacher(plan.teacher, settings.model)
+    model = build_training_model(detector, settings, schedule, schedule.epochs * steps, teach)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if resume:
         run.truncate_metrics(position.step // position.steps_per_epoch - position.epoch_open)

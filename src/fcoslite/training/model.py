@@ -8,6 +8,7 @@ import keras
 from fcoslite.config.settings import ScheduleSettings, Settings
 from fcoslite.fcos.ground_truth import unpack
 from fcoslite.fcos.losses import detection_losses
+from fcoslite.fcos.teaching import Taught
 from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import compile_with_xla
@@ -15,15 +16,22 @@ from fcoslite.machine.tiers import choose_precision
 from fcoslite.models.detector import Detector
 from fcoslite.training.augment import Augment
 from fcoslite.training.optimizer import build_optimizer
+from fcoslite.training.teacher import Teach
 
 
 class TrainingModel(keras.Model):
     """A detector and what surrounds it in training: normalising, augmentation, assignment and losses.
 
-    A batch goes in whole; its boxes come out beside the outputs, because augmentation moves them.
+    A batch goes in whole; its boxes come out beside the outputs, because augmentation moves them, and so does what a
+    teacher says of the views.
+
+    Args:
+        detector: The student.
+        settings: All of them.
+        teach: The teacher; None: there is none.
     """
 
-    def __init__(self, detector: Detector, settings: Settings) -> None:
+    def __init__(self, detector: Detector, settings: Settings, teach: Teach | None = None) -> None:
         # float32: the policy of the network's own layers is theirs; boxes and losses need the bits
         super().__init__(name="training", dtype="float32")
         self.network = detector.network
@@ -33,6 +41,8 @@ class TrainingModel(keras.Model):
         self.class_loss = keras.metrics.Mean(name="class_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
         self.quality_loss = keras.metrics.Mean(name="quality_loss")
+        self.teach = teach  # a function: its weights are none of this model's, and in no checkpoint
+        self.teacher_loss = None if teach is None else keras.metrics.Mean(name="teacher_loss")
 
     def build(self, input_shape: Any = None) -> None:
         """Nothing to do: the network is built."""
@@ -50,7 +60,11 @@ class TrainingModel(keras.Model):
             images, boxes = self.augment(images, boxes)
         else:
             images, boxes = resize(images, boxes, self.detector.image_size)
-        return {**self.network(images, training=training), "boxes": boxes}
+        outputs = {**self.network(images, training=training), "boxes": boxes}
+        if training and self.teach is not None:
+            taught = self.teach(images)
+            outputs["taught"] = {"scores": taught.scores, "boxes_xyxy": taught.boxes_xyxy, "known": taught.known}
+        return outputs
 
     def compute_loss(
         self,
@@ -61,22 +75,30 @@ class TrainingModel(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """Assign the boxes, compute the losses, note their parts."""
-        losses = detection_losses(y_pred, y_pred["boxes"], self.detector, self.loss_settings)
+        taught = Taught(**y_pred["taught"]) if "taught" in y_pred else None
+        losses = detection_losses(y_pred, y_pred["boxes"], self.detector, self.loss_settings, taught)
         self.class_loss.update_state(losses.classes)
         self.box_loss.update_state(losses.boxes)
         self.quality_loss.update_state(losses.quality)
+        if self.teacher_loss is not None:
+            self.teacher_loss.update_state(losses.teacher)
         return losses.total
 
 
 def build_training_model(
-    detector: Detector, settings: Settings, schedule: ScheduleSettings, steps: int
+    detector: Detector, settings: Settings, schedule: ScheduleSettings, steps: int, teach: Teach | None = None
 ) -> TrainingModel:
-    """A compiled model; `steps` is the number of batches of the whole run.
+    """A compiled model.
 
-    `detector` must have been built with the precision of the settings.
+    Args:
+        detector: Built with the precision of the settings.
+        settings: All of them.
+        schedule: Of this phase.
+        steps: Batches of the whole run.
+        teach: The teacher; None: there is none.
     """
     compute = settings.compute
-    model = TrainingModel(detector, settings)
+    model = TrainingModel(detector, settings, teach)
     optimizer = build_optimizer(schedule, compute.accumulation, steps)
     if choose_precision(compute.precision) == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -23,6 +23,7 @@ from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.space import check_writable, free_bytes
+from fcoslite.training.teacher import Teacher, find_teacher, load_teacher, teacher_to_resume
 
 _log = logging.getLogger("fcoslite")
 
@@ -38,6 +39,7 @@ class TrainingPlan:
         validation: Images to validate on; None where there are none.
         facts: Chunk, data and parent, for run.json.
         start_from: Weights to start from; None starts from random ones.
+        teacher: What is asked about every view; None: nothing.
     """
 
     verb: str
@@ -46,6 +48,7 @@ class TrainingPlan:
     validation: Source | None
     facts: Mapping[str, Any]
     start_from: Path | None = None
+    teacher: Teacher | None = None
 
     @property
     def schedule(self) -> ScheduleSettings:
@@ -111,6 +114,7 @@ def plan_run(
     start_from: Path | None = None,
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
+    teacher: str | None = None,
 ) -> TrainingPlan:
     """Open and check the data, split it, and settle what depends on it.
 
@@ -123,8 +127,10 @@ def plan_run(
         start_from: Weights file to start from; its model takes the place of `settings.model`.
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         progress: Told about the shards of records that are checked.
+        teacher: In the words of `find_teacher`.
 
     Raises:
+        WeightsError: The teacher cannot be used.
         DataError: The data cannot be used, is damaged, or has no such chunk; or runs cannot be written.
     """
     if start_from is not None:
@@ -160,6 +166,11 @@ def plan_run(
     if start_from is None and settings.model.backbone_weights is not None:
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
+    found = None
+    if teacher is not None:
+        found = find_teacher(teacher, Path(settings.workspace.runs))
+        load_teacher(found, settings.model)  # what does not fit is told now
+        facts |= found.facts()
     if skip_bad_records:
         facts["skipped_records"] = _bad_records(training, validation)
     if chunk is not None and chunk > 1 and start_from is None:
@@ -170,7 +181,7 @@ def plan_run(
             _log.warning("no run has trained chunk %d: starting afresh", chunk - 1)
         else:
             start_from = parent.best_weights
-    return TrainingPlan(verb, settings, training, validation, facts, start_from)
+    return TrainingPlan(verb, settings, training, validation, facts, start_from, found)
 
 
 def plan_resume(
@@ -180,6 +191,7 @@ def plan_resume(
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
     settings: Settings | None = None,
+    teacher: str | None = None,
 ) -> TrainingPlan:
     """The plan a run was started with, to go on with it.
 
@@ -190,8 +202,11 @@ def plan_resume(
         skip_bad_records: Go without records that are damaged; a run that was started so goes on so.
         progress: Told about the shards of records that are checked.
         settings: From `settings_to_resume`; None for the run's own.
+        teacher: Where its teacher is now, if it was moved.
 
     Raises:
+        WeightsError: Its teacher is gone.
+        ConfigError: Its teacher is another than it was started with.
         RunError: The run's files are incomplete, or it was trained on the other kind of data.
         DataError: Its data is gone, or is other data than it was started on.
     """
@@ -219,7 +234,8 @@ def plan_resume(
             "validation images may be among what is trained on now: start a new run, or name the old data",
         )
     start_from = Path(facts["start_from"]) if facts.get("start_from") else None
-    return TrainingPlan(str(facts["verb"]), settings, training, validation, facts, start_from)
+    found = teacher_to_resume(teacher, facts, Path(settings.workspace.runs))
+    return TrainingPlan(str(facts["verb"]), settings, training, validation, facts, start_from, found)
 
 
 def _from_records(

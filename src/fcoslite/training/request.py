@@ -40,6 +40,7 @@ class TrainingRequest:
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         chunk: Train on this chunk only, counted from 1.
         start_from: What to fine-tune, in the words of `runs.find_weights`.
+        teacher: What to ask about every view, in the words of `training.teacher.find_teacher`.
         resume: The run to go on with, by path or name; None starts a new one. All else must agree with it.
     """
 
@@ -52,6 +53,7 @@ class TrainingRequest:
     skip_bad_records: bool = False
     chunk: int | None = None
     start_from: str | None = None
+    teacher: str | None = None
     resume: str | None = None
 
     @property
@@ -93,8 +95,17 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
         raise ConfigError("--records and --data exclude each other", "give one of them")
     from fcoslite.training.plan import plan_run
 
-    skip = request.skip_bad_records
-    plan = plan_run(request.verb, settings, request.records, request.data, request.chunk, weights, skip, progress)
+    plan = plan_run(
+        request.verb,
+        settings,
+        request.records,
+        request.data,
+        request.chunk,
+        weights,
+        request.skip_bad_records,
+        progress,
+        request.teacher,
+    )
     return plan, None
 
 
@@ -125,4 +136,5 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    return plan_resume(run, request.records, request.data, request.skip_bad_records, progress, settings), run
+    skip = request.skip_bad_records
+    return plan_resume(run, request.records, request.data, skip, progress, settings, request.teacher), run

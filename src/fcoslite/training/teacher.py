@@ -1,0 +1,222 @@
+"""A teacher in training: a detector that is asked about every view, in the training step."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from fcoslite.config.settings import ModelSettings
+from fcoslite.errors import ConfigError, WeightsError
+from fcoslite.fcos.locations import locations_of
+from fcoslite.fcos.teaching import Taught
+from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy
+from fcoslite.inference.described.description import DenseOutputs, Description, find_description, read_description
+from fcoslite.models.detector import build_detector
+from fcoslite.models.onnx_graph import read_onnx_function
+from fcoslite.models.presets import architecture
+from fcoslite.models.weights import load_weights, model_settings
+from fcoslite.runs.find_weights import find_weights
+from fcoslite.storage.files import file_digest
+
+Teach = Callable[[Tensor], Taught]  # views [B, S, S, 3] in [0, 1]
+
+_ONNX = re.compile(r"(.+\.onnx)(?::(.+))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that was found, and is not loaded.
+
+    Attributes:
+        name: In the words of `find_teacher`, with the whole path.
+        path: A weights file of ours, or an ONNX file.
+        description: Of the ONNX file; None for ours.
+        digest: Of the file and its description: a run goes on with the teacher it began with.
+    """
+
+    name: str
+    path: Path
+    description: Description | None
+    digest: str
+
+    def facts(self) -> dict[str, str]:
+        """As run.json has it."""
+        return {"teacher": self.name, "teacher_digest": self.digest}
+
+
+def find_teacher(name: str, runs: Path) -> Teacher:
+    """What `--teacher` names: packaged weights, a .npz, a run; or FILE.onnx, described beside it or after a colon.
+
+    Raises:
+        WeightsError: There is none.
+        ConfigError: The ONNX file has no description, or one that cannot be used.
+    """
+    found = _ONNX.fullmatch(name)
+    if found is None:
+        path = find_weights(name, runs)
+        path = path.resolve()
+        return Teacher(str(path), path, None, file_digest(path))
+    path = Path(found[1])
+    if not path.is_file():
+        raise WeightsError(f"no ONNX file at {path}", "check the path")
+    description = read_description(find_description(path, found[2]))
+    if description.dense is None or description.dense.layout == "rows":
+        raise ConfigError(
+            f"{path} says what is in an image, not what it sees at every point",
+            "a teacher needs the maps of its head: an ONNX file with one output per stride",
+        )
+    whole = ":".join(str(Path(part).resolve() if Path(part).is_file() else part) for part in found.groups() if part)
+    return Teacher(whole, path.resolve(), description, f"{file_digest(path)} {description.model_dump_json()}")
+
+
+def teacher_to_resume(name: str | None, facts: Mapping[str, Any], runs: Path) -> Teacher | None:
+    """The teacher of a run that goes on; `name` says where it is now, None: where it was.
+
+    Raises:
+        WeightsError: It is not there.
+        ConfigError: It is another one.
+    """
+    before = facts.get("teacher")
+    if name is None and before is None:
+        return None
+    if before is None:
+        raise ConfigError("the run was started without a teacher", "leave --teacher out, or start a new run")
+    teacher = find_teacher(name or before, runs)
+    if teacher.digest != facts.get("teacher_digest"):
+        raise ConfigError(f"{teacher.name} is not the teacher that the run was started with", f"that was {before}")
+    return teacher
+
+
+def load_teacher(teacher: Teacher, student: ModelSettings) -> Teach:
+    """A teacher that says at the student's locations what it sees there.
+
+    Args:
+        teacher: Which.
+        student: Complete: classes, image size.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: It does not know the student's classes, or has none of its strides.
+    """
+    classes = student.classes or ()
+    known = model_settings(teacher.path).classes if teacher.description is None else tuple(teacher.description.classes)
+    if missing := [name for name in classes if name not in (known or ())]:
+        raise ConfigError(f"the teacher {teacher.path} does not know {', '.join(missing)}", f"it knows {known}")
+    shape = architecture(student)
+    if teacher.description is None:
+        return _of_ours(teacher.path, student, shape.strides)
+    assert teacher.description.dense is not None
+    if not set(teacher.description.dense.strides) & set(shape.strides):
+        raise ConfigError(f"the teacher {teacher.path} has none of the strides {shape.strides}", "take another teacher")
+    return _of_onnx(teacher.path, teacher.description, student, shape.strides)
+
+
+def _of_ours(path: Path, student: ModelSettings, strides: tuple[int, ...]) -> Teach:
+    settings = model_settings(path).model_copy(update={"image_size": student.image_size, "backbone_weights": None})
+    detector = build_detector(settings)
+    load_weights(detector, path)
+    detector.network.trainable = False
+    channels = [detector.class_names.index(name) for name in student.classes or ()]
+    locations = locations_of(student.image_size, detector.architecture.strides)
+    levels = dict(zip(detector.architecture.strides, locations.levels, strict=True))
+
+    def teach(views: Tensor) -> Taught:
+        outputs = detector.network(views, training=False)
+        scores = ops.take(ops.sigmoid(outputs["class_logits"]), np.array(channels), axis=-1)
+        if "quality_logits" in outputs:
+            scores = scores * ops.sigmoid(outputs["quality_logits"])
+        boxes_xyxy = ltrb_to_xyxy(locations.points, outputs["distances"] * locations.strides[:, None])
+        said = {stride: (scores[:, level], boxes_xyxy[:, level]) for stride, level in levels.items()}
+        return _at_strides(said, strides, student.image_size)
+
+    return teach
+
+
+def _of_onnx(path: Path, description: Description, student: ModelSettings, strides: tuple[int, ...]) -> Teach:
+    run, size = read_onnx_function(path), student.image_size
+    given, dense = description.input, description.dense
+    assert dense is not None
+    channels = [dense.score_channel + description.classes[name] for name in student.classes or ()]
+    mean, std = np.asarray(given.mean, np.float32), np.asarray(given.std, np.float32)
+
+    def teach(views: Tensor) -> Taught:
+        pixels = views * 255.0
+        if given.channels == "bgr":
+            pixels = ops.flip(pixels, axis=-1)
+        maps = run((pixels - mean) / std)
+        if len(maps) != len(dense.strides):
+            told = f"{path} has {len(maps)} outputs, its description {len(dense.strides)} strides"
+            raise ConfigError(told, "one of them is for another file")
+        said = {}
+        for stride, values in zip(dense.strides, maps, strict=True):
+            if stride in strides:
+                scores, boxes_xyxy = _decode(values, dense, channels, stride, size)
+                if dense.first_point != 0.5:
+                    scores, boxes_xyxy = _between(scores, boxes_xyxy)
+                said[stride] = _flat(scores), _flat(boxes_xyxy)
+        return _at_strides(said, strides, size)
+
+    return teach
+
+
+def _decode(values: Tensor, dense: DenseOutputs, channels: list[int], stride: int, size: int) -> tuple[Tensor, Tensor]:
+    """Scores [B, H, W, C] and boxes_xyxy [B, H, W, 4], pixels, of an output [B, H, W, D]."""
+    scores = ops.take(values, np.array(channels), axis=-1)
+    factor = None if dense.objectness_channel is None else values[..., dense.objectness_channel, None]
+    if dense.activation == "sigmoid":
+        scores, factor = ops.sigmoid(scores), None if factor is None else ops.sigmoid(factor)
+    if factor is not None:
+        scores = scores * factor
+    four = values[..., dense.box_channel : dense.box_channel + 4]
+    line = (np.arange(size // stride, dtype=np.float32) + dense.first_point) * stride
+    points = np.stack(np.meshgrid(line, line), axis=-1)  # (H, W, 2)
+    if dense.box == "sides-pixels":
+        return scores, ltrb_to_xyxy(points, four)
+    if dense.box == "sides-strides":
+        return scores, ltrb_to_xyxy(points, four * stride)
+    centre, sides = four[..., :2], four[..., 2:]
+    if dense.box == "yolox":
+        centre, sides = points + centre * stride, ops.exp(sides) * stride
+    return scores, ops.concatenate([centre - sides / 2, centre + sides / 2], axis=-1)
+
+
+def _between(scores: Tensor, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    """At the middles of cells what a grid says at their corners: the mean of the scores, and the box of the best."""
+    height, width = scores.shape[1:3]
+    corners = [(slice(y, height + y), slice(x, width + x)) for y in (0, 1) for x in (0, 1)]
+    padded = [[0, 0], [0, 1], [0, 1], [0, 0]]
+    scores, boxes_xyxy = ops.pad(scores, padded, "symmetric"), ops.pad(boxes_xyxy, padded, "symmetric")
+    four = ops.stack([scores[:, rows, columns] for rows, columns in corners], axis=-1)  # (B, H, W, C, 4)
+    boxes = ops.stack([boxes_xyxy[:, rows, columns] for rows, columns in corners], axis=-2)  # (B, H, W, 4, 4)
+    best = ops.one_hot(ops.argmax(ops.max(four, axis=-2), axis=-1), 4)[..., None]
+    return ops.mean(four, axis=-1), ops.sum(boxes * best, axis=-2)
+
+
+def _flat(values: Tensor) -> Tensor:
+    """[B, H, W, D] -> [B, H · W, D]."""
+    return ops.reshape(values, (-1, values.shape[1] * values.shape[2], values.shape[3]))
+
+
+def _at_strides(said: dict[int, tuple[Tensor, Tensor]], strides: tuple[int, ...], size: int) -> Taught:
+    """What is said at the locations of strides, in the order of the student's levels."""
+    some_scores, some_boxes = next(iter(said.values()))
+    scores, boxes, known = [], [], []
+    for stride in strides:
+        count = (size // stride) ** 2
+        known.append(np.full(count, stride in said, np.float32))
+        if stride in said:
+            scores.append(said[stride][0])
+            boxes.append(said[stride][1])
+        else:
+            nothing = ops.zeros((ops.shape(some_scores)[0], count, 1))
+            scores.append(ops.tile(nothing, (1, 1, some_scores.shape[-1])))
+            boxes.append(ops.tile(nothing, (1, 1, some_boxes.shape[-1])))
+    return Taught(
+        ops.stop_gradient(ops.concatenate(scores, axis=1)),
+        ops.stop_gradient(ops.concatenate(boxes, axis=1)),
+        ops.convert_to_tensor(np.concatenate(known)[None]),
+    )
