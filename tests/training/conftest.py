@@ -1,5 +1,6 @@
-"""A small workspace of embedded photographs."""
+"""A small workspace of embedded photographs, a third of whose boxes a detector might have drawn."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,11 @@ SLIM = [
 @pytest.fixture(scope="session")
 def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    extract(demo_data / "annotations.json", demo_data / "images", folder / "data")
+    document = json.loads((demo_data / "annotations.json").read_text())
+    for annotation in document["annotations"][::3]:
+        annotation["score"] = 0.2 + annotation["id"] % 7 / 10
+    (folder / "scored.json").write_text(json.dumps(document))
+    extract(folder / "scored.json", demo_data / "images", folder / "data")
     build_records(folder / "data", folder / "records", image_size=64)
     return folder
 

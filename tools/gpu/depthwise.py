@@ -19,11 +19,12 @@ import keras
 
 
 def shifted(x: jax.Array, kernel: jax.Array, strides: int = 1, padding: str = "same", **_: Any) -> jax.Array:
-    """SAME depthwise convolution: x [B, H, W, C], kernel [h, w, C, 1] -> [B, H / strides, W / strides, C]."""
-    assert padding == "same"
+    """Depthwise convolution: x [B, H, W, C], kernel [h, w, C, 1] -> with "same", [B, H / strides, W / strides, C]."""
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     rows, columns = kernel.shape[:2]
-    height, width = (-(-side // strides) for side in x.shape[1:3])
+    strides = strides if isinstance(strides, int) else strides[0]
+    cut = (0, 0) if padding == "same" else (rows - 1, columns - 1)
+    height, width = (-(-(side - less) // strides) for side, less in zip(x.shape[1:3], cut, strict=True))
     pads = []
     for side, out, taps in ((x.shape[1], height, rows), (x.shape[2], width, columns)):
         missing = max((out - 1) * strides + taps - side, 0)

@@ -4,7 +4,7 @@
 # FOLDER is what was sent along: *.tar slices, wheels/, teacher.onnx, start-NAME.npz. The first call installs the wheels;
 # every call hands new slices on, starts the named trainings unless they run, waits for SECONDS, and leaves log and newest
 # weights of each in OUT. Trainings go on between the calls. GPU_SECONDS: how long each is to take, 1260 s if not said;
-# GPU_WORK: a folder to work in; GPU_OPTIONS: more flags for train.py.
+# GPU_WORK: a folder to work in; GPU_TEACHER: the description of teacher.onnx; GPU_OPTIONS: more flags for train.py.
 set -euo pipefail
 from=$1 out=$2 wait=$3
 shift 3
@@ -38,7 +38,7 @@ for name in "$@"; do
   start=()
   [ -e "$work/start-$name.npz" ] && start=(--start "$work/start-$name.npz")
   setsid nohup python3 tools/gpu/train.py "$work/$name" --config "$name" --slices "$work/slices" \
-    --teacher "$work/teacher.onnx" --seconds "${GPU_SECONDS:-1260}" --depthwise "$(cat "$work/depthwise")" \
+    --teacher "$work/teacher.onnx:${GPU_TEACHER:-rtmdet}" --seconds "${GPU_SECONDS:-1260}" --depthwise "$(cat "$work/depthwise")" \
     "${start[@]}" ${GPU_OPTIONS:-} >"$work/$name/out.txt" 2>&1 </dev/null &
   echo $! >"$work/$name/pid"
 done

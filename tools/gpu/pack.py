@@ -2,10 +2,9 @@
 
     python tools/gpu/pack.py OUT --megabytes 55 SET [SET ...]
 
-A SET is NAME,ANNOTATIONS.json,IMAGES[,stretched][,complete]: a COCO file whose annotations may have a
-`score`, and the folder of its photographs. `stretched` says that they were squeezed to squares, `complete` that people
-drew all boxes, so that what is not boxed is background. The first set goes first, the others are mixed, so that
-training can begin with the first slice and every further one is like the last.
+A SET is NAME,ANNOTATIONS.json,IMAGES[,stretched]: a COCO file whose annotations may have a `score`, and the folder of
+its photographs. `stretched` says that they were squeezed to squares. The first set goes first, the others are mixed, so
+that training can begin with the first slice and every further one is like the last.
 
 A slice is a tar file: photographs as AVIF, and photographs.json with their boxes in the pixels of those. Needs Pillow.
 """
@@ -26,17 +25,16 @@ _LOWEST_SCORE = 0.15  # of a box that can be of any use
 
 
 def read_set(text: str) -> list[dict[str, Any]]:
-    """The photographs of a SET: set, path, stretched, complete, boxes [[x, y, w, h, score, crowd], ...]."""
+    """The photographs of a SET: set, path, stretched, boxes [[x, y, w, h, score, crowd], ...]."""
     name, annotations, images, *flags = text.split(",")
-    unknown = set(flags) - {"stretched", "complete"}
-    if unknown:
+    if unknown := set(flags) - {"stretched"}:
         raise SystemExit(f"{text}: {', '.join(unknown)} is no flag of a set")
     document = json.loads(Path(annotations).read_text("utf-8"))
     photographs = {
         image["id"]: {
             "set": name,
             "path": str(Path(images) / image["file_name"]),
-            **{flag: flag in flags for flag in ("stretched", "complete")},
+            "stretched": "stretched" in flags,
             "boxes": [],
         }
         for image in document["images"]

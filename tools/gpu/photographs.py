@@ -36,7 +36,6 @@ class Photographs:
         self.pixels = np.zeros((capacity, side, side, 3), np.uint8)
         self.extent = np.ones((capacity, 2), np.float32)
         self.stretched = np.zeros(capacity, np.float32)
-        self.complete = np.zeros(capacity, np.float32)
         self.boxes = np.zeros((capacity, MOST_BOXES, 6), np.float32)
         self.count = 0
         self.by_set: dict[str, np.ndarray] = {}
@@ -81,13 +80,12 @@ class Photographs:
         self.pixels[place, : image.height, : image.width] = np.asarray(image)
         self.extent[place] = image.size
         self.stretched[place] = row["stretched"]
-        self.complete[place] = row["complete"]
         boxes = usable_boxes(np.array(row["boxes"], np.float32).reshape(-1, 6))
         boxes[:, :4] *= scale
         self.boxes[place, : len(boxes)] = boxes
 
     def batches(self, size: int, shares: Callable[[], dict[str, float]], seed: int, ahead: int = 3) -> Iterator[Any]:
-        """Endless batches: `pixels`, `extent`, `stretched`, `complete`, `boxes`, gathered by threads.
+        """Endless batches: `pixels`, `extent`, `stretched`, `boxes`, gathered by threads.
 
         Args:
             size: Photographs a batch.
@@ -110,7 +108,6 @@ class Photographs:
                         "pixels": self.pixels[chosen],
                         "extent": self.extent[chosen],
                         "stretched": self.stretched[chosen],
-                        "complete": self.complete[chosen],
                         "boxes": self.boxes[chosen],
                     })  # fmt: skip
             except BaseException as failure:

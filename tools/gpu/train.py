@@ -1,6 +1,6 @@
 """Train a detector on a borrowed GPU for so many seconds, from slices of photographs, with a teacher beside it.
 
-    KERAS_BACKEND=jax python tools/gpu/train.py RUN --config lite0 --slices DIR --teacher FILE.onnx --seconds 1200
+    KERAS_BACKEND=jax python tools/gpu/train.py RUN --config lite0 --slices DIR --teacher X.onnx:rtmdet --seconds 1200
 
 RUN gets log.txt, state.npz (every 20 s; the same command goes on from it, in another process if need be) and
 weights.npz (the averaged weights, an ordinary weights file). The rate of learning follows the clock, not the steps:
@@ -9,11 +9,11 @@ teacher, assigns, differentiates and updates; `fit` of Keras would cost 12 ms a 
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,89 +25,28 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-import teacher
 import views
 from photographs import Photographs
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
-from fcoslite.fcos.locations import locations_of
-from fcoslite.fcos.losses import binary_cross_entropy
-from fcoslite.fcos.matching import match
-from fcoslite.fcos.overlap_rules import by_anchors
-from fcoslite.geometry.boxes import giou, iou, ltrb_to_xyxy
+from fcoslite.fcos.losses import Losses, detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights, save_weights
 from fcoslite.training.optimizer import AdamW
+from fcoslite.training.teacher import Teach, find_teacher, load_teacher
 
 SHARES = {"own": 0.12, "flickr8k": 0.32, "humanv2": 0.30, "lspet": 0.14, "neg-a": 0.08, "neg-b": 0.04}
 LAST_SHARES = {"own": 0.45, "flickr8k": 0.25, "humanv2": 0.18, "lspet": 0.05, "neg-a": 0.05, "neg-b": 0.02}
 _SIDE = 448  # of a photograph in memory
-_PARTS = ("loss", "classes", "boxes", "quality", "dense", "dense_boxes", "positives")
+_PARTS = tuple(part.name for part in dataclasses.fields(Losses))
 
 
-def losses(
-    outputs: dict[str, jax.Array], boxes: jax.Array, complete: jax.Array, told: tuple[jax.Array, ...],
-    detector: Detector,
-) -> dict[str, jax.Array]:  # fmt: skip
-    """The losses of a batch of views.
-
-    A positive location's class target is its box's probability, which also weighs its box and quality losses. Where
-    the teacher sees something, a location is less of a negative: a person that the labels miss still has a score of
-    0.05 to 0.2 there. On photographs with complete labels that holds inside of boxes only.
-    The teacher's score is what class and quality give together, as it is class and quality in one.
-
-    Args:
-        outputs: Of the network.
-        boxes: [B, M, 6] of `views.place`.
-        complete: [B] 1 where people have drawn all boxes.
-        told: What `teacher.dense_targets` says.
-        detector: Which network.
-    """
-    shape, size = detector.architecture, detector.image_size
-    locations = locations_of(size, shape.strides)
-    points, strides = locations.points, locations.strides
-    score, crowd = boxes[..., 4], boxes[..., 5] > 0
-    real = score > 0
-    # as ground truth has it, but with the probability in place of the class id
-    ordered = jnp.concatenate([score[..., None], boxes[..., :4], boxes[..., 5:]], axis=-1)
-    matched, positive = match(ordered, by_anchors(locations), locations)
-    target = jnp.where(positive, matched[..., 0], 0.0)  # (B, N)
-    normaliser = jnp.maximum(jnp.sum(target), 1.0)
-
-    x, y = points.T[..., None]  # (N, 1)
-    left, top, right, bottom = (boxes[:, None, :, i] for i in range(4))
-    inside = (x > left) & (x < right) & (y > top) & (y < bottom) & real[:, None]  # (B, N, M)
-    in_crowd = jnp.any(inside & crowd[:, None], axis=-1)
-    in_box = jnp.any(inside, axis=-1)
-
-    seen, seen_boxes, known = told
-    seen = seen * known * jnp.where(complete[:, None] > 0, in_box, 1.0)
-    seen = jnp.where(in_crowd & ~positive, 0.0, seen)
-
-    logits, quality = outputs["class_logits"][..., 0], outputs["quality_logits"][..., 0]
-    negative = jnp.where(in_crowd, 0.0, jnp.clip(1.0 - seen / 0.15, 0.0, 1.0))
-    balance = 0.25 * target + 0.75 * (1.0 - target)
-    each = balance * jnp.square(target - jax.nn.sigmoid(logits)) * binary_cross_entropy(logits, target)
-    class_loss = jnp.sum(each * jnp.where(positive, 1.0, negative)) / normaliser
-
-    predicted = ltrb_to_xyxy(points, outputs["distances"] * strides[:, None])
-    wanted = matched[..., 1:5]
-    overlap = jax.lax.stop_gradient(jnp.where(positive, iou(predicted, wanted), 0.0))
-    box_loss = jnp.sum((1.0 - jnp.where(positive, giou(predicted, wanted), 1.0)) * target) / normaliser
-    quality_loss = jnp.sum(binary_cross_entropy(quality, overlap) * target) / normaliser
-
-    sure = jnp.where(seen > 0.1, seen, 0.0)
-    dense_normaliser = jnp.maximum(jnp.sum(sure), 1.0)
-    log_joint = jax.nn.log_sigmoid(logits) + jax.nn.log_sigmoid(quality)
-    joint = jnp.exp(log_joint)
-    entropy = -seen * log_joint - (1.0 - seen) * jnp.log1p(-jnp.minimum(joint, 1.0 - 1e-4))
-    weight = known * jnp.where(in_crowd & ~positive, 0.0, 1.0)
-    dense = jnp.sum(jnp.square(jax.lax.stop_gradient(seen - joint)) * entropy * weight) / dense_normaliser
-    dense_boxes = jnp.sum((1.0 - giou(predicted, seen_boxes)) * sure) / dense_normaliser
-
-    total = class_loss + 2.0 * box_loss + quality_loss + 1.5 * dense + dense_boxes
-    return dict(zip(_PARTS, (total, class_loss, box_loss, quality_loss, dense, dense_boxes, normaliser), strict=True))
+def ground_truth(boxes: jax.Array) -> jax.Array:
+    """Boxes of `views.place` as `fcos.ground_truth` has them: what is not padding is a person, and may be doubted."""
+    score, crowd = boxes[..., 4:5], boxes[..., 5:]
+    doubt = jnp.where(crowd > 0, 1.0, 1.0 - score)
+    return jnp.concatenate([(score > 0).astype(jnp.float32), boxes[..., :4], doubt], axis=-1)
 
 
 class _Clock(keras.optimizers.schedules.LearningRateSchedule):
@@ -126,7 +65,7 @@ class Step:
         state: Trainable and other variables of the network, and the optimizer's, as arrays.
     """
 
-    def __init__(self, detector: Detector, settings: Settings, teach: Callable[[jax.Array], Any]) -> None:
+    def __init__(self, detector: Detector, settings: Settings, teach: Teach) -> None:
         self.detector = detector
         network = detector.network
         clock, train = _Clock(), settings.train
@@ -146,23 +85,21 @@ class Step:
         def step(state: Any, batch: Any, key: jax.Array, learning_rate: jax.Array, mosaic: jax.Array) -> Any:
             trainable, others, moments = state
             first, second = jax.random.split(key)
-            clean, boxes, order = views.place(
+            clean, boxes = views.place(
                 first, batch["pixels"], batch["extent"], batch["stretched"], batch["boxes"], size, mosaic, zoom
             )
-            complete = jnp.min(batch["complete"][order], axis=1)
-            maps = teach(teacher.normalise(clean))
-            told = jax.lax.stop_gradient(teacher.dense_targets(maps, detector.architecture.strides, size))
+            taught = teach(clean)
             images = views.degrade(second, clean, jnp.asarray(1.0))
 
             def loss(trainable: Any) -> Any:
                 outputs, changed = network.stateless_call(trainable, others, images, training=True)
-                parts = losses(outputs, boxes, complete, told, detector)
-                return parts["loss"], (parts, changed)
+                parts = detection_losses(outputs, ground_truth(boxes), detector, settings.loss, taught)
+                return parts.total, (dataclasses.astuple(parts), changed)
 
             (_, (parts, changed)), gradients = jax.value_and_grad(loss, has_aux=True)(trainable)
             clock.rate = learning_rate
             trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-            return [list(trainable), list(changed), list(moments)], jnp.stack([parts[name] for name in _PARTS])
+            return [list(trainable), list(changed), list(moments)], jnp.stack(parts)
 
         self._step = jax.jit(step, donate_argnums=0)
 
@@ -212,7 +149,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--config", required=True, help="YAML of tools/gpu/, without its ending")
     parser.add_argument("--slices", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--teacher", required=True, help="as `fcoslite train` takes it")
     parser.add_argument("--start", type=Path, help="weights to begin with")
     parser.add_argument("--backbone", type=Path, help="weights whose backbone to begin with")
     parser.add_argument("--seconds", type=float, required=True, help="until the end, from the first start on")
@@ -237,8 +174,8 @@ def main() -> None:
         load_backbone(detector, options.backbone)
     if options.start:
         load_weights(detector, options.start)
-    dtype = jnp.float32 if settings.compute.precision == "float32" else jnp.bfloat16
-    step = Step(detector, settings, teacher.load_network(options.teacher, dtype))
+    found = find_teacher(options.teacher, options.run)
+    step = Step(detector, settings, load_teacher(found, detector.settings, settings.compute.precision))
     state = options.run / "state.npz"
     before, number = 0.0, 0  # seconds and steps of earlier processes
     if state.exists():

@@ -20,7 +20,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
 def place(
     key: jax.Array, images: jax.Array, extent: jax.Array, stretched: jax.Array, boxes: jax.Array, size: int,
     mosaic: jax.Array, zoom: tuple[float, float],
-) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Views of a batch of photographs.
 
     Args:
@@ -34,8 +34,7 @@ def place(
         zoom: Range of the factor by which a photograph is larger than its place.
 
     Returns:
-        Views [B, T, T, 3] in [0, 1], boxes [B, MOST_BOXES, 6] in their pixels, and which photographs a view shows,
-        [B, 4] (the first one alone where it is no mosaic, then four times).
+        Views [B, T, T, 3] in [0, 1], and boxes [B, MOST_BOXES, 6] in their pixels.
     """
     batch, source = images.shape[:2]
     keys = jax.random.split(key, 8)
@@ -75,7 +74,7 @@ def place(
         columns = jnp.einsum("btw,bhwc->bhtc", across[0].astype(jnp.bfloat16), pixels)
         views = views + jnp.einsum("bth,bhwc->btwc", across[1].astype(jnp.bfloat16), columns).astype(jnp.float32)
         placed.append(_move(boxes[chosen], start, step, wide, low, high, flip[:, tile]))
-    return jnp.clip(views, 0.0, 1.0), _most(jnp.concatenate(placed, axis=1)), order
+    return jnp.clip(views, 0.0, 1.0), _most(jnp.concatenate(placed, axis=1))
 
 
 def _matrix(

@@ -142,7 +142,9 @@ def _fit(
 ) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
-    teach = None if plan.teacher is None else load_teacher(plan.teacher, settings.model)
+    teach = None
+    if plan.teacher is not None:
+        teach = load_teacher(plan.teacher, settings.model, choose_precision(settings.compute.precision))
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps, teach)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if resume:

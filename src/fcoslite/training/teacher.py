@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -91,12 +92,13 @@ def teacher_to_resume(name: str | None, facts: Mapping[str, Any], runs: Path) ->
     return teacher
 
 
-def load_teacher(teacher: Teacher, student: ModelSettings) -> Teach:
+def load_teacher(teacher: Teacher, student: ModelSettings, precision: str = "float32") -> Teach:
     """A teacher that says at the student's locations what it sees there.
 
     Args:
         teacher: Which.
         student: Complete: classes, image size.
+        precision: A Keras dtype policy; what it says is float32 under all of them.
 
     Raises:
         WeightsError: The file cannot be used.
@@ -108,16 +110,16 @@ def load_teacher(teacher: Teacher, student: ModelSettings) -> Teach:
         raise ConfigError(f"the teacher {teacher.path} does not know {', '.join(missing)}", f"it knows {known}")
     shape = architecture(student)
     if teacher.description is None:
-        return _of_ours(teacher.path, student, shape.strides)
+        return _of_ours(teacher.path, student, shape.strides, precision)
     assert teacher.description.dense is not None
     if not set(teacher.description.dense.strides) & set(shape.strides):
         raise ConfigError(f"the teacher {teacher.path} has none of the strides {shape.strides}", "take another teacher")
-    return _of_onnx(teacher.path, teacher.description, student, shape.strides)
+    return _of_onnx(teacher.path, teacher.description, student, shape.strides, precision)
 
 
-def _of_ours(path: Path, student: ModelSettings, strides: tuple[int, ...]) -> Teach:
+def _of_ours(path: Path, student: ModelSettings, strides: tuple[int, ...], precision: str) -> Teach:
     settings = model_settings(path).model_copy(update={"image_size": student.image_size, "backbone_weights": None})
-    detector = build_detector(settings)
+    detector = build_detector(settings, precision)
     load_weights(detector, path)
     detector.network.trainable = False
     channels = [detector.class_names.index(name) for name in student.classes or ()]
@@ -136,18 +138,21 @@ def _of_ours(path: Path, student: ModelSettings, strides: tuple[int, ...]) -> Te
     return teach
 
 
-def _of_onnx(path: Path, description: Description, student: ModelSettings, strides: tuple[int, ...]) -> Teach:
+def _of_onnx(
+    path: Path, description: Description, student: ModelSettings, strides: tuple[int, ...], precision: str
+) -> Teach:
     run, size = read_onnx_function(path), student.image_size
     given, dense = description.input, description.dense
     assert dense is not None
     channels = [dense.score_channel + description.classes[name] for name in student.classes or ()]
+    dtype = keras.DTypePolicy(precision).compute_dtype
     mean, std = np.asarray(given.mean, np.float32), np.asarray(given.std, np.float32)
 
     def teach(views: Tensor) -> Taught:
         pixels = views * 255.0
         if given.channels == "bgr":
             pixels = ops.flip(pixels, axis=-1)
-        maps = run((pixels - mean) / std)
+        maps = [ops.cast(one, "float32") for one in run(ops.cast((pixels - mean) / std, dtype))]
         if len(maps) != len(dense.strides):
             told = f"{path} has {len(maps)} outputs, its description {len(dense.strides)} strides"
             raise ConfigError(told, "one of them is for another file")
