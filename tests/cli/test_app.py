@@ -8,12 +8,14 @@ import pytest
 
 from fcoslite.cli.app import run
 
-COMMANDS = ["demo", "check", "extract", "build-records", "train", "finetune", "eval", "webcam"]
+COMMANDS = ["demo", "check", "extract", "label", "build-records", "train", "finetune", "eval", "webcam"]
 COMMANDS += ["runs list", "runs show", "runs plot", "runs sync"]
 READERS = ("check", "runs list", "runs show")  # they write nothing
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["webcam", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["webcam", "--help"], ["label", "--help"]]
+)
 def test_help_and_version_import_nothing_heavy(arguments):
     code = (
         "import sys; from fcoslite.cli.app import run; code = run(sys.argv[1:]); "

@@ -58,3 +58,13 @@ def test_an_image_of_another_size_is_refused():
         Letterbox(10, 10, 32).apply_image(np.zeros((11, 10, 3), np.uint8))
     with pytest.raises(ValueError, match="positive"):
         Letterbox(0, 10, 32)
+
+
+def test_the_image_may_lie_at_the_top_left_on_another_grey():
+    box = Letterbox(50, 100, 64, top_left=True)
+    image = np.full((50, 100, 3), 200, np.uint8)
+    placed = box.apply_image(image, pad=7)
+    assert (placed[:32] == 200).all() and (placed[32:] == 7).all()
+    boxes = np.array([[10, 20, 30, 40]], np.float32)
+    np.testing.assert_allclose(box.apply_boxes(boxes), boxes * 0.64)
+    np.testing.assert_allclose(box.invert_boxes(box.apply_boxes(boxes)), boxes, rtol=1e-6)

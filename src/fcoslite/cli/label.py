@@ -100,7 +100,7 @@ def command(
     document = {**asdict(result), "by": by, "dry_run": dry_run}
     rows = [
         ["classes", ", ".join(result.class_names)],
-        ["detectors", f"{', '.join(by)}; {result.views} views of each image"],
+        ["detectors", f"{', '.join(by)}; {result.views} view{'s' * (result.views > 1)} of each image"],
         ["images", "unknown" if result.images is None else f"{result.images:,}"],
     ]
     if not dry_run:

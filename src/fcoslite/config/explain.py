@@ -10,6 +10,8 @@ from fcoslite.errors import ConfigError, closest
 
 _Schema = Mapping[str, Any]
 
+_UNKNOWN = ("extra_forbidden", "invalid_key")
+
 _short = Repr()
 _short.maxstring = _short.maxother = 60
 
@@ -25,10 +27,12 @@ def explain(
         schema: The JSON schema of the settings.
         hint: Where to read what is allowed.
     """
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # a misspelt key, rather than that the one meant is missing
+    first = next((item for item in found if item["type"] in _UNKNOWN), found[0])
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "a key"  # one that is not Unicode has no place
-    if first["type"] in ("extra_forbidden", "invalid_key"):
+    if first["type"] in _UNKNOWN:
         known = [name for option in _options(_at(schema, path[:-1]), schema) for name in option.get("properties", ())]
         elsewhere = [name for name in _keys(schema, schema) if name.endswith(f".{path[-1]}")]
         guess = f"did you mean '{elsewhere[0]}'?" if elsewhere else closest(path[-1], known)
@@ -36,7 +40,8 @@ def explain(
         return ConfigError(f"{origin}: unknown setting '{key[:200]}'", names)
     part = _at(schema, path)
     value = first["input"]
-    message = f"{origin}: {key} is {_shown(value)}, and must be {_allowed(part, schema)}"
+    shown = "missing" if first["type"] == "missing" else _shown(value)
+    message = f"{origin}: {key} is {shown}, and must be {_allowed(part, schema)}"
     if first["type"] == "value_error":
         message += f": {first['ctx']['error']}"
     choices = [str(choice) for option in _options(part, schema) for choice in option.get("enum", ())]
@@ -49,7 +54,8 @@ def _at(schema: _Schema, path: list[str]) -> _Schema:
     part = schema
     for name in path:
         for option in _options(part, schema):
-            part = option.get("properties", {}).get(name) or next(iter(_items(option)), part)
+            named = option.get("properties", {}).get(name) or option.get("additionalProperties")
+            part = named or next(iter(_items(option)), part)
     return part
 
 
@@ -87,6 +93,8 @@ def _describe(part: _Schema, schema: _Schema) -> str:
     if kind == "array":
         size = _count(part.get("minItems", 0), part.get("maxItems"))
         return f"a list of {size}, each {_allowed(_items(part)[0], schema)}"
+    if kind == "object" and "properties" not in part:
+        return f"a section of names, each with {_allowed(part['additionalProperties'], schema)}"
     if kind == "object":
         return "a section: " + ", ".join(part.get("properties", ()))
     if kind == "string":

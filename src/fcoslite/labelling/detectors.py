@@ -11,7 +11,7 @@ import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.detections.detections import Detections
-from fcoslite.errors import ConfigError
+from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.inference.described.description import Description, find_description, read_description
 from fcoslite.machine.backend import load_backend
 from fcoslite.runs.find_weights import config_of, find_weights
@@ -75,6 +75,8 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     for text in by:
         if match := re.fullmatch(r"(.+\.onnx)(?::(.+))?", text, re.IGNORECASE):
             path = Path(match[1])
+            if not path.is_file():
+                raise WeightsError(f"no ONNX file at {path}", "check the path")
             description = read_description(find_description(path, match[2]))
             chosen.append(Chosen(text, path, description, tuple(sizes) or (None,), tuple(description.classes)))
         else:

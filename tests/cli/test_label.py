@@ -1,0 +1,72 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.cli.app import run
+from fcoslite.data.formats.coco import read_coco
+from fcoslite.geometry.overlaps import pairwise_iou
+
+PHOTOGRAPHS = ("000000000165.jpg", "000000000529.jpg", "000000000790.jpg")
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_data: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("photographs").mkdir()
+    for name in PHOTOGRAPHS:
+        shutil.copy(demo_data / "images" / name, "photographs")
+    return tmp_path
+
+
+def test_by_packaged_weights(demo_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["label", "photographs", "--out", "data", "--by", "lite0", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["views"], result["class_names"]) == (3, 2, ["person"])
+    labelled = read_coco(Path("data/annotations.json"), Path("data/images"), ["person"])
+    truth = {image.file_name: image for image in read_coco(demo_data / "annotations.json", demo_data / "images").images}
+    scores = iter([item["score"] for item in json.loads(Path("data/annotations.json").read_text())["annotations"]])
+    hits = []
+    for image in labelled.images:
+        sure = np.array([next(scores) >= 0.5 for _ in image.boxes_xyxy], bool)
+        drawn = truth[image.file_name]
+        overlaps = pairwise_iou(image.boxes_xyxy[sure], drawn.boxes_xyxy, drawn.iscrowd)
+        hits += (overlaps.max(axis=1, initial=0) > 0.5).tolist()
+    assert len(hits) >= 2 and np.mean(hits) > 0.7
+    # what the other commands take
+    assert run(["build-records", "--data", "data", "--out", "records", "--size", "64", "--quiet"]) == 0
+
+
+def test_table_and_dry_run(capsys: pytest.CaptureFixture[str], workspace: Path) -> None:
+    assert run(["label", "photographs", "--out", "data", "--by", "lite0", "--no-mirror", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "lite0; 1 view of each image" in out and "would write" in out
+    assert [path.name for path in workspace.iterdir()] == ["photographs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["photographs"], 2, "--out"),
+        (["--out", "data"], 2, "SOURCE"),
+        (["photographs", "--out", "data", "--by", "lite00"], 1, "lite0"),
+        (["photographs", "--out", "data", "--by", "nothing.onnx:rtmdet"], 1, "no ONNX file"),
+        (["photographs", "--out", "data", "--by", "empty.onnx"], 2, "no description"),
+        (["photographs", "--out", "data", "--by", "empty.onnx:yolox"], 1, "whole ONNX file"),
+        (["photographs", "--out", "data", "--frames", "9"], 2, "FIRST:END"),
+        (["photographs", "--out", "data", "--score", "2"], 2, "--score"),
+        (["nowhere", "--out", "data"], 1, "nowhere"),
+        (["http://host/x", "--out", "data"], 1, "no file or folder"),
+    ],
+)
+def test_errors_say_what_to_do_and_leave_nothing(
+    workspace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    Path("empty.onnx").touch()
+    assert run(["label", *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error: " in captured.err and "hint: " in captured.err and message in captured.err
+    assert sorted(path.name for path in workspace.iterdir()) == ["empty.onnx", "photographs"]

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fcoslite.errors import ConfigError, SourceError
+from fcoslite.labelling.sources import Photograph, Video, count_pictures, list_sources, pictures
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (32, 32))
+    for number in range(10):
+        writer.write(np.full((32, 32, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
+
+
+def test_folders_images_and_videos_in_their_order(film: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "one.jpg").write_bytes(b"")
+    sources = list_sources([film, folder, tmp_path / "one.jpg"], every=4, frames=(1, None))
+    assert sources == (
+        Video(film, range(1, 10, 4), 3, 32, 32),
+        Photograph(folder / "a.png"),
+        Photograph(folder / "b.JPG"),
+        Photograph(tmp_path / "one.jpg"),
+    )
+    assert count_pictures(sources) == 6
+
+
+def test_what_is_done_is_left_out(film: Path) -> None:
+    sources = list_sources([film], every=3, frames=(0, 8))
+    left = list(pictures(sources, {"film-000003.jpg": None}))
+    assert [(one.name, one.frame) for one in left] == [("film-000000.jpg", 0), ("film-000006.jpg", 6)]
+    assert left[1].image_rgb is not None and abs(float(left[1].image_rgb.mean()) - 120) < 5
+    assert left[1].seconds == pytest.approx(0.6)
+    assert list(pictures(sources, dict.fromkeys(["film-000000.jpg", "film-000003.jpg", "film-000006.jpg"]))) == []
+
+
+def test_a_length_that_is_not_known() -> None:
+    assert count_pictures([Photograph(Path("a")), Video(Path("v"), range(0, 2**31), None, 8, 8)]) is None
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no image in"):
+        list_sources([tmp_path], 1, (0, None))
+
+
+def test_videos_of_one_name(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "film.avi").write_bytes(film.read_bytes())
+    with pytest.raises(ConfigError, match="same name"):
+        list_sources([film, tmp_path / "other" / "film.avi"], 1, (0, None))
