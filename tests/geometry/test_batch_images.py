@@ -5,39 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from fcoslite.config.settings import AugmentSettings
 from fcoslite.geometry.batch_images import crop, cut_squares, normalise, resize
-from fcoslite.geometry.letterbox import PAD_COLOUR, Letterbox
-from fcoslite.training.augment import Augment
-
-OFF = {"flip_probability": 0, "brightness": 0, "noise": 0}
-
-
-PAD = PAD_COLOUR / 255
-
+from fcoslite.geometry.letterbox import Letterbox
+from tests.rectangles import PAD, augment, batch, numpy
 
 NO_BOXES = np.zeros((1, 1, 6), np.float32)
-
-
-def _augment(size=32, seed=0, batch_size=8, **settings):
-    return Augment(AugmentSettings.model_validate({**OFF, **settings}), size, batch_size, seed)
-
-
-def _numpy(values):
-    return tuple(ops.convert_to_numpy(value) for value in values)
-
-
-def _batch(count=8, size=32, least=2):
-    """Black images with a white rectangle, and the box around it."""
-    rng = np.random.default_rng(0)
-    images = np.zeros((count, size, size, 3), np.uint8)
-    boxes = np.zeros((count, 2, 6), np.float32)
-    for row in range(count):
-        x1, y1 = rng.integers(0, size // 2, 2)
-        x2, y2 = x1 + rng.integers(least, size // 2), y1 + rng.integers(least, size // 2)
-        images[row, y1:y2, x1:x2] = 255
-        boxes[row, 0] = [1, x1, y1, x2, y2, 0]
-    return normalise(images), boxes
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +21,7 @@ def photograph(demo_data):
 
 
 def _resized(image, size):
-    return _numpy(resize(image[None], NO_BOXES, size))[0][0]
+    return numpy(resize(image[None], NO_BOXES, size))[0][0]
 
 
 def test_normalise_maps_bytes_to_the_unit_interval():
@@ -86,7 +58,7 @@ def test_the_same_size_changes_nothing(photograph):
     assert images is not None
     np.testing.assert_array_equal(ops.convert_to_numpy(images)[0], photograph)
     np.testing.assert_array_equal(ops.convert_to_numpy(same), boxes)
-    whole, same = _numpy(crop(photograph[None], boxes, np.zeros((1, 2), np.float32), np.float32([128]), 128, 128))
+    whole, same = numpy(crop(photograph[None], boxes, np.zeros((1, 2), np.float32), np.float32([128]), 128, 128))
     np.testing.assert_allclose(whole[0], photograph, atol=1e-6)
     np.testing.assert_allclose(same, boxes)
 
@@ -95,7 +67,7 @@ def test_boxes_of_a_resized_record_are_those_of_a_smaller_letterbox():
     large, small = Letterbox(480, 640, 128), Letterbox(480, 640, 64)
     box_xyxy = np.float32([100, 50, 300, 400])
     boxes = np.concatenate([[1], large.apply_boxes(box_xyxy), [0]]).astype(np.float32)[None, None]
-    _, resized = _numpy(resize(np.zeros((1, 128, 128, 3), np.float32), boxes, 64))
+    _, resized = numpy(resize(np.zeros((1, 128, 128, 3), np.float32), boxes, 64))
     np.testing.assert_allclose(resized[0, 0], [1, *small.apply_boxes(box_xyxy), 0], atol=1e-4)
 
 
@@ -104,7 +76,7 @@ def test_a_crop_is_opencvs_affine_warp_on_the_colour_of_padding(photograph):
     corners = np.float32([[16, 40], [-32, -20], [100, -30], [64, 0], [300, 300]])
     sides, size = np.float32([64, 128, 64, 32, 64]), 128
     boxes = np.zeros((5, 1, 6), np.float32)
-    cropped, _ = _numpy(crop(np.repeat(photograph[None], 5, axis=0), boxes, corners, sides, size, 128))
+    cropped, _ = numpy(crop(np.repeat(photograph[None], 5, axis=0), boxes, corners, sides, size, 128))
     for image, (x, y), side in zip(cropped, corners, sides, strict=True):
         step = side / size
         matrix = np.float32([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
@@ -138,7 +110,7 @@ def test_resampling_by_blocks_is_the_product_with_the_whole_matrix(photograph, s
 
 def test_a_crop_that_shrinks_keeps_the_brightness_of_what_it_sees():
     image = np.full((1, 32, 32, 3), 0.9, np.float32)
-    cropped, _ = _numpy(crop(image, NO_BOXES, np.float32([[-16, -16]]), np.float32([64]), 16, 64))
+    cropped, _ = numpy(crop(image, NO_BOXES, np.float32([[-16, -16]]), np.float32([64]), 16, 64))
     expected = np.full((16, 16, 3), PAD, np.float32)
     expected[4:12, 4:12] = 0.9
     np.testing.assert_allclose(cropped[0], expected, atol=1e-5)
@@ -155,7 +127,7 @@ def test_boxes_move_with_the_square_and_are_cut_at_its_sides(box, corner, side, 
     x, y, width, height = box
     boxes = np.float32([[[3, x, y, x + width, y + height, crowd], [0, 0, 0, 0, 0, 0]]])
     images = np.zeros((1, 64, 64, 3), np.float32)
-    _, (moved,) = _numpy(crop(images, boxes, np.float32([corner]), np.float32([side]), size, 128))
+    _, (moved,) = numpy(crop(images, boxes, np.float32([corner]), np.float32([side]), size, 128))
     scale = size / side
     whole = (np.array([x, y, x + width, y + height]) - np.tile(corner, 2)) * scale
     cut = np.clip(whole, 0, size)
@@ -173,9 +145,9 @@ def test_boxes_move_with_the_square_and_are_cut_at_its_sides(box, corner, side, 
 
 
 def test_boxes_move_with_the_pixels():
-    images, boxes = _batch(32)
+    images, boxes = batch(32)
     boxes[..., 5] = 1
-    moved, moved_boxes = _numpy(_augment(flip_probability=0.5)(images, boxes))
+    moved, moved_boxes = numpy(augment(flip_probability=0.5)(images, boxes))
     flipped = 0
     for image, box, before in zip(moved, moved_boxes, boxes, strict=True):
         rows, columns = np.nonzero(image[..., 0])

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -70,6 +71,20 @@ def test_a_damaged_file_is_refused_or_read_unharmed(tmp_path_factory, whole, cha
         assert str(path) in error.message and error.hint
     else:
         _assert_whole(arrays, header)
+
+
+def test_found_by_chance_an_array_that_damage_hides(whole, tmp_path):
+    directory = whole.index(b"PK\x01\x02")
+    last = whole.rindex(b"PK\x01\x02")
+    before = whole.rindex(b"PK\x01\x02", directory, last)
+    data = bytearray(whole)
+    data[before + 32 : before + 34] = struct.pack("<H", last + 46 + len("flag.npy") - before - 46 - len("seed.npy"))
+    path = tmp_path / "hidden.npz"
+    path.write_bytes(bytes(data))  # the entry of `flag` has become the comment of the one before
+    with zipfile.ZipFile(path) as archive:
+        assert "flag.npy" not in archive.namelist() and "seed.npy" in archive.namelist()
+    with pytest.raises(WeightsError, match="belongs to none"):
+        read_arrays(path)
 
 
 @given(st.binary(max_size=300))

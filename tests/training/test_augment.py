@@ -2,39 +2,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from fcoslite.config.settings import AugmentSettings
-from fcoslite.geometry.batch_images import normalise, resize
-from fcoslite.geometry.letterbox import PAD_COLOUR
-from fcoslite.training.augment import Augment
-
-OFF = {"flip_probability": 0, "brightness": 0, "noise": 0}
-PAD = PAD_COLOUR / 255
-
-
-def _augment(size=32, seed=0, batch_size=8, **settings):
-    return Augment(AugmentSettings.model_validate({**OFF, **settings}), size, batch_size, seed)
-
-
-def _numpy(values):
-    return tuple(ops.convert_to_numpy(value) for value in values)
-
-
-def _batch(count=8, size=32, least=2):
-    """Black images with a white rectangle, and the box around it."""
-    rng = np.random.default_rng(0)
-    images = np.zeros((count, size, size, 3), np.uint8)
-    boxes = np.zeros((count, 2, 6), np.float32)
-    for row in range(count):
-        x1, y1 = rng.integers(0, size // 2, 2)
-        x2, y2 = x1 + rng.integers(least, size // 2), y1 + rng.integers(least, size // 2)
-        images[row, y1:y2, x1:x2] = 255
-        boxes[row, 0] = [1, x1, y1, x2, y2, 0]
-    return normalise(images), boxes
+from fcoslite.geometry.batch_images import resize
+from tests.rectangles import PAD, augment, batch, numpy
 
 
 def test_boxes_zoom_and_flip_with_the_pixels():
-    images, boxes = _batch(64, size=64, least=8)
-    moved, moved_boxes = _numpy(_augment(size=48, scale=(0.5, 2.5), flip_probability=0.5)(images, boxes))
+    images, boxes = batch(64, size=64, least=8)
+    moved, moved_boxes = numpy(augment(size=48, scale=(0.5, 2.5), flip_probability=0.5)(images, boxes))
     assert moved.shape == (64, 48, 48, 3)
     found = 0
     for image, box in zip(moved, moved_boxes, strict=True):
@@ -58,7 +32,7 @@ def test_the_zoom_keeps_to_its_range_and_halves_as_often_as_it_doubles():
     boxes = np.zeros((128, len(grid), 6), np.float32)
     boxes[..., :5] = np.concatenate([np.ones((len(grid), 1)), grid, grid + 1], axis=-1)
     images = np.ones((128, 32, 32, 3), np.float32)
-    zoomed, moved = _numpy(_augment(size=16, scale=(0.5, 2.0))(images, boxes))
+    zoomed, moved = numpy(augment(size=16, scale=(0.5, 2.0))(images, boxes))
     zooms = _zooms(moved) * 2  # half a pixel a pixel is a zoom of 1: the whole picture at the model's size
     assert 0.5 - 1e-3 < zooms.min() < 0.55
     assert 1.8 < zooms.max() < 2 + 1e-3
@@ -74,43 +48,43 @@ def test_the_zoom_keeps_to_its_range_and_halves_as_often_as_it_doubles():
 
 
 def test_a_range_of_one_zoom():
-    images, boxes = _batch(4, size=64)
+    images, boxes = batch(4, size=64)
     boxes[:, 0] = [1, 0, 0, 64, 64, 0]
-    _, moved = _numpy(_augment(size=32, scale=(0.5, 0.5))(images, boxes))
+    _, moved = numpy(augment(size=32, scale=(0.5, 0.5))(images, boxes))
     np.testing.assert_allclose(moved[:, 0, 3:5] - moved[:, 0, 1:3], 16, atol=1e-4)
 
 
 def test_without_zoom_larger_images_are_resized():
-    images, boxes = _batch(4, size=64)
-    resized, moved = _numpy(_augment(size=32)(images, boxes))
+    images, boxes = batch(4, size=64)
+    resized, moved = numpy(augment(size=32)(images, boxes))
     np.testing.assert_allclose(moved[..., 1:5], boxes[..., 1:5] / 2)
-    expected, _ = _numpy(resize(images, boxes, 32))
+    expected, _ = numpy(resize(images, boxes, 32))
     np.testing.assert_allclose(resized, np.clip(expected, 0, 1), atol=1e-6)
 
 
 def test_mosaics_are_four_images_with_their_boxes():
-    images, boxes = _batch(8, size=64, least=8)
+    images, boxes = batch(8, size=64, least=8)
     boxes[::3, 0, 5] = 1
-    mosaics, moved = _numpy(_augment(size=48, mosaic=0.5)(images, boxes))
+    mosaics, moved = numpy(augment(size=48, mosaic=0.5)(images, boxes))
     assert mosaics.shape == (8, 48, 48, 3)
     assert moved.shape == (8, 8, 6)
-    quarter, quarter_boxes = _numpy(resize(images, boxes, 24))
+    quarter, quarter_boxes = numpy(resize(images, boxes, 24))
     for row in range(4):
         for index, (x, y) in enumerate([(0, 0), (24, 0), (0, 24), (24, 24)]):
             source = row + index
             np.testing.assert_allclose(mosaics[row, y : y + 24, x : x + 24], quarter[source], atol=1e-6)
             expected = quarter_boxes[source] + np.float32([0, x, y, x, y, 0])
             np.testing.assert_allclose(moved[row, index::4], expected, atol=1e-5)
-    whole, whole_boxes = _numpy(resize(images, boxes, 48))
+    whole, whole_boxes = numpy(resize(images, boxes, 48))
     np.testing.assert_allclose(mosaics[4:], np.clip(whole[4:], 0, 1), atol=1e-6)
     np.testing.assert_allclose(moved[4:, :2], whole_boxes[4:])
     assert (moved[4:, 2:] == 0).all()
 
 
 def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
-    images, boxes = _batch(8, size=64, least=16)
+    images, boxes = batch(8, size=64, least=16)
     settings = {"mosaic": 1.0, "scale": (0.8, 1.5), "flip_probability": 0.5}
-    mosaics, moved = _numpy(_augment(size=64, **settings)(images, boxes))
+    mosaics, moved = numpy(augment(size=64, **settings)(images, boxes))
     assert mosaics.shape == (8, 64, 64, 3)
     found = 0
     for image, image_boxes in zip(mosaics, moved, strict=True):
@@ -127,7 +101,7 @@ def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
 
 def test_brightness_shifts_whole_images_within_bounds():
     images = np.full((64, 32, 32, 3), 0.5, np.float32)
-    changed, _ = _augment(brightness=0.1)(images, np.zeros((64, 1, 6), np.float32))
+    changed, _ = augment(brightness=0.1)(images, np.zeros((64, 1, 6), np.float32))
     shifts = ops.convert_to_numpy(changed) - 0.5
     assert np.ptp(shifts, axis=(1, 2, 3)).max() < 1e-6
     assert abs(shifts).max() <= 0.1 + 1e-6
@@ -141,7 +115,7 @@ def _middle_tones(count=64, size=8):
 
 def test_contrast_stretches_about_the_mean_of_an_image():
     images = _middle_tones()
-    changed, _ = _numpy(_augment(size=8, contrast=0.3)(images, np.zeros((64, 1, 6), np.float32)))
+    changed, _ = numpy(augment(size=8, contrast=0.3)(images, np.zeros((64, 1, 6), np.float32)))
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     factors = (changed - mean).std(axis=(1, 2, 3)) / (images - mean).std(axis=(1, 2, 3))
     np.testing.assert_allclose(changed, mean + (images - mean) * factors[:, None, None, None], atol=1e-5)
@@ -151,7 +125,7 @@ def test_contrast_stretches_about_the_mean_of_an_image():
 
 def test_saturation_moves_colours_from_or_to_grey_of_the_same_luma():
     images = _middle_tones()
-    changed, _ = _numpy(_augment(size=8, saturation=0.4)(images, np.zeros((64, 1, 6), np.float32)))
+    changed, _ = numpy(augment(size=8, saturation=0.4)(images, np.zeros((64, 1, 6), np.float32)))
     before, after = (np.einsum("bhwc,c->bhw", each, [0.299, 0.587, 0.114])[..., None] for each in (images, changed))
     np.testing.assert_allclose(after, before, atol=1e-5)
     factors = (changed - after).std(axis=(1, 2, 3)) / (images - before).std(axis=(1, 2, 3))
@@ -163,7 +137,7 @@ def test_saturation_moves_colours_from_or_to_grey_of_the_same_luma():
 def test_noise_has_its_deviation_and_pixels_stay_in_range():
     images = np.full((192, 32, 32, 3), 0.5, np.float32)
     boxes = np.zeros((192, 1, 6), np.float32)
-    noise = ops.convert_to_numpy(_augment(noise=0.01)(images, boxes)[0]) - 0.5
+    noise = ops.convert_to_numpy(augment(noise=0.01)(images, boxes)[0]) - 0.5
     noisy = noise.std(axis=(1, 2, 3)) > 1e-6
     assert 0.35 < noisy.mean() < 0.65
     noise = noise[noisy][:64]
@@ -172,16 +146,16 @@ def test_noise_has_its_deviation_and_pixels_stay_in_range():
     assert 0.002 < (np.abs(noise) > 0.03).mean() < 0.0035  # 0.0027 of a normal distribution
     assert len(np.unique(noise[:, 0], axis=0)) > 55  # rows are drawn, for each image and within it
     assert len(np.unique(noise[0], axis=0)) > 28
-    white = ops.convert_to_numpy(_augment(noise=0.5, brightness=0.1)(images * 2, boxes)[0])
+    white = ops.convert_to_numpy(augment(noise=0.5, brightness=0.1)(images * 2, boxes)[0])
     assert white.min() >= 0
     assert white.max() <= 1
 
 
 @pytest.mark.parametrize("settings", [{"flip_probability": 0.5}, {"scale": (0.5, 2.0)}])
 def test_the_seed_decides_and_every_call_is_another_draw(settings):
-    images, boxes = _batch(16)
-    layer = _augment(seed=3, **settings)
-    first, second = _numpy(layer(images, boxes)[1] for _ in range(2))
-    again = ops.convert_to_numpy(_augment(seed=3, **settings)(images, boxes)[1])
+    images, boxes = batch(16)
+    layer = augment(seed=3, **settings)
+    first, second = numpy(layer(images, boxes)[1] for _ in range(2))
+    again = ops.convert_to_numpy(augment(seed=3, **settings)(images, boxes)[1])
     np.testing.assert_array_equal(first, again)
     assert (first != second).any()

@@ -7,6 +7,7 @@ execute, nothing is unpacked to the disk, and reading takes no more memory than 
 import io
 import json
 import math
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,7 +98,22 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         members[name] = member
     if sum(member.file_size for member in members.values()) > size:
         raise ValueError("its members are larger than the file")
+    _refuse_gaps(archive)
     return members
+
+
+def _refuse_gaps(archive: zipfile.ZipFile) -> None:
+    """Refuse a directory in which damage hides a member: its bytes are then between those of the others."""
+    assert archive.fp is not None
+    end = 0
+    for member in sorted(archive.infolist(), key=lambda one: one.header_offset):
+        if member.header_offset != end:
+            break
+        # APPNOTE.TXT of PKWARE, section 4.3.7: a header of 30 bytes, which ends in the lengths of what follows it
+        archive.fp.seek(member.header_offset + 26)
+        end += 30 + sum(struct.unpack("<HH", archive.fp.read(4))) + member.compress_size
+    if end != archive.start_dir:
+        raise ValueError(f"byte {end} belongs to none of its members")
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str) -> np.ndarray:
