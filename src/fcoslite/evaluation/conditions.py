@@ -72,7 +72,7 @@ def _motion(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _jpeg(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A stream of few bits: JPEG of quality 8."""
     _, encoded = cv2.imencode(".jpg", _to_bytes(image)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 8])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1] / 255
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1] / 255
 
 
 def _lowres(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
