@@ -38,6 +38,14 @@ def command(
             show_default="eval/ in the run or beside the file; eval-lite0/ here",
         ),
     ] = None,
+    conditions: Annotated[
+        bool,
+        typer.Option(
+            "--conditions",
+            help="Score under eight conditions, too: grey, dark, night, noise, motion, jpeg, lowres and fog."
+            " They are made at the images' own resolution; of records, at that of the records.",
+        ),
+    ] = False,
     skip_bad_records: SkipBadRecordsFlag = False,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
     overrides: SetOption = None,
@@ -70,7 +78,9 @@ def command(
     load_backend()
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
 
-    plan = plan_evaluation(settings, path, records, annotations, images, out, skip_bad_records, terminal.progress)
+    plan = plan_evaluation(
+        settings, path, records, annotations, images, out, skip_bad_records, terminal.progress, conditions
+    )
     if dry_run:
         terminal.result(plan.describe())
         return
@@ -81,5 +91,12 @@ def command(
     metrics = document["metrics"]
     rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
     terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
+    if "conditions" in document:
+        columns = ["condition", "AP", "AP50", "share of the AP by day"]
+        terminal.table(columns, [[name, *map(_figure, row.values())] for name, row in document["conditions"].items()])
     skipped = f", bad records skipped: {plan.skipped_records}" if plan.skipped_records else ""
     terminal.note(f"{document['images']} images, {document['boxes']} boxes{skipped}; files in {document['out']}")
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if value >= 0 else "-"

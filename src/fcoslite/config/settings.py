@@ -110,6 +110,9 @@ class AugmentSettings(_Node):
     noise: float = Field(
         0.01, ge=0, le=1, description="standard deviation, in half of the images; pixel values are in [0, 1]"
     )
+    conditions: float = Field(
+        0.0, ge=0, le=1, description="share of the images taken by a bad camera: grey, dark, noisy, blurred, compressed"
+    )
 
     @field_validator("scale")
     @classmethod

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from fcoslite.config.settings import Settings
 from fcoslite.data.formats.coco import read_coco, to_coco_json
 from fcoslite.data.sources.folder import FolderSource
@@ -13,6 +15,8 @@ from fcoslite.data.sources.source import Source
 from fcoslite.data.sources.split import split
 from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
+from fcoslite.evaluation.conditions import CONDITIONS
+from fcoslite.evaluation.day_and_night import evaluate_conditions
 from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
 from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
 from fcoslite.machine.backend import compile_with_xla
@@ -37,6 +41,7 @@ class EvaluationPlan:
         settings: Loss and thresholds.
         out: Folder that gets the files.
         skipped_records: Damaged records that are gone without; None unless that was asked for.
+        conditions: Score under the conditions of `evaluation.conditions`, too.
     """
 
     detector: Detector
@@ -47,6 +52,7 @@ class EvaluationPlan:
     settings: Settings
     out: Path
     skipped_records: int | None
+    conditions: bool
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run."""
@@ -59,6 +65,7 @@ class EvaluationPlan:
             "classes": list(self.detector.class_names),
             "score_threshold": self.settings.evaluate.score,
             "iou_threshold": self.settings.evaluate.iou,
+            **({"conditions": list(CONDITIONS)} if self.conditions else {}),
             "out": str(self.out),
         }
 
@@ -76,6 +83,7 @@ def plan_evaluation(
     out: Path | None = None,
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
+    conditions: bool = False,
 ) -> EvaluationPlan:
     """Load the weights, open and check the data.
 
@@ -89,6 +97,7 @@ def plan_evaluation(
         out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         progress: Told about the shards of records that are checked.
+        conditions: Score under the conditions of `evaluation.conditions`, too: eight more passes over the data.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -116,11 +125,11 @@ def plan_evaluation(
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
     check_writable(out, "choose another folder with --out")
     skipped = len(source.bad) if skip_bad_records else None
-    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped)
+    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped, conditions)
 
 
 def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_progress) -> dict[str, Any]:
-    """Evaluate, and write detections.json, ground_truth.json, metrics.json, precision_recall.png, sizes.png.
+    """Evaluate, and write detections.json, ground_truth.json, metrics.json and the charts.
 
     detections.json is in COCO's results format, ground_truth.json in COCO's instances format: pycocotools scores the
     one against the other, or against the file that was given.
@@ -138,6 +147,10 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     evaluation = evaluator.run(plan.source, batch_size, progress)
     facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
     document = evaluation_document(evaluation, facts | plan.skipped())
+    if plan.conditions:
+        document["conditions"], sheet = evaluate_conditions(
+            evaluator, plan.source, evaluation, plan.settings.webcam.score, batch_size, progress
+        )
     results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
     truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
@@ -145,4 +158,6 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
         replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
+    if plan.conditions:
+        replace_file(plan.out / "conditions.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     return document

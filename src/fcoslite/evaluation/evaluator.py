@@ -9,7 +9,7 @@ import numpy as np
 
 from fcoslite.config.settings import DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.dataset import LabelledImage
-from fcoslite.data.sources.source import Batch, Source
+from fcoslite.data.sources.source import Batch, Change, Source
 from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
@@ -90,8 +90,10 @@ class Evaluator:
         self._model = _LossesAndDetections(detector, loss, detect_settings)
         self._model.compile(jit_compile=jit_compile)
 
-    def run(self, source: Source, batch_size: int, progress: Progress = no_progress) -> Evaluation:
-        """Evaluate on all images of a source.
+    def run(
+        self, source: Source, batch_size: int, progress: Progress = no_progress, change: Change | None = None
+    ) -> Evaluation:
+        """Evaluate on all images of a source, as they are or as `change` leaves them.
 
         Raises:
             DataError: The source is empty, or of other classes or another size than the detector.
@@ -104,7 +106,7 @@ class Evaluator:
         images: list[LabelledImage] = []
         detections: list[Detections] = []
         with progress("evaluating", len(source), "images") as advance:
-            for batch, labels in source.evaluation_batches(batch_size):
+            for batch, labels in source.evaluation_batches(batch_size, change):
                 if images:  # a first batch is compiled anyway, whatever its size
                     batch = fill(batch, batch_size)
                 result = self._model.predict_on_batch(batch)

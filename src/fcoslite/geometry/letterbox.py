@@ -61,6 +61,12 @@ class Letterbox:
         """Columns of padding at the left; the odd column goes right."""
         return 0 if self.top_left else (self.size - self.new_width) // 2
 
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the square that the image takes."""
+        top, left = self.pad_top, self.pad_left
+        return slice(top, top + self.new_height), slice(left, left + self.new_width)
+
     def apply_image(self, image: np.ndarray, pad: int = PAD_COLOUR) -> np.ndarray:
         """Letterbox an image.
 
@@ -78,8 +84,7 @@ class Letterbox:
             method = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
             image = cv2.resize(image, (self.new_width, self.new_height), interpolation=method)
         canvas = np.full((self.size, self.size, 3), pad, np.uint8)
-        top, left = self.pad_top, self.pad_left
-        canvas[top : top + self.new_height, left : left + self.new_width] = image
+        canvas[self.inside] = image
         return canvas
 
     def apply_boxes(self, boxes_xyxy: np.ndarray) -> np.ndarray:

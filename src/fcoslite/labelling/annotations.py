@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fcoslite.data.formats.coco import score_of
 from fcoslite.data.formats.coco_columns import CocoFile, open_coco
 from fcoslite.errors import DataError
 from fcoslite.geometry.overlaps import pairwise_iou
@@ -103,11 +104,18 @@ def _drawn(humans: HumanBoxes | None, rows: slice) -> list[dict[str, Any]]:
         file.boxes_xywh[rows].tolist(),
         file.areas[rows].tolist(),
         file.iscrowd[rows].tolist(),
+        file.scores[rows].tolist(),
         strict=True,
     )
     return [
-        {"category_id": file.categories[class_id - 1].id, "bbox": bbox, "area": area, "iscrowd": int(iscrowd)}
-        for class_id, bbox, area, iscrowd in columns
+        {
+            "category_id": file.categories[class_id - 1].id,
+            "bbox": bbox,
+            "area": area,
+            "iscrowd": int(iscrowd),
+            **score_of(score),
+        }
+        for class_id, bbox, area, iscrowd, score in columns
     ]
 
 

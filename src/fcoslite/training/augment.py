@@ -1,6 +1,7 @@
 """Random changes of whole batches, inside the training step, on the accelerator."""
 
 from collections.abc import Mapping
+from math import ceil
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from fcoslite.config.settings import AugmentSettings
 from fcoslite.geometry.batch_images import crop, resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import in_one_pass
+from fcoslite.training.conditions import DRAWS, degrade, draw_kinds
 
 _BRIGHTNESS_PROBABILITY = 0.5
 _NOISE_PROBABILITY = 0.5
@@ -43,7 +45,7 @@ def change_pixels(images: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
 
 
 class Augment(keras.layers.Layer):
-    """Zoom, mosaic, horizontal flip, colour shifts and Gaussian noise, drawn for each image.
+    """Zoom, mosaic, horizontal flip, colour shifts, Gaussian noise and bad cameras, drawn for each image.
 
     Its random state is a variable of the model, so a checkpoint of the model holds it.
     """
@@ -52,10 +54,14 @@ class Augment(keras.layers.Layer):
         super().__init__(name="augment", dtype="float32")
         self.size = size
         self.mosaics = round(settings.mosaic * batch_size)
+        # the last images of a batch, mosaics being its first: as few as can hold the share, each with this probability
+        self.conditions = ceil(settings.conditions * batch_size)
+        self._conditions_probability = settings.conditions * batch_size / max(1, self.conditions)
         self.settings = settings
         self.random = keras.random.SeedGenerator(seed)
         # normal random numbers cost the most by far: rows of them are made once, and each row of an image draws one
-        rows = np.random.default_rng(seed).normal(size=(_NOISE_ROWS, size * 3)) if settings.noise else np.zeros((0, 0))
+        noisy = settings.noise or settings.conditions
+        rows = np.random.default_rng(seed).normal(size=(_NOISE_ROWS, size * 3)) if noisy else np.zeros((0, 0))
         self._noise_rows = ops.convert_to_tensor(rows, "float32")
 
     def call(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,11 +98,26 @@ class Augment(keras.layers.Layer):
                 each, -settings.saturation, settings.saturation, seed=self.random
             )
         if settings.noise:
-            rows = keras.random.randint(ops.shape(images)[:2], 0, _NOISE_ROWS, seed=self.random)
-            drawn["noise"] = ops.reshape(ops.take(self._noise_rows, rows, axis=0), ops.shape(images))
+            drawn["noise"] = self._draw_noise(ops.shape(images))
             chosen = keras.random.uniform(each, seed=self.random) < _NOISE_PROBABILITY
             drawn["noise_scale"] = settings.noise * ops.cast(chosen, "float32")
         return change_pixels(images, drawn), boxes
+
+    def change_conditions(self, images: Tensor) -> Tensor:
+        """The same images [B, S, S, 3], a share of them taken by a bad camera. A teacher sees them before."""
+        if not self.conditions:
+            return images
+        first, last = images[: -self.conditions], images[-self.conditions :]
+        return ops.concatenate([first, self._degraded(last)], axis=0)
+
+    def _degraded(self, images: Tensor) -> Tensor:
+        kinds = draw_kinds(keras.random.uniform((self.conditions,), seed=self.random), self._conditions_probability)
+        draws = keras.random.uniform((self.conditions, DRAWS), seed=self.random)
+        return degrade(images, kinds, draws, self._draw_noise(ops.shape(images)))
+
+    def _draw_noise(self, shape: tuple[Tensor, ...]) -> Tensor:
+        rows = keras.random.randint(shape[:2], 0, _NOISE_ROWS, seed=self.random)
+        return ops.reshape(ops.take(self._noise_rows, rows, axis=0), shape)
 
     def _zoom(self, images: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
         if self.settings.scale == (1.0, 1.0):

@@ -57,12 +57,13 @@ class TrainingModel(keras.Model):
         """Batch of `data.sources.source` -> outputs, and the boxes they belong to."""
         images, boxes = unpack(batch, self.loss_settings)
         if training:
-            images, boxes = self.augment(images, boxes)
+            seen, boxes = self.augment(images, boxes)
+            images = self.augment.change_conditions(seen)
         else:
             images, boxes = resize(images, boxes, self.detector.image_size)
         outputs = {**self.network(images, training=training), "boxes": boxes}
         if training and self.teach is not None:
-            taught = self.teach(images)
+            taught = self.teach(seen)  # of the same view, by a good camera
             outputs["taught"] = {"scores": taught.scores, "boxes_xyxy": taught.boxes_xyxy, "known": taught.known}
         return outputs
 

@@ -16,6 +16,7 @@ from fcoslite.data.records.manifest import read_manifest
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import steps_per_pass
+from fcoslite.geometry.letterbox import Letterbox
 
 SIZE = 64
 
@@ -166,3 +167,22 @@ def test_both_sources_give_the_same_pictures_and_boxes(workspace):
         np.testing.assert_allclose(example["boxes"], folder[image_id]["boxes"], atol=1e-3)
         np.testing.assert_array_equal(example["crowd"], folder[image_id]["crowd"])
         np.testing.assert_array_equal(example["scores"], folder[image_id]["scores"])
+
+
+def test_images_are_changed_within_the_padding(source):
+    shapes = {}
+
+    def invert(image_rgb, label):
+        shapes[label.image_id] = image_rgb.shape
+        return 255 - image_rgb
+
+    batches = zip(source.evaluation_batches(4, invert), source.evaluation_batches(4), strict=True)
+    for (inverted, labels), (plain, _) in batches:
+        for label, after, before in zip(labels, inverted["images"], plain["images"], strict=True):
+            letterbox = Letterbox(label.height, label.width, SIZE)
+            original = (label.height, label.width, 3)
+            taken = original if isinstance(source, FolderSource) else before[letterbox.inside].shape
+            assert shapes[label.image_id] == taken
+            expected = before.copy()
+            expected[letterbox.inside] = 255 - expected[letterbox.inside]
+            np.testing.assert_allclose(after.astype(int), expected, atol=1)

@@ -97,7 +97,7 @@ def to_coco_json(
                     "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                     "area": area,
                     "iscrowd": int(iscrowd),
-                    **_score(score),
+                    **score_of(score),
                 }
             )
     categories = [{"id": index, "name": name} for index, name in zip(category_ids, class_names, strict=True)]
@@ -142,7 +142,7 @@ def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
                 "bbox": box_xywh,
                 "area": area,
                 "iscrowd": int(iscrowd),
-                **_score(score),
+                **score_of(score),
             }
             for annotation_id, image_id, class_id, box_xywh, area, iscrowd, score in columns
         ],
@@ -150,5 +150,6 @@ def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
     return msgspec.json.encode(document)
 
 
-def _score(score: float) -> dict[str, float]:
-    return {} if score == 1 else {"score": score}  # a box that a person drew has none
+def score_of(score: float) -> dict[str, float]:
+    """The score of an annotation as it is written: a box that a person drew has none."""
+    return {} if score == 1 else {"score": score}

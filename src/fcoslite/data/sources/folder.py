@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, tee
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.data.skipped import go_without, summary, try_images
-from fcoslite.data.sources.source import Batch, digest, grouped, steps_per_pass
+from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
@@ -101,20 +101,27 @@ class FolderSource:
                 yield [self.images[good[index]] for index in order[start : start + batch_size]]
             number, step = number + 1, 0
 
-    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+    def evaluation_batches(
+        self, batch_size: int, change: Change | None = None
+    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""
         usable = (image for position, image in enumerate(self.images) if position not in self.bad)
-        return self._load(grouped(usable, batch_size))
+        return self._load(grouped(usable, batch_size), change)
 
-    def _load(self, groups: Iterable[list[LabelledImage]]) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+    def _load(
+        self, groups: Iterable[list[LabelledImage]], change: Change | None = None
+    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """Decode groups of images, a few images ahead of the group that is asked for."""
         ahead, now = tee(groups)
-        pixels = map_in_order(self._read, chain.from_iterable(ahead), self.workers)
+        read = partial(self._read, change=change)
+        pixels = map_in_order(read, chain.from_iterable(ahead), self.workers)
         for group in now:
             yield self._collect(group, [next(pixels) for _ in group]), group
 
-    def _read(self, image: LabelledImage) -> np.ndarray:
+    def _read(self, image: LabelledImage, change: Change | None) -> np.ndarray:
         pixels = read_labelled(image, self.dataset.folder, self.dataset.follow_links)
+        if change is not None:
+            pixels = change(pixels, image)
         return Letterbox(image.height, image.width, self.image_size).apply_image(pixels)
 
     def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray]) -> Batch:

@@ -17,7 +17,7 @@ from fcoslite.data.records.manifest import REBUILD, RecordsManifest, load_manife
 from fcoslite.data.records.schema import blank_record, parse_record
 from fcoslite.data.records.verify import find_bad_records
 from fcoslite.data.skipped import go_without
-from fcoslite.data.sources.source import Batch, digest, grouped, steps_per_pass
+from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.backend import load_tensorflow
@@ -147,7 +147,9 @@ class RecordSource:
 
         return tf.data.Dataset.counter(first_pass).flat_map(one_pass)
 
-    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+    def evaluation_batches(
+        self, batch_size: int, change: Change | None = None
+    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""
         import tensorflow as tf
 
@@ -156,7 +158,12 @@ class RecordSource:
         with records_must_be_readable():
             for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
                 batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
-                yield batch, [self._label(parsed) for _, parsed in group]
+                labels = [self._label(parsed) for _, parsed in group]
+                if change is not None:
+                    for pixels, label in zip(batch["images"], labels, strict=True):
+                        inside = Letterbox(label.height, label.width, self.image_size).inside
+                        pixels[inside] = change(pixels[inside], label)
+                yield batch, labels
 
     def _pieces(self, keep_places: bool) -> tuple[list[str], Any]:
         """File and runs of every shard that holds some of ours.

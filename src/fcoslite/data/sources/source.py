@@ -9,12 +9,16 @@ M is the most boxes any image of the set has: no box is ever dropped.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol
+
+import numpy as np
 
 from fcoslite.data.dataset import LabelledImage
 
 Batch = dict[str, Any]
+# [h, w, 3] uint8 RGB and whose pixels they are -> as many pixels, uint8
+Change = Callable[[np.ndarray, LabelledImage], np.ndarray]
 
 
 class Source(Protocol):
@@ -55,8 +59,15 @@ class Source(Protocol):
         """Image ids of one batch of `training_batches`."""
         ...
 
-    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Batch, list[LabelledImage]]]:
-        """All images once, in order, with their ground truth in original pixels; the last batch may be short."""
+    def evaluation_batches(
+        self, batch_size: int, change: Change | None = None
+    ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
+        """All images once, in order, with their ground truth in original pixels; the last batch may be short.
+
+        Args:
+            batch_size: Images.
+            change: What becomes of each image before it is letterboxed; of records, which are, within the padding.
+        """
         ...
 
 
