@@ -40,7 +40,7 @@ MAY_IMPORT = {
     | {"progress", "runs", "storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
     | {"runs", "storage"},
-    "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "machine", "models"}
+    "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
         "config",

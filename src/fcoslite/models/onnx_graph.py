@@ -12,8 +12,8 @@ import numpy as np
 from keras import ops
 
 from fcoslite.errors import ConfigError, WeightsError
-from fcoslite.geometry.boxes import Tensor
 
+Tensor = Any
 OnnxFunction = Callable[[Tensor], list[Tensor]]
 
 _AXES = {0: 0, 1: 3, 2: 1, 3: 2, -4: 0, -3: 3, -2: 1, -1: 2}  # of [B, C, H, W] in [B, H, W, C]
