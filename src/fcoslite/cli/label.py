@@ -47,7 +47,7 @@ def command(
         ),
     ] = None,
     no_mirror: Annotated[
-        bool, typer.Option("--no-mirror", help="Do not look at the mirror images, too: half the time, worse boxes.")
+        bool, typer.Option("--no-mirror", help="Do not look at the mirror images, too: half the time, less sure boxes.")
     ] = False,
     score: Annotated[
         float, typer.Option("--score", min=0.001, max=0.999, help="Boxes below are left out (0 to 1).")

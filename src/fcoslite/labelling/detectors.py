@@ -18,6 +18,8 @@ from fcoslite.runs.find_weights import config_of, find_weights
 from fcoslite.storage.files import file_digest
 
 _LOWEST_SCORE = 0.05  # that a view gives to the fusion
+# NMS within a view, below the IoU of the fusion: else it averages a box with its own view's doubles, which score less
+_VIEW_IOU = 0.5
 
 Detect = Callable[[np.ndarray], Detections]  # an image [h, w, 3] uint8 RGB to what is in it, in its pixels
 
@@ -109,7 +111,9 @@ def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
         if one.description is None:
             from fcoslite.inference.predictor import Predictor
 
-            settings = load_settings(config_of(one.path)).evaluate.model_copy(update={"score": _LOWEST_SCORE})
+            settings = load_settings(config_of(one.path)).evaluate.model_copy(
+                update={"score": _LOWEST_SCORE, "iou": _VIEW_IOU}
+            )
             predictor = Predictor.load(one.path, settings)
             predictor.warm_up()
             views.append(predictor.predict)
@@ -119,8 +123,9 @@ def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
 
             # an image per core is faster than all cores at one
             at_once = max(at_once, os.cpu_count() or 1)
+            description = one.description.model_copy(update={"nms_iou": _VIEW_IOU})
             for size in one.sizes:
-                detector = DescribedDetector(one.path, one.description, size, _LOWEST_SCORE, threads=1)
+                detector = DescribedDetector(one.path, description, size, _LOWEST_SCORE, threads=1)
                 detector.predict(np.zeros((detector.image_size, detector.image_size, 3), np.uint8))
                 views.append(detector.predict)
     return Loaded(tuple(views), at_once)
