@@ -233,7 +233,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]
         if isinstance(default, BaseModel):
             yield from leaves(type(default), f"{prefix}{key}.")
         else:
-            yield prefix + key, list(default) if isinstance(default, tuple) else default  # as YAML has it
+            yield prefix + key, json.loads(json.dumps(default))  # as YAML has it, tuples as lists
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
