@@ -82,6 +82,8 @@ def test_a_level_that_the_teacher_lacks_teaches_nothing():
         ([[1, 0, 0, 12, 12, 0.0]], 0.0),  # a person drew all there are
         ([[1, 0, 0, 12, 12, 0.0], [0, 0, 0, 0, 0, 0]], 0.0),
         ([[1, 0, 0, 12, 12, 0.0], [1, 16, 16, 30, 30, 0.4]], 0.7),  # a detector drew some
+        ([[1, 0, 0, 12, 12, 0.0], [0, 16, 16, 30, 30, 0.9]], 0.7),  # of too low a score to be learned
+        ([[1, 0, 0, 12, 12, 0.0], [0, 0, 0, 0, 0, 1.0]], 0.0),  # padding of a batch
         ([[0, 0, 0, 0, 0, 0]], 0.7),  # nobody looked, or there is nobody
         ([[1, 0, 0, 12, 12, 1.0]], 0.7),
     ],

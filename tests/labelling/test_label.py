@@ -161,7 +161,7 @@ def test_boxes_of_humans_stay(model: str, photographs: Path, tmp_path: Path) -> 
         "categories": [{"id": 1, "name": "person"}],
         "annotations": [
             {"id": 1, "image_id": 5, "category_id": 1, "bbox": [6, 14, 12, 11], "area": 9, "iscrowd": 0},
-            {"id": 2, "image_id": 5, "category_id": 1, "bbox": [40, 40, 10, 10], "area": 8, "iscrowd": 0},
+            {"id": 2, "image_id": 5, "category_id": 1, "bbox": [40, 40, 10, 10], "score": 0.4},
         ],
     }
     (tmp_path / "humans.json").write_text(json.dumps(drawn))
@@ -169,6 +169,7 @@ def test_boxes_of_humans_stay(model: str, photographs: Path, tmp_path: Path) -> 
     assert (result.boxes, result.human_boxes) == (5, 2)
     mine = [item for item in document(tmp_path / "out")["annotations"] if item["image_id"] == 1]
     assert [item["bbox"] for item in mine] == [[6, 14, 12, 11], [40, 40, 10, 10]]
+    assert [item.get("score") for item in mine] == [None, 0.4]  # of a detector before
 
 
 def test_images_that_cannot_be_used(model: str, photographs: Path, tmp_path: Path) -> None:

@@ -57,3 +57,10 @@ def test_videos_of_one_name(film: Path, tmp_path: Path) -> None:
     (tmp_path / "other" / "film.avi").write_bytes(film.read_bytes())
     with pytest.raises(ConfigError, match="same name"):
         list_sources([film, tmp_path / "other" / "film.avi"], 1, (0, None))
+
+
+def test_a_photograph_that_is_named_as_a_frame_would_be(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "film-000003.jpg").write_bytes(b"")
+    with pytest.raises(ConfigError, match="name of a frame"):
+        list_sources([tmp_path / "film-000003.jpg", film], 1, (0, None))
+    assert len(list_sources([tmp_path / "film-000003.jpg"], 1, (0, None))) == 1

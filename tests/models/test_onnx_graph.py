@@ -43,10 +43,12 @@ def small_network(path):
         helper.make_node("Resize", ["weighed", "", "twice"], ["up"], mode="nearest", nearest_mode="floor",
                          coordinate_transformation_mode="asymmetric"),
         helper.make_node("Add", ["up", "s1"], ["sum"]),
-        helper.make_node("Add", ["sum", "each"], ["shifted"]),
+        helper.make_node("Add", ["sum", "each"], ["one"]),
+        helper.make_node("Mul", ["one", "of_three"], ["shifted"]),
         helper.make_node("Transpose", ["shifted"], ["fine"], perm=[0, 2, 3, 1]),
     ]  # fmt: skip
     shapes = {"k1": (8, 3, 3, 3), "b1": (8,), "k2": (8, 1, 5, 5), "k3": (8, 16, 3, 3), "b3": (8,), "each": (1, 8, 1, 1)}
+    shapes["of_three"] = (8, 1, 1)
     constants = [constant(name, RANDOM.normal(0, 0.4, shape)) for name, shape in shapes.items()]
     return write(path, nodes, [*constants, constant("twice", np.array([1, 1, 2, 2]))], ["fine", "weighed"])
 
@@ -76,10 +78,22 @@ def test_what_cannot_be_read_is_refused(tmp_path):
             helper.make_node("Transpose", ["image"], ["out"], perm=[0, 1, 3, 2]),
             helper.make_node("Conv", ["image", "k"], ["out"], dilations=[2, 2]),
             helper.make_node("Conv", ["image", "k"], ["out"], group=2),
+            helper.make_node("Conv", ["image", "k"], ["out"], auto_pad="SAME_UPPER"),
+            helper.make_node("MaxPool", ["image"], ["out"], kernel_shape=[2, 2], ceil_mode=1),
+            helper.make_node("Resize", ["image", "", "half"], ["out"], mode="nearest"),
         ]
     ):
-        kernel = constant("k", np.zeros((6, 3, 3, 3)))
-        path = write(tmp_path / f"{number}.onnx", [node], [kernel], ["out"])
+        constants = [constant("k", np.zeros((6, 3, 3, 3))), constant("half", np.array([1, 1, 0.5, 0.5]))]
+        path = write(tmp_path / f"{number}.onnx", [node], constants, ["out"])
         with pytest.raises(WeightsError, match=node.op_type) as caught:
             read_onnx_function(path)
         assert "known are Add" in caught.value.hint
+
+
+def test_axes_that_are_turned_already_are_not_turned_again(tmp_path):
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 2, 3, 1]),
+        helper.make_node("Concat", ["turned", "turned"], ["out"], axis=-1),
+    ]
+    with pytest.raises(WeightsError, match="Concat"):
+        read_onnx_function(write(tmp_path / "net.onnx", nodes, [], ["out"]))

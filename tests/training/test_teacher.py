@@ -19,7 +19,7 @@ from fcoslite.runs.find_weights import packaged_weights
 from fcoslite.runs.run import Run
 from fcoslite.training import loop
 from fcoslite.training.plan import plan_resume, plan_run
-from fcoslite.training.teacher import Teacher, find_teacher, load_teacher
+from fcoslite.training.teacher import Teacher, check_teacher, find_teacher, load_teacher
 
 STUDENT = ModelSettings(preset="lite0", classes=("person",), image_size=64)
 DESCRIPTION = """
@@ -115,15 +115,21 @@ def test_what_cannot_teach_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="not what it sees at every point"):
         find_teacher(f"{path}:yolox", tmp_path)
     teacher = find_teacher(str(path), tmp_path)
+    check_teacher(teacher, STUDENT)
     with pytest.raises(ConfigError, match="does not know dog"):
-        load_teacher(teacher, STUDENT.model_copy(update={"classes": ("person", "dog")}))
+        check_teacher(teacher, STUDENT.model_copy(update={"classes": ("person", "dog")}))
     coarse = average_network(tmp_path / "coarse.onnx", DESCRIPTION.replace("[8, 32]", "[128, 256]"))
-    with pytest.raises(ConfigError, match="none of the strides"):
-        load_teacher(find_teacher(str(coarse), tmp_path), STUDENT)
-    three = DESCRIPTION.replace("[8, 32]", "[8, 16, 32]")
-    many = average_network(tmp_path / "many.onnx", three)
-    with pytest.raises(ConfigError, match="2 outputs, its description 3 strides"):
-        load_teacher(find_teacher(str(many), tmp_path), STUDENT)(np.zeros((1, 64, 64, 3), np.float32))
+    with pytest.raises(ConfigError, match=r"strides \[128, 256\], none of the student's"):
+        check_teacher(find_teacher(str(coarse), tmp_path), STUDENT)
+    small = ModelSettings(classes=("person",), image_size=96)  # `lite`, of strides up to 32
+    with pytest.raises(ConfigError, match="takes no images of 96 pixels") as caught:
+        check_teacher(find_teacher("lite0", tmp_path), small)
+    assert "model.image_size=64" in caught.value.hint
+    for change, told in (("[8, 32]", "outputs are"), ("score_channel: 0", "channel")):
+        wrong = DESCRIPTION.replace(change, {"[8, 32]": "[8, 16, 32]"}.get(change, "score_channel: 7"))
+        other = average_network(tmp_path / "other.onnx", wrong)
+        with pytest.raises(ConfigError, match=told):
+            check_teacher(find_teacher(str(other), tmp_path), STUDENT)
 
 
 def test_a_run_learns_from_its_teacher_and_goes_on_with_it(workspace, slim, tmp_path):
@@ -147,6 +153,9 @@ def test_a_run_learns_from_its_teacher_and_goes_on_with_it(workspace, slim, tmp_
     with pytest.raises(ConfigError, match="not the teacher that the run was started with"):
         plan_resume(run, teacher=str(other))
     facts = run.facts()
+    run.write_json("run.json", facts | {"teacher_digest": "of another day"})
+    with pytest.raises(ConfigError, match="has changed since"):
+        plan_resume(run)
     run.write_json("run.json", {key: value for key, value in facts.items() if not key.startswith("teacher")})
     with pytest.raises(ConfigError, match="started without a teacher"):
         plan_resume(run, teacher="lite0")

@@ -15,9 +15,6 @@ import numpy as np
 from PIL import Image
 
 MOST_BOXES = 64
-# how often a box of the labeller's score is a person (at IoU 0.5, on photographs with human boxes)
-_SCORES = (0.25, 0.35, 0.45, 0.55, 0.65, 1.0)
-_PROBABILITIES = (0.25, 0.50, 0.78, 0.95, 0.99, 1.0)
 
 
 class Photographs:
@@ -136,7 +133,7 @@ class Photographs:
 
 
 def usable_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Rows x_min, y_min, x_max, y_max, score, crowd -> those that teach something, the score a probability.
+    """Rows x_min, y_min, x_max, y_max, score, crowd -> those that teach something.
 
     Unsure boxes that lie in a surer one or overlap it are halves of a person, or the same one again.
     """
@@ -145,7 +142,7 @@ def usable_boxes(boxes: np.ndarray) -> np.ndarray:
     kept: list[int] = []
     for row in range(len(boxes)):
         score = boxes[row, 4]
-        if score < _SCORES[0] or area[row] <= 0:
+        if area[row] <= 0:
             continue
         if score < 0.4 and kept:
             low = np.maximum(boxes[row, :2], boxes[kept, :2])
@@ -154,6 +151,4 @@ def usable_boxes(boxes: np.ndarray) -> np.ndarray:
             if (shared > 0.7 * area[row]).any() or (shared > 0.5 * (area[row] + area[kept] - shared)).any():
                 continue
         kept.append(row)
-    result = boxes[kept[:MOST_BOXES]].copy()
-    result[:, 4] = np.interp(result[:, 4], _SCORES, _PROBABILITIES)
-    return result
+    return boxes[kept[:MOST_BOXES]]

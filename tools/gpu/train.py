@@ -29,7 +29,8 @@ import views
 from photographs import Photographs
 
 from fcoslite.config.load import load_settings
-from fcoslite.config.settings import Settings
+from fcoslite.config.settings import LossSettings, Settings
+from fcoslite.fcos.ground_truth import to_probability
 from fcoslite.fcos.losses import Losses, detection_losses
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.weights import load_backbone, load_weights, save_weights
@@ -42,11 +43,12 @@ _SIDE = 448  # of a photograph in memory
 _PARTS = tuple(part.name for part in dataclasses.fields(Losses))
 
 
-def ground_truth(boxes: jax.Array) -> jax.Array:
+def ground_truth(boxes: jax.Array, settings: LossSettings) -> jax.Array:
     """Boxes of `views.place` as `fcos.ground_truth` has them: what is not padding is a person, and may be doubted."""
     score, crowd = boxes[..., 4:5], boxes[..., 5:]
-    doubt = jnp.where(crowd > 0, 1.0, 1.0 - score)
-    return jnp.concatenate([(score > 0).astype(jnp.float32), boxes[..., :4], doubt], axis=-1)
+    doubt = jnp.where(crowd > 0, 1.0, 1.0 - to_probability(score, settings.score_table))
+    person = (score >= max(settings.least_score, 1e-6)).astype(jnp.float32)
+    return jnp.concatenate([person, boxes[..., :4], doubt], axis=-1)
 
 
 class _Clock(keras.optimizers.schedules.LearningRateSchedule):
@@ -88,12 +90,12 @@ class Step:
             clean, boxes = views.place(
                 first, batch["pixels"], batch["extent"], batch["stretched"], batch["boxes"], size, mosaic, zoom
             )
-            taught = teach(clean)
+            taught, truth = teach(clean), ground_truth(boxes, settings.loss)
             images = views.degrade(second, clean, jnp.asarray(1.0))
 
             def loss(trainable: Any) -> Any:
                 outputs, changed = network.stateless_call(trainable, others, images, training=True)
-                parts = detection_losses(outputs, ground_truth(boxes), detector, settings.loss, taught)
+                parts = detection_losses(outputs, truth, detector, settings.loss, taught)
                 return parts.total, (dataclasses.astuple(parts), changed)
 
             (_, (parts, changed)), gradients = jax.value_and_grad(loss, has_aux=True)(trainable)

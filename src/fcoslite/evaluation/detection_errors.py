@@ -131,6 +131,7 @@ def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:
         class_ids=np.ones(int(rows.sum()), np.int32),
         iscrowd=image.iscrowd[rows],
         areas=image.areas[rows],
+        scores=image.scores[rows],
     )
 
 

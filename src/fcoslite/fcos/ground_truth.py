@@ -13,7 +13,7 @@ from keras import ops
 
 from fcoslite.config.settings import LossSettings
 from fcoslite.geometry.batch_images import normalise
-from fcoslite.geometry.boxes import Tensor
+from fcoslite.geometry.boxes import Tensor, area
 
 
 def unpack(batch: Mapping[str, Tensor], settings: LossSettings) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,10 @@ def ignored(boxes: Tensor) -> Tensor:
     return ops.logical_and(_real(boxes), boxes[..., 5] >= 1)
 
 
-def is_sure(boxes: Tensor) -> Tensor:
-    """Whether a row has no doubt, [B, M] bool."""
-    return boxes[..., 5] <= 0
+def half_believed(boxes: Tensor) -> Tensor:
+    """Whether a detector may have drawn a row wrongly, [B, M] bool; those of too low a score, too."""
+    doubt = boxes[..., 5]
+    return ops.logical_and(area(sides(boxes)) > 0, ops.logical_and(doubt > 0, doubt < 1))
 
 
 def probabilities(boxes: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from keras import ops
 
-from fcoslite.fcos.ground_truth import candidates, is_sure
+from fcoslite.fcos.ground_truth import candidates, half_believed
 from fcoslite.fcos.locations import Locations
 from fcoslite.fcos.matching import inside_any
 from fcoslite.fcos.targets import Targets
@@ -48,7 +48,7 @@ def believed(taught: Taught, boxes: Tensor, targets: Targets, locations: Locatio
     """
     real = candidates(boxes)
     some = ops.any(real, axis=-1, keepdims=True)  # (B, 1)
-    complete = ops.logical_and(some, ops.all(ops.logical_or(is_sure(boxes), ops.logical_not(real)), -1, keepdims=True))
+    complete = ops.logical_and(some, ops.logical_not(ops.any(half_believed(boxes), axis=-1, keepdims=True)))
     within = inside_any(boxes, real, locations)
     possible = ops.cast(ops.logical_or(ops.logical_not(complete), within), "float32") * targets.class_weight
     return replace(taught, scores=ops.stop_gradient(taught.scores * (possible * taught.known)[..., None]))

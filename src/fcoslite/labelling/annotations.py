@@ -95,6 +95,14 @@ def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: 
     }
 
 
+def kept_boxes(entries: Iterable[Entry], humans: HumanBoxes | None) -> int:
+    """How many boxes of `--merge` are on these images."""
+    if humans is None:
+        return 0
+    rows = [humans.file.rows(humans.places[entry.name]) for entry in entries if entry.name in humans.places]
+    return sum(row.stop - row.start for row in rows)
+
+
 def _drawn(humans: HumanBoxes | None, rows: slice) -> list[dict[str, Any]]:
     if humans is None:
         return []

@@ -1,18 +1,18 @@
 """The detectors that `--by` names."""
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.detections.detections import Detections
-from fcoslite.errors import ConfigError, WeightsError
-from fcoslite.inference.described.description import Description, find_description, read_description
+from fcoslite.errors import ConfigError
+from fcoslite.inference.described.description import Description, find_described
 from fcoslite.machine.backend import load_backend
 from fcoslite.runs.find_weights import config_of, find_weights
 from fcoslite.storage.files import file_digest
@@ -75,11 +75,8 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     """
     chosen = []
     for text in by:
-        if match := re.fullmatch(r"(.+\.onnx)(?::(.+))?", text, re.IGNORECASE):
-            path = Path(match[1])
-            if not path.is_file():
-                raise WeightsError(f"no ONNX file at {path}", "check the path")
-            description = read_description(find_description(path, match[2]))
+        if found := find_described(text):
+            path, description = found
             chosen.append(Chosen(text, path, description, tuple(sizes) or (None,), tuple(description.classes)))
         else:
             path = find_weights(text, runs)
@@ -98,8 +95,22 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     return tuple(chosen)
 
 
-def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
+def _one_at_a_time(detect: Detect) -> Detect:
+    lock = Lock()
+
+    def locked(image_rgb: np.ndarray) -> Detections:
+        with lock:
+            return detect(image_rgb)
+
+    return locked
+
+
+def load_detectors(chosen: Sequence[Chosen], score: float) -> Loaded:
     """Load detectors, and have each detect once, so that what does not fit is told before the work begins.
+
+    Args:
+        chosen: Which.
+        score: From which on boxes are wanted in the end.
 
     Raises:
         WeightsError: One cannot be used.
@@ -107,16 +118,15 @@ def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
     """
     views: list[Detect] = []
     at_once = 1
+    least = min(_LOWEST_SCORE, score)
     for one in chosen:
         if one.description is None:
             from fcoslite.inference.predictor import Predictor
 
-            settings = load_settings(config_of(one.path)).evaluate.model_copy(
-                update={"score": _LOWEST_SCORE, "iou": _VIEW_IOU}
-            )
+            settings = load_settings(config_of(one.path)).evaluate.model_copy(update={"score": least, "iou": _VIEW_IOU})
             predictor = Predictor.load(one.path, settings)
             predictor.warm_up()
-            views.append(predictor.predict)
+            views.append(predictor.predict if predictor.at_once > 1 else _one_at_a_time(predictor.predict))
             at_once = max(at_once, predictor.at_once)
         else:
             from fcoslite.inference.described.detector import DescribedDetector
@@ -125,7 +135,7 @@ def load_detectors(chosen: Sequence[Chosen]) -> Loaded:
             at_once = max(at_once, os.cpu_count() or 1)
             description = one.description.model_copy(update={"nms_iou": _VIEW_IOU})
             for size in one.sizes:
-                detector = DescribedDetector(one.path, description, size, _LOWEST_SCORE, threads=1)
+                detector = DescribedDetector(one.path, description, size, least, threads=1)
                 detector.predict(np.zeros((detector.image_size, detector.image_size, 3), np.uint8))
                 views.append(detector.predict)
     return Loaded(tuple(views), at_once)

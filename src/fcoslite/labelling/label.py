@@ -19,7 +19,7 @@ from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, refuse_too_many, summary, write_skipped
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError, DataError
-from fcoslite.labelling.annotations import HumanBoxes, coco_document, read_human_boxes
+from fcoslite.labelling.annotations import HumanBoxes, coco_document, kept_boxes, read_human_boxes
 from fcoslite.labelling.detectors import Loaded, choose_detectors, load_detectors
 from fcoslite.labelling.fuse import SURE, choose, fuse, load_fusion, mirrored
 from fcoslite.labelling.journal import Entry, Journal
@@ -54,7 +54,7 @@ class LabelResult:
         views: Times that each image is looked at: detectors, sizes, mirror images.
         images: Images in all; None in a dry run on a video that does not tell its length.
         boxes: Boxes of the detectors; 0 in a dry run, like those that follow.
-        sure_boxes: Those of them that score at least 0.4.
+        sure_boxes: Boxes that score at least 0.4, kept ones of a detector too.
         human_boxes: Boxes that were kept from `merge`.
         skipped_images: Images that could not be used.
         needed_bytes: About what the images take.
@@ -140,7 +140,7 @@ def label(
     if not overwrite and is_finished(out, job):
         _log.info("%s is there already, made from the same pictures with the same options", out)
         return result(**_counts(out))
-    loaded = load_detectors(chosen)
+    loaded = load_detectors(chosen, score)
     hint = "use --every, or another disk with --out"
     check_free_space(out, needed_bytes(sources), hint, staged_bytes(out))
     if dry_run:
@@ -155,7 +155,7 @@ def label(
             (folder / "annotations.json").write_bytes(msgspec.json.encode(document))
             write_sheet(document, folder / "images", folder / "sheet.jpg")
             write_skipped(skipped, len(entries) + len(skipped), folder)
-            counts = _count(document, len(skipped))
+            counts = _count(document, kept_boxes(entries, humans), len(skipped))
             write_json(
                 folder / MANIFEST, {"kind": KIND, "version": __version__, **counts, "options": options, "job": job}
             )
@@ -194,6 +194,7 @@ def _label_all(
         done = {
             name: entry for name, entry in journal.entries.items() if file_size(folder / "images" / name) == entry.size
         }
+        places = {source.path: place for place, source in enumerate(sources)}
         work = partial(_label_one, loaded=loaded, mirror=mirror, score=score, humans=humans)
         left = None if total is None else total - len(done)
         with (
@@ -203,7 +204,7 @@ def _label_all(
             for picture, entry, jpeg in labelled:
                 advance()
                 if isinstance(entry, UnusableImageError):
-                    number = len(done) + len(skipped) + 1
+                    number = 1 + places[picture.path]
                     _log.debug("skipped: %s", entry.message)
                     skipped.append(SkippedImage(number, picture.name, entry.reason))
                     hint = "what is labelled so far is kept"
@@ -272,13 +273,13 @@ def _in_order(entries: dict[str, Entry], sources: Sequence[Source]) -> list[Entr
     return sorted(entries.values(), key=lambda entry: (places[entry.source], entry.frame or 0))
 
 
-def _count(document: dict[str, Any], skipped: int) -> dict[str, int]:
+def _count(document: dict[str, Any], kept: int, skipped: int) -> dict[str, int]:
     scores = [annotation["score"] for annotation in document["annotations"] if "score" in annotation]
     return {
         "images": len(document["images"]),
-        "boxes": len(scores),
+        "boxes": len(document["annotations"]) - kept,
         "sure_boxes": sum(score >= SURE for score in scores),
-        "human_boxes": len(document["annotations"]) - len(scores),
+        "human_boxes": kept,
         "skipped_images": skipped,
     }
 

@@ -1,5 +1,6 @@
 """What is labelled: photographs, folders of them, and every n-th frame of videos."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,3 +174,10 @@ def _refuse_shared_names(sources: Sequence[Source]) -> None:
                 "rename one, or label them into data sets of their own",
             )
         seen[key] = source.path
+    for source in sources:
+        frame = re.fullmatch(r"(.+-)\d{6,}\.jpg", source.name) if isinstance(source, Photograph) else None
+        if frame and frame[1] in seen:
+            raise ConfigError(
+                f"{source.path} may have the name of a frame of {seen[frame[1]]}",
+                "rename one, or label them into data sets of their own",
+            )

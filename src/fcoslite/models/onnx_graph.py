@@ -48,17 +48,21 @@ def read_onnx_function(path: Path) -> OnnxFunction:
     if len(inputs) != 1 or not graph.output:
         raise WeightsError(f"{path} has {len(inputs)} inputs", "a detector takes images and nothing else")
     nodes = []
+    turned: set[str] = set()  # whose axes are those of the file already
     for node in graph.node:
         options = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        if node.op_type == "Constant":
+        if node.op_type == "Constant" and "value" in options:
             constants[node.output[0]] = numpy_helper.to_array(options["value"])
             continue
-        if not _known(node.op_type, options, [constants.get(name) for name in node.input]):
+        given = [constants.get(name) for name in node.input]
+        if turned & set(node.input) or not _known(node.op_type, options, given):
             told = f"{node.op_type} {options}" if node.op_type in _OPERATORS else node.op_type
             raise WeightsError(
                 f"{path} has the operator {told[:200]}",
                 f"known are {', '.join(sorted(_OPERATORS))}, and outputs straight from convolutions",
             )
+        if node.op_type == "Transpose":
+            turned.add(node.output[0])
         nodes.append((node.op_type, list(node.input), node.output[0], options))
     results = [one.name for one in graph.output]
 
@@ -72,14 +76,20 @@ def read_onnx_function(path: Path) -> OnnxFunction:
 
 
 def _known(kind: str, options: Mapping[str, Any], given: list[np.ndarray | None]) -> bool:
+    if options.get("auto_pad", b"NOTSET") != b"NOTSET" or set(options.get("dilations", [1])) != {1}:
+        return False
     if kind == "Transpose":
-        return list(options["perm"]) == _TO_CHANNELS_LAST  # which is how feature maps lie here
+        return list(options.get("perm", ())) == _TO_CHANNELS_LAST  # which is how feature maps lie here
     if kind == "Conv":
         kernel, groups = given[1], options.get("group", 1)
-        depthwise = kernel is not None and kernel.shape[:2] == (groups, 1)
-        return kernel is not None and set(options.get("dilations", [1])) == {1} and (groups == 1 or depthwise)
+        return kernel is not None and (groups == 1 or kernel.shape[:2] == (groups, 1))
+    if kind == "MaxPool":
+        return not options.get("ceil_mode", 0)
     if kind == "Resize":
-        return options.get("mode", b"nearest") == b"nearest" and len(given) == 3 and given[2] is not None
+        scales = given[2] if len(given) == 3 else None
+        repeats = scales is not None and len(scales) == 4 and (scales[:2] == 1).all() and (scales % 1 == 0).all()
+        nearest = options.get("mode", b"nearest") == b"nearest"
+        return bool(repeats and nearest and options.get("coordinate_transformation_mode") != b"align_corners")
     return kind in _OPERATORS
 
 
@@ -122,17 +132,19 @@ def _hard_sigmoid(inputs: list[Any], options: Mapping[str, Any]) -> Tensor:
 
 def _with(operation: Callable[[Tensor, Tensor], Tensor]) -> Callable[[list[Any], Mapping[str, Any]], Tensor]:
     def apply(inputs: list[Any], options: Mapping[str, Any]) -> Tensor:
-        one, other = (_channels_last(value) for value in inputs)
+        dtype = next((value.dtype for value in inputs if not isinstance(value, np.ndarray)), np.float32)
+        one, other = (_channels_last(value, dtype) for value in inputs)
         return operation(one, other)
 
     return apply
 
 
-def _channels_last(value: Any) -> Any:
-    """A constant of the file, [1, C, 1, 1] or a number, as it is applied to a feature map here."""
-    if isinstance(value, np.ndarray) and value.ndim == 4:
-        return np.transpose(value, _TO_CHANNELS_LAST)
-    return value
+def _channels_last(value: Any, dtype: Any) -> Any:
+    """A constant of the file, such as [C, 1, 1] or a number, as it is applied to a feature map of that dtype here."""
+    if not isinstance(value, np.ndarray):
+        return value
+    four = value.reshape((1,) * (4 - value.ndim) + value.shape)
+    return ops.cast(np.transpose(four, _TO_CHANNELS_LAST), dtype)
 
 
 _OPERATORS: dict[str, Callable[[list[Any], Mapping[str, Any]], Tensor]] = {

@@ -27,7 +27,9 @@ from fcoslite.storage.files import replace_file
 
 _RECORDS_OF_A_RUN = ("run.json", "config.yaml", "metrics.jsonl")  # one that is left makes a folder a run
 
-_TEXTS = ("id", "verb", "name", "created", "records", "data", "fingerprint", "start_from")  # in run.json
+_TEXTS = (  # in run.json
+    "id", "verb", "name", "created", "records", "data", "fingerprint", "start_from", "teacher", "teacher_digest",
+)  # fmt: skip
 _COUNTS = ("epoch", "step")  # in every line of metrics.jsonl
 
 _log = logging.getLogger("fcoslite")

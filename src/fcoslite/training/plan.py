@@ -23,7 +23,7 @@ from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.space import check_writable, free_bytes
-from fcoslite.training.teacher import Teacher, find_teacher, load_teacher, teacher_to_resume
+from fcoslite.training.teacher import Teacher, check_teacher, find_teacher, teacher_to_resume
 
 _log = logging.getLogger("fcoslite")
 
@@ -130,7 +130,8 @@ def plan_run(
         teacher: In the words of `find_teacher`.
 
     Raises:
-        WeightsError: The teacher cannot be used.
+        WeightsError: The teacher's file cannot be used.
+        ConfigError: The teacher cannot teach this model, or the model's settings do not fit together.
         DataError: The data cannot be used, is damaged, or has no such chunk; or runs cannot be written.
     """
     if start_from is not None:
@@ -169,7 +170,7 @@ def plan_run(
     found = None
     if teacher is not None:
         found = find_teacher(teacher, Path(settings.workspace.runs))
-        load_teacher(found, settings.model)  # what does not fit is told now
+        check_teacher(found, settings.model)
         facts |= found.facts()
     if skip_bad_records:
         facts["skipped_records"] = _bad_records(training, validation)

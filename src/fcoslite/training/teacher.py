@@ -1,6 +1,5 @@
 """A teacher in training: a detector that is asked about every view, in the training step."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,13 @@ import numpy as np
 from keras import ops
 
 from fcoslite.config.settings import ModelSettings
-from fcoslite.errors import ConfigError, WeightsError
+from fcoslite.data.sources.source import digest
+from fcoslite.errors import ConfigError
 from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.teaching import Taught
 from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy
-from fcoslite.inference.described.description import DenseOutputs, Description, find_description, read_description
+from fcoslite.inference.described.description import DenseOutputs, Description, find_described
+from fcoslite.inference.described.detector import DescribedDetector
 from fcoslite.models.detector import build_detector
 from fcoslite.models.onnx_graph import read_onnx_function
 from fcoslite.models.presets import architecture
@@ -24,8 +25,6 @@ from fcoslite.runs.find_weights import find_weights
 from fcoslite.storage.files import file_digest
 
 Teach = Callable[[Tensor], Taught]  # views [B, S, S, 3] in [0, 1]
-
-_ONNX = re.compile(r"(.+\.onnx)(?::(.+))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,20 @@ def find_teacher(name: str, runs: Path) -> Teacher:
         WeightsError: There is none.
         ConfigError: The ONNX file has no description, or one that cannot be used.
     """
-    found = _ONNX.fullmatch(name)
-    if found is None:
-        path = find_weights(name, runs)
-        path = path.resolve()
+    described = find_described(name)
+    if described is None:
+        path = find_weights(name, runs).resolve()
         return Teacher(str(path), path, None, file_digest(path))
-    path = Path(found[1])
-    if not path.is_file():
-        raise WeightsError(f"no ONNX file at {path}", "check the path")
-    description = read_description(find_description(path, found[2]))
+    path, description = described
     if description.dense is None or description.dense.layout == "rows":
         raise ConfigError(
             f"{path} says what is in an image, not what it sees at every point",
             "a teacher needs the maps of its head: an ONNX file with one output per stride",
         )
-    whole = ":".join(str(Path(part).resolve() if Path(part).is_file() else part) for part in found.groups() if part)
-    return Teacher(whole, path.resolve(), description, f"{file_digest(path)} {description.model_dump_json()}")
+    rest = name[len(str(path)) + 1 :]  # the description, by name or as a file
+    whole = f"{path.resolve()}:{Path(rest).resolve() if Path(rest).is_file() else rest}" if rest else path.resolve()
+    facts = digest([file_digest(path), description.model_dump_json(exclude_defaults=True)])
+    return Teacher(str(whole), path.resolve(), description, facts)
 
 
 def teacher_to_resume(name: str | None, facts: Mapping[str, Any], runs: Path) -> Teacher | None:
@@ -88,33 +85,68 @@ def teacher_to_resume(name: str | None, facts: Mapping[str, Any], runs: Path) ->
         raise ConfigError("the run was started without a teacher", "leave --teacher out, or start a new run")
     teacher = find_teacher(name or before, runs)
     if teacher.digest != facts.get("teacher_digest"):
+        if teacher.name == before:
+            raise ConfigError(f"{before} has changed since the run was started", "name the old file with --teacher")
         raise ConfigError(f"{teacher.name} is not the teacher that the run was started with", f"that was {before}")
     return teacher
+
+
+def check_teacher(teacher: Teacher, student: ModelSettings) -> None:
+    """Refuse a teacher that cannot teach a student; nothing of Keras is built.
+
+    Args:
+        teacher: Which.
+        student: Complete: classes, image size.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: It does not know the student's classes, has none of its strides, cannot take its image size, or is
+            not what its description says.
+    """
+    classes, strides, size = student.classes or (), architecture(student).strides, student.image_size
+    ours = model_settings(teacher.path) if teacher.description is None else None
+    known = tuple(teacher.description.classes) if teacher.description else (ours.classes if ours else None) or ()
+    if missing := [name for name in classes if name not in known]:
+        raise ConfigError(
+            f"the teacher {teacher.path} does not know {', '.join(missing)}", f"it knows {', '.join(known)}"
+        )
+    if ours is not None:
+        theirs = architecture(ours).strides
+    else:
+        assert teacher.description is not None and teacher.description.dense is not None
+        theirs = teacher.description.dense.strides
+    if not set(theirs) & set(strides):
+        raise ConfigError(
+            f"the teacher {teacher.path} has the strides {list(theirs)}, none of the student's {list(strides)}",
+            "take another teacher",
+        )
+    step = max(theirs)
+    if size % step:
+        raise ConfigError(
+            f"the teacher {teacher.path} takes no images of {size} pixels",
+            f"train at a multiple of its largest stride: --set model.image_size={max(step, size // step * step)}",
+        )
+    if teacher.description is not None:
+        read_onnx_function(teacher.path)
+        detector = DescribedDetector(teacher.path, teacher.description, size, score=0.5, threads=1)
+        detector.predict(np.zeros((size, size, 3), np.uint8))  # compares outputs and channels with the description
 
 
 def load_teacher(teacher: Teacher, student: ModelSettings, precision: str = "float32") -> Teach:
     """A teacher that says at the student's locations what it sees there.
 
     Args:
-        teacher: Which.
+        teacher: Which; `check_teacher` lets it pass.
         student: Complete: classes, image size.
         precision: A Keras dtype policy; what it says is float32 under all of them.
 
     Raises:
         WeightsError: The file cannot be used.
-        ConfigError: It does not know the student's classes, or has none of its strides.
     """
-    classes = student.classes or ()
-    known = model_settings(teacher.path).classes if teacher.description is None else tuple(teacher.description.classes)
-    if missing := [name for name in classes if name not in (known or ())]:
-        raise ConfigError(f"the teacher {teacher.path} does not know {', '.join(missing)}", f"it knows {known}")
-    shape = architecture(student)
+    strides = architecture(student).strides
     if teacher.description is None:
-        return _of_ours(teacher.path, student, shape.strides, precision)
-    assert teacher.description.dense is not None
-    if not set(teacher.description.dense.strides) & set(shape.strides):
-        raise ConfigError(f"the teacher {teacher.path} has none of the strides {shape.strides}", "take another teacher")
-    return _of_onnx(teacher.path, teacher.description, student, shape.strides, precision)
+        return _of_ours(teacher.path, student, strides, precision)
+    return _of_onnx(teacher.path, teacher.description, student, strides, precision)
 
 
 def _of_ours(path: Path, student: ModelSettings, strides: tuple[int, ...], precision: str) -> Teach:
@@ -153,9 +185,6 @@ def _of_onnx(
         if given.channels == "bgr":
             pixels = ops.flip(pixels, axis=-1)
         maps = [ops.cast(one, "float32") for one in run(ops.cast((pixels - mean) / std, dtype))]
-        if len(maps) != len(dense.strides):
-            told = f"{path} has {len(maps)} outputs, its description {len(dense.strides)} strides"
-            raise ConfigError(told, "one of them is for another file")
         said = {}
         for stride, values in zip(dense.strides, maps, strict=True):
             if stride in strides:

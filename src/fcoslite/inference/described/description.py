@@ -1,5 +1,6 @@
 """What has to be known of an ONNX file to detect with it: a small YAML file, frozen and checked."""
 
+import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fcoslite.config.explain import explain
 from fcoslite.config.plain_yaml import LONGEST, read_yaml
-from fcoslite.errors import ConfigError, closest
+from fcoslite.errors import ConfigError, WeightsError, closest
 
 _HINT = "docs/labelling.md#descriptions-of-onnx-files tells what a description holds"
 
@@ -89,6 +90,22 @@ def packaged_descriptions() -> dict[str, Path]:
     """Descriptions installed with the package, by name."""
     folder = Path(str(resources.files("fcoslite"))) / "inference" / "described" / "descriptions"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_described(text: str) -> tuple[Path, Description] | None:
+    """The ONNX file that FILE.onnx or FILE.onnx:DESCRIPTION names, and its description; None: it names none.
+
+    Raises:
+        WeightsError: There is no such file.
+        ConfigError: There is no such description, or it cannot be used.
+    """
+    match = re.fullmatch(r"(.+\.onnx)(?::(.+))?", text, re.IGNORECASE)
+    if match is None:
+        return None
+    path = Path(match[1])
+    if not path.is_file():
+        raise WeightsError(f"no ONNX file at {path}", "check the path")
+    return path, read_description(find_description(path, match[2]))
 
 
 def find_description(model: Path, named: str | None) -> Path:
