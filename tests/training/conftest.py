@@ -25,7 +25,6 @@ SLIM = [
     "train.ema=0.9",
     "augment.scale=[0.8, 1.5]",
     "augment.mosaic=0.5",
-    "augment.conditions=0.3",
 ]
 
 

@@ -19,7 +19,6 @@ FIXED = [
     "augment.noise=0",
     "augment.scale=[1, 1]",
     "augment.mosaic=0",
-    "augment.conditions=0",
     "train.steps_per_epoch=1",
     "train.lr_max=1e-3",
     "data.validation_records=0",
