@@ -106,6 +106,15 @@ def test_a_grid_of_middles_is_taken_as_it_is(tmp_path):
     np.testing.assert_allclose(boxes[0, :64], _numpy(expected)[0], rtol=1e-4)
 
 
+def test_a_teacher_is_found_again_from_anywhere(tmp_path, monkeypatch):
+    average_network(tmp_path / "net.onnx")
+    (tmp_path / "net.yaml").rename(tmp_path / "of-it.yaml")
+    monkeypatch.chdir(tmp_path)
+    teacher = find_teacher("./net.onnx:./of-it.yaml", tmp_path)
+    monkeypatch.chdir("/")
+    assert find_teacher(teacher.name, tmp_path) == teacher
+
+
 def test_what_cannot_teach_is_refused(tmp_path):
     path = average_network(tmp_path / "net.onnx")
     with pytest.raises(WeightsError, match="no ONNX file"):
@@ -133,10 +142,12 @@ def test_what_cannot_teach_is_refused(tmp_path):
 
 
 def test_a_run_learns_from_its_teacher_and_goes_on_with_it(workspace, slim, tmp_path):
+    file = tmp_path / "teacher.npz"
+    save_weights(build_detector(slim.model.model_copy(update={"classes": ("person",)}), seed=2), file)
     settings = slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 2})})
-    plan = plan_run("train", settings, workspace / "records", teacher="lite0")
+    plan = plan_run("train", settings, workspace / "records", teacher=str(file))
     teacher: Teacher | None = plan.teacher
-    assert teacher is not None and plan.describe()["teacher"] == str(packaged_weights()["lite0"])
+    assert teacher is not None and plan.describe()["teacher"] == str(file)
     result = loop.train(plan, Path(slim.workspace.runs))
     run = Run(result.run.path)
     first, last = run.read_metrics()
@@ -145,7 +156,7 @@ def test_a_run_learns_from_its_teacher_and_goes_on_with_it(workspace, slim, tmp_
 
     assert plan_resume(run).teacher == teacher
     moved = tmp_path / "moved.npz"
-    moved.write_bytes(packaged_weights()["lite0"].read_bytes())
+    moved.write_bytes(file.read_bytes())
     again = plan_resume(run, teacher=str(moved)).teacher
     assert again is not None and again.digest == teacher.digest
     other = tmp_path / "other.npz"

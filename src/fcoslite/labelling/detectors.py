@@ -76,7 +76,7 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     chosen = []
     for text in by:
         if found := find_described(text):
-            path, description = found
+            path, description, _ = found
             chosen.append(Chosen(text, path, description, tuple(sizes) or (None,), tuple(description.classes)))
         else:
             path = find_weights(text, runs)

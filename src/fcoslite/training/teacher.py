@@ -59,16 +59,17 @@ def find_teacher(name: str, runs: Path) -> Teacher:
     if described is None:
         path = find_weights(name, runs).resolve()
         return Teacher(str(path), path, None, file_digest(path))
-    path, description = described
+    path, description, named = described
     if description.dense is None or description.dense.layout == "rows":
         raise ConfigError(
             f"{path} says what is in an image, not what it sees at every point",
             "a teacher needs the maps of its head: an ONNX file with one output per stride",
         )
-    rest = name[len(str(path)) + 1 :]  # the description, by name or as a file
-    whole = f"{path.resolve()}:{Path(rest).resolve() if Path(rest).is_file() else rest}" if rest else path.resolve()
+    whole = str(path.resolve())
+    if named is not None:
+        whole += f":{Path(named).resolve() if Path(named).is_file() else named}"
     facts = digest([file_digest(path), description.model_dump_json(exclude_defaults=True)])
-    return Teacher(str(whole), path.resolve(), description, facts)
+    return Teacher(whole, path.resolve(), description, facts)
 
 
 def teacher_to_resume(name: str | None, facts: Mapping[str, Any], runs: Path) -> Teacher | None:

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -92,7 +92,15 @@ def packaged_descriptions() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find_described(text: str) -> tuple[Path, Description] | None:
+class Described(NamedTuple):
+    """An ONNX file, its description, and how that was named; None: it lies beside the file."""
+
+    path: Path
+    description: Description
+    named: str | None
+
+
+def find_described(text: str) -> Described | None:
     """The ONNX file that FILE.onnx or FILE.onnx:DESCRIPTION names, and its description; None: it names none.
 
     Raises:
@@ -105,7 +113,7 @@ def find_described(text: str) -> tuple[Path, Description] | None:
     path = Path(match[1])
     if not path.is_file():
         raise WeightsError(f"no ONNX file at {path}", "check the path")
-    return path, read_description(find_description(path, match[2]))
+    return Described(path, read_description(find_description(path, match[2])), match[2])
 
 
 def find_description(model: Path, named: str | None) -> Path:
