@@ -132,6 +132,18 @@ def read_image(path: str | Path, sides: tuple[int, int] | None = None) -> np.nda
     return image
 
 
+def encode_picture(image_rgb: np.ndarray, suffix: str, jpeg_quality: int = 95) -> bytes:
+    """The content of an image file; cv2.imwrite cannot open every path on Windows.
+
+    Args:
+        image_rgb: [h, w, 3] uint8.
+        suffix: Of the file, such as `.png`.
+        jpeg_quality: Of a JPEG.
+    """
+    parameters = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality) if suffix.lower() in (".jpg", ".jpeg") else ()
+    return cv2.imencode(suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 

@@ -6,14 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
-from fcoslite.data.images import read_labelled
+from fcoslite.data.images import encode_picture, read_labelled
 from fcoslite.data.records.build import build_records
 from fcoslite.detections.draw import contact_sheet, draw_detections
 from fcoslite.errors import FcosliteError
@@ -134,6 +133,5 @@ def _draw(predictor: Predictor, data: Path, folder: Path, progress: Progress) ->
 
 
 def _save(image_rgb: np.ndarray, path: Path) -> None:
-    # not cv2.imwrite, which cannot open every path on Windows
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(path.suffix, image_rgb[..., ::-1])[1].tobytes())
+    path.write_bytes(encode_picture(image_rgb, path.suffix))

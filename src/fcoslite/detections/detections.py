@@ -26,6 +26,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def take(self, rows: np.ndarray) -> "Detections":
+        """Those of these rows: indices, or [N] bool."""
+        return Detections(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.class_names)
+
     @property
     def shown_scores(self) -> np.ndarray:
         """[N] float32, the cube root of the score: what is drawn on a box, as the original detector does."""

@@ -90,8 +90,7 @@ def _best(day: Evaluation, shown_from: float) -> int:
 
 
 def _surest(found: Detections, least: float) -> Detections:
-    rows = found.scores >= least
-    return replace(found, boxes_xyxy=found.boxes_xyxy[rows], scores=found.scores[rows], class_ids=found.class_ids[rows])
+    return found.take(found.scores >= least)
 
 
 def _draw(picture: np.ndarray, label: LabelledImage, found: Detections) -> np.ndarray:

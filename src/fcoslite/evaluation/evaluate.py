@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from fcoslite.config.settings import Settings
 from fcoslite.data.formats.coco import read_coco, to_coco_json
+from fcoslite.data.images import encode_picture
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source
@@ -159,5 +158,5 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     if plan.conditions:
-        replace_file(plan.out / "conditions.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+        replace_file(plan.out / "conditions.png", encode_picture(sheet, ".png"))
     return document

@@ -73,6 +73,11 @@ def choose(found: Detections, least: float) -> Detections:
 
     What lies for the most part in a surer box, or overlaps it by half, is mostly half a person, or the same one again.
     """
+    return found.take(chosen_rows(found, least))
+
+
+def chosen_rows(found: Detections, least: float) -> np.ndarray:
+    """The rows that `choose` leaves, the surest first."""
     order = np.argsort(-found.scores, kind="stable")
     kept: list[int] = []
     for row in order[found.scores[order] >= least]:
@@ -80,8 +85,7 @@ def choose(found: Detections, least: float) -> Detections:
         unsure = found.scores[row] < SURE
         if not (unsure and repeats(found.boxes_xyxy[[row]], found.boxes_xyxy[surer])[0]):
             kept.append(int(row))
-    rows = np.array(kept, np.int64)
-    return Detections(found.boxes_xyxy[rows], found.scores[rows], found.class_ids[rows], found.class_names)
+    return np.array(kept, np.int64)
 
 
 def repeats(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 
 from fcoslite import __version__
 from fcoslite.config.settings import WorkspaceSettings
-from fcoslite.data.images import UnusableImageError, read_image
+from fcoslite.data.images import UnusableImageError, encode_picture, read_image
 from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, refuse_too_many, summary, write_skipped
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError, DataError
@@ -38,7 +37,6 @@ DEFAULT_BY = "lite"
 LOWEST_SCORE = 0.08
 EVERY = 25
 _JOURNAL = "labelled.jsonl"
-_JPEG_QUALITY = 95
 _HIGHEST_SCORE = 0.9999  # 1 is a human's
 _BOX_DIGITS = 2  # as in COCO's own files
 _SCORE_DIGITS = 4
@@ -227,8 +225,7 @@ def _label_one(
             return picture, error, None
         size = file_size(picture.path)
     else:
-        encoded = cv2.imencode(".jpg", image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-        jpeg = encoded.tobytes()
+        jpeg = encode_picture(image_rgb, ".jpg")
         size = len(jpeg)
     height, width = image_rgb.shape[:2]
     found = choose(fuse(_look(image_rgb, loaded, mirror), height, width), score)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from fcoslite.data.images import read_image
+from fcoslite.data.images import encode_picture, read_image
 from fcoslite.detections.draw import contact_sheet, draw_boxes
 from fcoslite.labelling.fuse import SURE
 from fcoslite.storage.files import replace_file
@@ -44,8 +43,7 @@ def write_sheet(document: Mapping[str, Any], images: Path, path: Path) -> None:
         drawn.append(_draw(pixels, boxes[image["id"]], names))
         titles.append(image["file_name"])
     sheet = contact_sheet(drawn, columns=_COLUMNS, cell_width=_CELL, titles=titles)
-    encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    replace_file(path, encoded.tobytes())
+    replace_file(path, encode_picture(sheet, ".jpg", jpeg_quality=90))
 
 
 def _most_telling(boxes: Sequence[Sequence[Mapping[str, Any]]]) -> list[int]:

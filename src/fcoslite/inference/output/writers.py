@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
+from fcoslite.data.images import encode_picture
 from fcoslite.detections.draw import fit_image
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
@@ -101,9 +102,9 @@ class ImageWriter:
         """
         path = self._path / result.frame.name if self._folder else self._path
         check_room(path)
-        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(result.draw(), cv2.COLOR_RGB2BGR))
+        encoded = encode_picture(result.draw(), path.suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())  # not cv2.imwrite, which cannot open non-ASCII paths on Windows
+        path.write_bytes(encoded)
 
     def close(self) -> None:
         """Nothing is left open."""
