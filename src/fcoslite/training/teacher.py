@@ -15,6 +15,7 @@ from fcoslite.errors import ConfigError
 from fcoslite.fcos.locations import locations_of
 from fcoslite.fcos.teaching import Taught
 from fcoslite.geometry.boxes import Tensor, ltrb_to_xyxy
+from fcoslite.inference.described.decode import boxes_of, points_of
 from fcoslite.inference.described.description import DenseOutputs, Description, find_described
 from fcoslite.inference.described.detector import DescribedDetector
 from fcoslite.models.detector import build_detector
@@ -207,16 +208,7 @@ def _decode(values: Tensor, dense: DenseOutputs, channels: list[int], stride: in
     if factor is not None:
         scores = scores * factor
     four = values[..., dense.box_channel : dense.box_channel + 4]
-    line = (np.arange(size // stride, dtype=np.float32) + dense.first_point) * stride
-    points = np.stack(np.meshgrid(line, line), axis=-1)  # (H, W, 2)
-    if dense.box == "sides-pixels":
-        return scores, ltrb_to_xyxy(points, four)
-    if dense.box == "sides-strides":
-        return scores, ltrb_to_xyxy(points, four * stride)
-    centre, sides = four[..., :2], four[..., 2:]
-    if dense.box == "yolox":
-        centre, sides = points + centre * stride, ops.exp(sides) * stride
-    return scores, ops.concatenate([centre - sides / 2, centre + sides / 2], axis=-1)
+    return scores, boxes_of(four, points_of(size, stride, dense), float(stride), dense.box, ops)
 
 
 def _between(scores: Tensor, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """From a described network's outputs to boxes in pixels of its square."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,9 +41,11 @@ def decode_dense(
     if form.objectness_channel is not None:
         scores = scores * _activate(rows[:, [form.objectness_channel]], form.activation)
     point, place = np.nonzero(scores >= least)
-    points, strides = _grid(size, form)
-    sides = rows[point, form.box_channel : form.box_channel + 4]
-    return _boxes(sides, points[point], strides[point], form.box), scores[point, place], place
+    grids = [points_of(size, stride, form).reshape(-1, 2) for stride in form.strides]
+    points = np.concatenate(grids)
+    strides = np.repeat(np.array(form.strides, np.float32), [len(grid) for grid in grids])[:, None]
+    four = rows[point, form.box_channel : form.box_channel + 4]
+    return boxes_of(four, points[point], strides[point], form.box), scores[point, place], place
 
 
 def decode_boxes(
@@ -82,26 +85,33 @@ def _rows(outputs: Outputs, size: int, form: DenseOutputs) -> np.ndarray:
     return np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]).astype(np.float32)
 
 
-def _grid(size: int, form: DenseOutputs) -> tuple[np.ndarray, np.ndarray]:
-    """Points [P, 2] (x, y), and strides [P, 1], pixels."""
-    points, strides = [], []
-    for stride in form.strides:
-        steps = (np.arange(size // stride, dtype=np.float32) + np.float32(form.first_point)) * stride
-        y, x = np.meshgrid(steps, steps, indexing="ij")
-        points.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        strides.append(np.full((len(steps) ** 2, 1), stride, np.float32))
-    return np.concatenate(points), np.concatenate(strides)
+def points_of(size: int, stride: int, form: DenseOutputs) -> np.ndarray:
+    """Where the points of one of the grids of a square lie, [H, W, 2] float32 (x, y), pixels."""
+    steps = (np.arange(size // stride, dtype=np.float32) + np.float32(form.first_point)) * stride
+    return np.stack(np.meshgrid(steps, steps), axis=-1)
 
 
-def _boxes(sides: np.ndarray, points: np.ndarray, strides: np.ndarray, box: str) -> np.ndarray:
+def boxes_of(four: Any, points: Any, strides: Any, box: str, module: Any = np) -> Any:
+    """Boxes [..., 4] (x_min, y_min, x_max, y_max), pixels, from what is said of them [..., 4] at points [..., 2].
+
+    Args:
+        four: The channels of the boxes.
+        points: Pixels.
+        strides: A number, or [..., 1].
+        box: As of `DenseOutputs`.
+        module: Whose arrays these are: numpy, or keras.ops, which has the same functions.
+    """
+    first, second = four[..., :2], four[..., 2:]
     if box in ("sides-pixels", "sides-strides"):
-        distances = sides * strides if box == "sides-strides" else sides
-        return np.concatenate([points - distances[:, :2], points + distances[:, 2:]], axis=1)
-    centre, extent = sides[:, :2], sides[:, 2:]
-    if box == "yolox":
-        # yolox/models/yolo_head.py, decode_outputs; no sane width is e**20 strides, and exp must not overflow
-        centre, extent = points + centre * strides, np.exp(np.minimum(extent, 20.0)) * strides
-    return np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
+        scale = strides if box == "sides-strides" else 1.0
+        low, high = points - first * scale, points + second * scale
+    else:
+        centre, extent = first, second
+        if box == "yolox":
+            # yolox/models/yolo_head.py, decode_outputs; no sane width is e**20 strides, and exp must not overflow
+            centre, extent = points + first * strides, module.exp(module.minimum(second, 20.0)) * strides
+        low, high = centre - extent / 2, centre + extent / 2
+    return module.concatenate([low, high], axis=-1)
 
 
 def _activate(channels: np.ndarray, activation: str) -> np.ndarray:
