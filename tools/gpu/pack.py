@@ -6,7 +6,8 @@ A SET is NAME,ANNOTATIONS.json,IMAGES[,stretched]: a COCO file whose annotations
 its photographs. `stretched` says that they were squeezed to squares. The first set goes first, the others are mixed, so
 that training can begin with the first slice and every further one is like the last.
 
-A slice is a tar file: photographs as AVIF, and photographs.json with their boxes in the pixels of those. Needs Pillow.
+A slice is a tar file: photographs as AVIF, and photographs.json with their boxes in the pixels of those. Needs Pillow
+and fcoslite.
 """
 
 import argparse
@@ -19,7 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+
+from fcoslite.detections.detections import Detections
+from fcoslite.labelling.fuse import chosen_rows
 
 _LOWEST_SCORE = 0.15  # of a box that can be of any use
 
@@ -40,10 +45,19 @@ def read_set(text: str) -> list[dict[str, Any]]:
         for image in document["images"]
     }
     for one in document["annotations"]:
-        score = one.get("score", 1.0)
-        if score >= _LOWEST_SCORE:
-            photographs[one["image_id"]]["boxes"].append([*one["bbox"], score, one.get("iscrowd", 0)])
+        photographs[one["image_id"]]["boxes"].append([*one["bbox"], one.get("score", 1.0), one.get("iscrowd", 0)])
+    for photograph in photographs.values():
+        photograph["boxes"] = usable_boxes(photograph["boxes"])
     return list(photographs.values())
+
+
+def usable_boxes(boxes: list[list[float]]) -> list[list[float]]:
+    """Of rows x, y, w, h, score, crowd those that teach something, as `fcoslite label` chooses them; surest first."""
+    boxes = [box for box in boxes if box[2] > 0 and box[3] > 0]
+    rows = np.array(boxes, np.float32).reshape(-1, 6)
+    corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+    found = Detections(corners, rows[:, 4], np.ones(len(rows), np.int32), ("person",))
+    return [boxes[row] for row in chosen_rows(found, _LOWEST_SCORE)]
 
 
 def encode(photograph: dict[str, Any], side: int, quality: int) -> tuple[dict[str, Any], bytes]:

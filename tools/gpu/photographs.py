@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-MOST_BOXES = 64
+MOST_BOXES = 64  # the surest come first
 
 
 class Photographs:
@@ -77,7 +77,7 @@ class Photographs:
         self.pixels[place, : image.height, : image.width] = np.asarray(image)
         self.extent[place] = image.size
         self.stretched[place] = row["stretched"]
-        boxes = usable_boxes(np.array(row["boxes"], np.float32).reshape(-1, 6))
+        boxes = np.array(row["boxes"], np.float32).reshape(-1, 6)[:MOST_BOXES]
         boxes[:, :4] *= scale
         self.boxes[place, : len(boxes)] = boxes
 
@@ -130,25 +130,3 @@ class Photographs:
                     self.say(f"slice left out: {failure!r}")
 
         threading.Thread(target=look, daemon=True).start()
-
-
-def usable_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Rows x_min, y_min, x_max, y_max, score, crowd -> those that teach something.
-
-    Unsure boxes that lie in a surer one or overlap it are halves of a person, or the same one again.
-    """
-    boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    for row in range(len(boxes)):
-        score = boxes[row, 4]
-        if area[row] <= 0:
-            continue
-        if score < 0.4 and kept:
-            low = np.maximum(boxes[row, :2], boxes[kept, :2])
-            high = np.minimum(boxes[row, 2:4], boxes[kept, 2:4])
-            shared = np.prod(np.maximum(high - low, 0), axis=1)
-            if (shared > 0.7 * area[row]).any() or (shared > 0.5 * (area[row] + area[kept] - shared)).any():
-                continue
-        kept.append(row)
-    return boxes[kept[:MOST_BOXES]]
