@@ -1,4 +1,4 @@
-"""What `eval` does after the forward pass, for one image: decode, NMS, map back. COCOeval's own time apart.
+"""What `eval` does after the forward pass, for one image: choose, NMS, map back. COCOeval's own time apart.
 
 On outputs of the packaged detectors for the embedded photographs, at 512 pixels, with the thresholds of `eval`.
 
@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from benchmarks.photographs import DEMO_DATA
 from benchmarks.table import Must, Row, race, run_stage
@@ -20,11 +19,9 @@ from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections, to_detections
 from fcoslite.detections.formats import to_results
 from fcoslite.evaluation.coco_metrics import coco_metrics
-from fcoslite.fcos.decode import detect
-from fcoslite.fcos.locations import locations_of
-from fcoslite.geometry.batch_images import normalise
+from fcoslite.fcos.postprocess import postprocess
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.inference.runtimes.keras import with_constant_weights
+from fcoslite.inference.runtimes.keras import KerasRuntime
 
 SIZE = 512
 
@@ -35,23 +32,20 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     labels = dataset.images[:8] if arguments.quick else dataset.images
     letterboxes = [Letterbox(label.height, label.width, SIZE) for label in labels]
     inputs = [
-        normalise(box.apply_image(read_labelled(label, dataset.folder))[None]).numpy()
+        box.apply_image(read_labelled(label, dataset.folder))[None]
         for label, box in zip(labels, letterboxes, strict=True)
     ]
     for name in ("lite0", "lite"):
         detector = packaged_detector(name, SIZE)
-        forward = with_constant_weights(detector.network, inputs[0])
+        forward = KerasRuntime(detector)
         outputs = [forward(image) for image in inputs]
-        locations = locations_of(SIZE, detector.architecture.strides)
         names, settings = detector.class_names, DetectSettings()
-        decode = tf.function(lambda outputs: detect(outputs, locations, settings))  # noqa: B023
 
         def post_process() -> list[Detections]:
             found = []
             for one, letterbox in zip(outputs, letterboxes, strict=True):  # noqa: B023
-                result = decode(one)  # noqa: B023
-                rows, count = np.asarray(result["detections"]), np.asarray(result["count"])
-                found.append(to_detections(rows[0], count[0], letterbox, names))  # noqa: B023
+                chosen = postprocess(one.boxes_xyxy[0], one.scores[0], settings)  # noqa: B023
+                found.append(to_detections(*chosen, letterbox, names))  # noqa: B023
             return found
 
         found = post_process()

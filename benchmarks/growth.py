@@ -29,13 +29,14 @@ def predict(preset: str, size: int, classes: int = 1) -> float:
     """Milliseconds for one image: forward pass and post-processing, compiled as `webcam` does."""
     from fcoslite.config.settings import ModelSettings, WebcamSettings
     from fcoslite.inference.predictor import Predictor
+    from fcoslite.inference.runtimes.keras import KerasRuntime
     from fcoslite.models.detector import build_detector
 
     names = tuple(f"class {number}" for number in range(classes))
     detector = build_detector(ModelSettings(preset=preset, image_size=size, classes=names), seed=0)
-    predictor = Predictor(detector, WebcamSettings())
-    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.uint8)
-    return _median_ms(lambda: predictor.forward(image))
+    predictor = Predictor(KerasRuntime(detector), WebcamSettings())
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.uint8)
+    return _median_ms(lambda: predictor.predict(image))
 
 
 def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int = 1) -> float:

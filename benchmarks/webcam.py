@@ -22,6 +22,7 @@ from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import run_live
 from fcoslite.inference.output.plan import Output
 from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.runtimes.keras import KerasRuntime
 
 WIDTH, HEIGHT, FPS = 768, 576, 25  # a camera's
 
@@ -51,7 +52,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             make_video(video, frames)
         contestants: dict[str, Callable[[], object]] = {}
         for size in (320, 512):
-            predictor = Predictor(packaged_detector("lite0", size), WebcamSettings())
+            runtime = KerasRuntime(packaged_detector("lite0", size))
+            predictor = Predictor(runtime, WebcamSettings())
             letterboxed = np.full((1, size, size, 3), 114, np.uint8)
 
             def end_to_end(predictor: Predictor = predictor) -> None:
@@ -60,9 +62,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 if result.frames < frames:
                     raise SystemExit(f"{video} has {result.frames} frames, at least {frames} are needed")
 
-            def bare(predictor: Predictor = predictor, letterboxed: np.ndarray = letterboxed) -> None:
+            def bare(runtime: KerasRuntime = runtime, letterboxed: np.ndarray = letterboxed) -> None:
                 for _ in range(frames):
-                    predictor.forward(letterboxed)
+                    runtime(letterboxed)
 
             contestants |= {f"{size}": end_to_end, f"{size} bare": bare}
         result = race(contestants, 3 if arguments.quick else 7)

@@ -1,7 +1,8 @@
 """The packaged detectors at any image size."""
 
 from fcoslite.models.detector import Detector, build_detector
-from fcoslite.models.weights import load_weights, model_settings
+from fcoslite.models.header import model_settings
+from fcoslite.models.weights import load_weights
 from fcoslite.runs.find_weights import packaged_weights
 
 

@@ -55,13 +55,11 @@ def test_other_names_are_unknown() -> None:
         exec("from fcoslite import detect")
 
 
-def test_a_photograph_in_five_lines(demo_data: Path, tmp_path: Path) -> None:
+def test_a_photograph_in_three_lines(demo_data: Path, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").symlink_to(demo_data / "images" / "000000000165.jpg")
     code = """
-from fcoslite import Predictor
-from fcoslite.data.images import read_image
-predictor = Predictor.load("lite0")
-found = predictor.predict(read_image("photo.jpg"))
+from fcoslite import Detector
+found = Detector("lite0").detect("photo.jpg")
 print(found.boxes_xyxy, found.scores)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

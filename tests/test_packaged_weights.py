@@ -23,10 +23,10 @@ def facts(name: str) -> dict:
     return json.loads(packaged_weights()[name].with_suffix(".json").read_text("utf-8"))
 
 
-def test_they_are_there_and_small():
+def test_they_are_there_and_small():  # PyPI takes 100 MB
     assert DEFAULT_WEIGHTS in NAMES
     folder = packaged_weights()[DEFAULT_WEIGHTS].parent
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 35e6
 
 
 def test_they_are_found_by_name_before_any_run_is_trained(tmp_path):

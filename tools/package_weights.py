@@ -8,6 +8,7 @@ with OPTIONS --annotations VAL.json --images DIR --hours H --hardware TEXT [--im
 takes a run's best weights, or those of tools/gpu with the config and the data that belong to them, and writes into
 src/fcoslite/weights/
     NAME.npz   kernels in float16, everything else in float32
+    NAME.onnx  the same for ONNX Runtime, also stored in float16
     NAME.yaml  the config it was trained with; `eval` and `webcam` take their thresholds from it
     NAME.json  SHA-256, the runs that led to it, the images it was trained on, and COCO's figures of the stored file on
                the validation images and on the embedded photographs
@@ -34,6 +35,7 @@ from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.split import split
 from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.inference.runtimes.onnx_copy import write_onnx
 from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import run_of
 from fcoslite.runs.run import Run, open_run
@@ -87,6 +89,7 @@ def main() -> None:
     write_arrays(target, halved, {"kind": "weights", "model": header["model"]})
     portable = settings.model_copy(update={"name": options.name, "workspace": Settings().workspace})
     target.with_suffix(".yaml").write_text(portable.to_yaml(), "utf-8")
+    write_onnx(target, target.with_suffix(".onnx"), "float16")
 
     document: dict[str, Any] = {
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),

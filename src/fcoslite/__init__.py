@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from fcoslite.data.records.build import build_records
     from fcoslite.detections.detections import Detections
     from fcoslite.evaluation.evaluate import evaluate
-    from fcoslite.inference.predictor import Predictor
+    from fcoslite.inference.detector import Detector
     from fcoslite.training.loop import train
 
-__all__ = ["Detections", "Predictor", "build_records", "evaluate", "extract", "load_settings", "train"]
+__all__ = ["Detections", "Detector", "build_records", "evaluate", "extract", "load_settings", "train"]
 __version__ = version("fcoslite")
 
 _MODULES = {
     "Detections": "fcoslite.detections.detections",
-    "Predictor": "fcoslite.inference.predictor",
+    "Detector": "fcoslite.inference.detector",
     "build_records": "fcoslite.data.records.build",
     "evaluate": "fcoslite.evaluation.evaluate",
     "extract": "fcoslite.data.extract.extract",

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from fcoslite.cli.app import run
-from fcoslite.config.settings import DetectSettings, Settings, WebcamSettings
+from fcoslite.config.settings import DetectSettings, ModelSettings, Settings, WebcamSettings
 from fcoslite.detections.detections import Detections
 from fcoslite.inference.input.open import open_source
 from fcoslite.runs.run import create_run
+from fcoslite.storage.arrays import write_arrays
 
 NEWEST = Path("runs/train-newest-001/checkpoints/best.npz")
+
+
+def write_weights(path: Path) -> None:
+    """A file that says what it is of, and holds no weights."""
+    model = ModelSettings(classes=("person",)).model_dump(mode="json")
+    write_arrays(path, {}, {"kind": "weights", "model": model})
 
 
 class StandIn:
@@ -29,7 +36,7 @@ class StandIn:
         self.predicted = 0
 
     @classmethod
-    def load(cls, weights: Path, settings: DetectSettings) -> "StandIn":
+    def load(cls, weights: Path, settings: DetectSettings, engine: str, many: bool) -> "StandIn":
         cls.loaded.append((weights, settings))
         return cls()
 
@@ -38,6 +45,7 @@ class StandIn:
 
     image_size = 64
     at_once = 1
+    device = "nothing"
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         assert self.warm
@@ -56,7 +64,7 @@ def predictor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[
     monkeypatch.setattr("fcoslite.inference.output.plan.has_display", lambda: False)
     monkeypatch.chdir(tmp_path)
     newest = create_run(Path("runs"), "train", "newest", Settings(), {})
-    newest.best_weights.write_bytes(b"weights")
+    write_weights(newest.best_weights)
     StandIn.loaded = []
     StandIn.interrupt_at = None
     yield StandIn
@@ -150,8 +158,9 @@ from fcoslite.cli.app import main
 from fcoslite.detections.detections import Detections
 
 class Predictor:
-    load = classmethod(lambda cls, weights, settings: cls())
+    load = classmethod(lambda cls, weights, settings, engine, many: cls())
     warm_up = lambda self: None
+    device = "nothing"
     seen = 0
     image_size = 64
     at_once = 1

@@ -43,6 +43,7 @@ class Nobody:
 
     image_size = 64
     at_once = 1
+    device = "nothing"
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -61,9 +62,8 @@ class Nobody:
 def without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The command, but for the network; what is lost is given up within a second."""
     module = types.ModuleType("fcoslite.inference.predictor")
-    module.Predictor = types.SimpleNamespace(load=lambda weights, settings: Nobody())  # type: ignore[attr-defined]
+    module.Predictor = types.SimpleNamespace(load=lambda *arguments: Nobody())  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fcoslite.inference.predictor", module)
-    monkeypatch.setattr("fcoslite.machine.backend.load_backend", lambda: None)
     monkeypatch.setattr(captures, "_FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
@@ -121,13 +121,13 @@ WEBCAM = """
 import sys
 import types
 import numpy as np
-import fcoslite.machine.backend
 from fcoslite.cli.app import main
 from fcoslite.detections.detections import Detections
 
 class Nobody:
-    load = classmethod(lambda cls, weights, settings: cls())
+    load = classmethod(lambda cls, *arguments: cls())
     warm_up = lambda self: None
+    device = "nothing"
     image_size = 64
     at_once = 1
     def predict(self, image_rgb, letterboxed=None):
@@ -135,7 +135,6 @@ class Nobody:
 
 sys.modules["fcoslite.inference.predictor"] = types.ModuleType("predictor")
 sys.modules["fcoslite.inference.predictor"].Predictor = Nobody
-fcoslite.machine.backend.load_backend = lambda: None
 main(["webcam", "--source", sys.argv[1], "--no-window", "--save", sys.argv[2], "--jsonl", "out.jsonl"])
 """
 

@@ -1,40 +1,53 @@
-import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from fcoslite.fcos.nms import non_max_suppression
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with tf.image")
-@pytest.mark.parametrize("seed", range(8))
-def test_nms_equals_tensorflow(seed):
+def plainly(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float) -> list[int]:
+    kept: list[int] = []
+    for row in sorted(range(len(boxes)), key=lambda row: -scores[row]):
+        for other in kept:
+            x = max(0.0, min(boxes[row, 2], boxes[other, 2]) - max(boxes[row, 0], boxes[other, 0]))
+            y = max(0.0, min(boxes[row, 3], boxes[other, 3]) - max(boxes[row, 1], boxes[other, 1]))
+            areas = sum((boxes[each, 2] - boxes[each, 0]) * (boxes[each, 3] - boxes[each, 1]) for each in (row, other))
+            if classes[row] == classes[other] and x * y / (areas - x * y) > iou:
+                break
+        else:
+            kept.append(row)
+    return kept
+
+
+def _boxes(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, 80, (count, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(5, 60, (count, 2))], axis=1)
+    return boxes.astype(np.float32), random.random(count).astype(np.float32), random.integers(0, classes, count)
+
+
+@pytest.mark.parametrize("count", [1, 200, 600])  # more than are compared at a time
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("iou", [0.0, 0.4, 0.9])
+def test_it_is_the_plain_loop(count: int, classes: int, iou: float) -> None:
+    boxes, scores, ids = _boxes(count + classes, count, classes)
+    kept = non_max_suppression(boxes, scores, ids, iou, 1000)
+    assert kept.tolist() == plainly(boxes.astype(np.float64), scores, ids, iou)
+    assert non_max_suppression(boxes, scores, ids, iou, 7).tolist() == kept[:7].tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_equals_tensorflow(seed: int) -> None:
     import tensorflow as tf
 
-    rng = np.random.default_rng(seed)
-    low = rng.uniform(0, 80, (300, 2))
-    boxes = np.concatenate([low, low + rng.uniform(5, 60, (300, 2))], axis=1).astype(np.float32)
-    scores = rng.random(300).astype(np.float32)
-    classes = rng.integers(0, 3, 300).astype(np.int32)
-    expected = []
-    for channel in range(3):
-        rows = np.flatnonzero(classes == channel)
-        kept = tf.image.non_max_suppression(boxes[rows], scores[rows], 100, 0.5, 0.1).numpy()
-        expected += rows[kept].tolist()
-    expected = sorted(expected, key=lambda row: -scores[row])[:100]
-    chosen, count = non_max_suppression(boxes[None], scores[None], classes[None], 0.5, 0.1, 100)
-    assert ops.convert_to_numpy(chosen)[0, : int(count[0])].tolist() == expected
+    boxes, scores, ids = _boxes(seed, 400, 1)
+    expected = tf.image.non_max_suppression(boxes, scores, 100, 0.5).numpy()
+    assert non_max_suppression(boxes, scores, ids, 0.5, 100).tolist() == expected.tolist()
 
 
-def test_nms_of_a_batch_is_nms_of_each_image():
-    rng = np.random.default_rng(1)
-    low = rng.uniform(0, 50, (3, 40, 2))
-    boxes = np.concatenate([low, low + rng.uniform(5, 60, (3, 40, 2))], axis=-1).astype(np.float32)
-    scores = rng.random((3, 40)).astype(np.float32) * np.array([1.0, 0.2, 0.0], np.float32)[:, None]
-    classes = np.zeros((3, 40), np.int32)
-    together, counts = non_max_suppression(boxes, scores, classes, 0.3, 0.15, 10)
-    for row in range(3):
-        alone, count = non_max_suppression(boxes[[row]], scores[[row]], classes[[row]], 0.3, 0.15, 10)
-        assert ops.convert_to_numpy(alone)[0].tolist() == ops.convert_to_numpy(together)[row].tolist()
-        assert int(count[0]) == int(counts[row])
-    assert int(counts[2]) == 0
+def test_of_equal_boxes_the_first_stays() -> None:
+    boxes = np.array([[0, 0, 10, 10]] * 3, np.float32)
+    assert non_max_suppression(boxes, np.full(3, 0.5), np.zeros(3, int), 0.9, 10).tolist() == [0]
+
+
+def test_none() -> None:
+    assert non_max_suppression(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), 0.5, 10).tolist() == []

@@ -4,7 +4,8 @@ import pytest
 from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import WeightsError
 from fcoslite.models.detector import build_detector
-from fcoslite.models.weights import load_backbone, load_detector, load_weights, model_settings, save_weights
+from fcoslite.models.header import model_settings
+from fcoslite.models.weights import load_backbone, load_detector, load_weights, save_weights
 from fcoslite.storage.arrays import read_arrays, write_arrays
 
 SMALL = {"image_size": 64, "head_depth": 1}

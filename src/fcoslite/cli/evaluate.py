@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, RecordsOption, SetOption, SkipBadRecordsFlag, WeightsOption, with_terminal
+from fcoslite.cli.options import (
+    DryRunFlag,
+    EngineOption,
+    RecordsOption,
+    SetOption,
+    SkipBadRecordsFlag,
+    WeightsOption,
+    with_terminal,
+)
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 @with_terminal
 def command(
     weights: WeightsOption = None,
+    engine: EngineOption = "auto",
     records: RecordsOption = None,
     annotations: Annotated[
         Path | None,
@@ -56,13 +65,14 @@ def command(
     """Score a detector by COCO's rules, on boxes in original pixels.
 
     With records, on their validation part (all of them where there is none); with --annotations and --images, on all
-    those images.
+    those images. Losses are told by --engine keras only, which is what runs on records.
     """
-    from fcoslite.config.load import load_settings
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.machine.backend import load_backend
-    from fcoslite.runs.find_weights import config_of, find_weights
+    from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
+    from fcoslite.inference.about import about
+    from fcoslite.inference.runtimes.open import parse_engine
+    from fcoslite.runs.find_weights import find_weights
 
     if (annotations is None) != (images is None):
         raise ConfigError("--annotations and --images go together", "give both, or neither for records")
@@ -74,12 +84,10 @@ def command(
 
     path = find_weights(weights, Path(WorkspaceSettings().runs))
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
-    settings = load_settings(config_of(path), overrides or [])
-    load_backend()
-    from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
-
+    settings = about(path, overrides or []).settings
+    chosen = parse_engine(engine)
     plan = plan_evaluation(
-        settings, path, records, annotations, images, out, skip_bad_records, terminal.progress, conditions
+        settings, path, records, annotations, images, out, skip_bad_records, terminal.progress, conditions, chosen
     )
     if dry_run:
         terminal.result(plan.describe())

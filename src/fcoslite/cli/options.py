@@ -104,8 +104,36 @@ WeightsOption = Annotated[
         "--weights",
         "-w",
         metavar="lite0|lite|FILE|RUN",
-        help="Packaged weights, a .npz file, or a run by path or name.",
+        help="Packaged weights, a .npz or exported .onnx file, or a run by path or name.",
         show_default="the newest run in ./runs, else lite0",
+    ),
+]
+IouOption = Annotated[
+    float | None,
+    typer.Option(
+        "--iou",
+        min=0,
+        max=1,
+        help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1).",
+        show_default="webcam.iou of the weights",
+    ),
+]
+ScoreOption = Annotated[
+    float | None,
+    typer.Option(
+        "--score",
+        min=0,
+        max=1,
+        help="Boxes below are dropped (0 to 1). The number drawn is its cube root.",
+        show_default="webcam.score of the weights",
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="auto|keras|onnx",
+        help="What runs the network: Keras (on a GPU if there is one) or ONNX Runtime (on the CPU, and at once).",
     ),
 ]
 MlflowOption = Annotated[

@@ -1,11 +1,12 @@
 """`fcoslite webcam`: detection on a camera, a video, a stream or images."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, WeightsOption, with_terminal
+from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOption, WeightsOption, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -21,27 +22,10 @@ def command(
             help="A camera's number, a video, an rtsp, http or https stream, an image or a folder of images.",
         ),
     ] = "0",
-    iou: Annotated[
-        float | None,
-        typer.Option(
-            "--iou",
-            min=0,
-            max=1,
-            help="NMS drops a box that overlaps a better one by more (IoU, 0 to 1).",
-            show_default="webcam.iou of the weights",
-        ),
-    ] = None,
-    score: Annotated[
-        float | None,
-        typer.Option(
-            "--score",
-            min=0,
-            max=1,
-            help="Boxes below are dropped (0 to 1). The number drawn is its cube root.",
-            show_default="webcam.score of the weights",
-        ),
-    ] = None,
+    iou: IouOption = None,
+    score: ScoreOption = None,
     weights: WeightsOption = None,
+    engine: EngineOption = "auto",
     no_window: Annotated[bool, typer.Option("--no-window", help="Open no window. ESC or q ends one.")] = False,
     save: Annotated[
         Path | None,
@@ -72,26 +56,30 @@ def command(
     dry_run: DryRunFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
-    from fcoslite.config.load import load_settings
     from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.inference.about import about
     from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import run_live
     from fcoslite.inference.output.plan import plan_output
-    from fcoslite.machine.backend import load_backend
+    from fcoslite.inference.predictor import Predictor
+    from fcoslite.inference.runtimes.open import check_engine, parse_engine
     from fcoslite.machine.signals import killed_as_interrupted
-    from fcoslite.runs.find_weights import config_of, find_weights
+    from fcoslite.runs.find_weights import find_weights
 
     runs = Path(WorkspaceSettings().runs)
     with open_source(source) as frames:
         output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
         path = find_weights(weights, runs)
+        chosen = parse_engine(engine)
+        check_engine(path, chosen)
         flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
-        settings = load_settings(config_of(path)).webcam.model_copy(update=flags)
+        settings = about(path).settings.webcam.model_copy(update=flags)
         if dry_run:
             plan = {
                 "source": frames.describe(),
                 "max_frames": max_frames,
                 "weights": path,
+                "engine": chosen,
                 "iou": settings.iou,
                 "score": settings.score,
                 "window": output.window,
@@ -100,10 +88,9 @@ def command(
             }
             terminal.result(plan)
             return
-        load_backend()
-        from fcoslite.inference.predictor import Predictor
-
-        predictor = Predictor.load(path, settings)
+        many = frames.count is not None and frames.count > 1  # a live source shows the present
+        predictor = Predictor.load(path, settings, chosen, many)
+        logging.getLogger("fcoslite.inference").info("%s on %s", path.stem, predictor.device)
         predictor.warm_up()
         with killed_as_interrupted():
             result = run_live(

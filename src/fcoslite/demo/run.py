@@ -18,7 +18,7 @@ from fcoslite.detections.draw import contact_sheet, draw_detections
 from fcoslite.errors import FcosliteError
 from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
 from fcoslite.inference.predictor import Predictor
-from fcoslite.models.weights import model_settings
+from fcoslite.models.header import model_settings
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import DEFAULT_WEIGHTS, config_of, find_weights
 from fcoslite.training import loop
@@ -80,7 +80,7 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
     _log.info("2/6 letterbox into TFRecords of %d pixels", size)
     built = build_records(data, records, image_size=size, progress=progress)
     _log.info("3/6 detect and draw with the packaged weights, %s", DEFAULT_WEIGHTS)
-    sheet = _draw(Predictor.load(weights, trained_with.webcam), data, drawn, progress)
+    sheet = _draw(Predictor.load(weights, trained_with.webcam, many=True), data, drawn, progress)
     _log.info("4/6 evaluate them by COCO's rules")
     shipped = _evaluate(trained_with, weights, data, workspace / "eval", progress)
     _log.info("5/6 fine-tune them on these photographs, %d epochs", settings.finetune.epochs)
@@ -102,7 +102,8 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
 
 
 def _evaluate(settings: Settings, weights: Path, data: Path, out: Path, progress: Progress) -> dict[str, float]:
-    plan = plan_evaluation(settings, weights, None, data / "annotations.json", data / "images", out)
+    images = data / "images"
+    plan = plan_evaluation(settings, weights, None, data / "annotations.json", images, out, engine="keras")
     metrics: dict[str, float] = evaluate(plan, settings.compute.batch_size, progress)["metrics"]
     return metrics
 

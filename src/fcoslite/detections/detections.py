@@ -1,6 +1,7 @@
 """Detections: what post-processing hands to evaluation, drawing and files."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,17 @@ class Detections:
         """Those of these rows: indices, or [N] bool."""
         return Detections(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.class_names)
 
+    def to_supervision(self) -> Any:
+        """The same as `supervision.Detections`, whose class ids begin at 0; the package supervision must be there."""
+        import supervision
+
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy,
+            confidence=self.scores,
+            class_id=self.class_ids - 1,
+            data={"class_name": np.array([self.class_names[class_id - 1] for class_id in self.class_ids])},
+        )
+
     @property
     def shown_scores(self) -> np.ndarray:
         """[N] float32, the cube root of the score: what is drawn on a box, as the original detector does."""
@@ -44,12 +56,17 @@ class Detections:
         ]
 
 
-def to_detections(detections: np.ndarray, count: int, letterbox: Letterbox, class_names: tuple[str, ...]) -> Detections:
-    """One image's rows [D, 6] of `detect` as Detections in pixels of the original image, cut at its border."""
-    rows = np.asarray(detections)[: int(count)]
+def to_detections(
+    boxes_xyxy: np.ndarray,
+    scores: np.ndarray,
+    class_ids: np.ndarray,
+    letterbox: Letterbox,
+    class_names: tuple[str, ...],
+) -> Detections:
+    """Boxes [N, 4] in letterboxed pixels as Detections in pixels of the original image, cut at its border."""
     return Detections(
-        boxes_xyxy=letterbox.invert_boxes(rows[:, :4], clip=True),
-        scores=rows[:, 4].astype(np.float32),
-        class_ids=rows[:, 5].astype(np.int32),
+        boxes_xyxy=letterbox.invert_boxes(boxes_xyxy, clip=True),
+        scores=scores.astype(np.float32),
+        class_ids=class_ids.astype(np.int32),
         class_names=class_names,
     )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from fcoslite.detections.detections import Detections
 
 
@@ -10,6 +12,20 @@ class _Identified(Protocol):
     @property
     def image_id(self) -> int:
         """COCO's id."""
+
+
+def to_boxes(detections: Detections) -> list[dict[str, Any]]:
+    """Detections as plain data: `bbox` as x, y, width, height in pixels, `score` (not cube-rooted) and `class`."""
+    boxes_xywh = detections.boxes_xyxy.astype(np.float64)
+    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    return [
+        {
+            "bbox": [round(side, 2) for side in box],
+            "score": round(float(score), 5),
+            "class": detections.class_names[class_id - 1],
+        }
+        for box, score, class_id in zip(boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True)
+    ]
 
 
 def to_results(

@@ -11,7 +11,7 @@ from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import contact_sheet, draw_detections
 from fcoslite.evaluation.conditions import CONDITIONS, take
 from fcoslite.evaluation.detection_errors import judge
-from fcoslite.evaluation.evaluator import Evaluation, Evaluator
+from fcoslite.evaluation.evaluation import Evaluates, Evaluation
 from fcoslite.progress import Progress, no_progress
 
 _DAY = "day"
@@ -22,7 +22,7 @@ ConditionFigures = dict[str, dict[str, float]]
 
 
 def evaluate_conditions(
-    evaluator: Evaluator,
+    evaluator: Evaluates,
     source: Source,
     day: Evaluation,
     shown_from: float,

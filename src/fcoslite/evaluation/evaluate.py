@@ -16,11 +16,11 @@ from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
 from fcoslite.evaluation.conditions import CONDITIONS
 from fcoslite.evaluation.day_and_night import evaluate_conditions
-from fcoslite.evaluation.evaluator import Evaluator, evaluation_document
+from fcoslite.evaluation.evaluation import Evaluates, evaluation_document
 from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
-from fcoslite.machine.backend import compile_with_xla
-from fcoslite.models.detector import Detector
-from fcoslite.models.weights import load_detector
+from fcoslite.inference.about import about
+from fcoslite.inference.runtimes.open import Engine, check_engine
+from fcoslite.machine.backend import compile_with_xla, load_backend
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
@@ -32,8 +32,10 @@ class EvaluationPlan:
     """What will be evaluated on what.
 
     Attributes:
-        detector: Loaded.
-        weights: Where from.
+        class_names: That the detector knows.
+        image_size: Of the detector, pixels.
+        weights: Its file.
+        engine: What runs it.
         source: The images.
         data: The annotation file or the records folder.
         category_ids: The data's category id by class id - 1, for detections.json.
@@ -43,8 +45,10 @@ class EvaluationPlan:
         conditions: Score under the conditions of `evaluation.conditions`, too.
     """
 
-    detector: Detector
+    class_names: tuple[str, ...]
+    image_size: int
     weights: Path
+    engine: Engine
     source: Source
     data: Path
     category_ids: tuple[int, ...]
@@ -57,11 +61,12 @@ class EvaluationPlan:
         """The plan in plain words, for --dry-run."""
         return {
             "weights": str(self.weights),
+            "engine": self.engine,
             "data": str(self.data),
             "images": len(self.source),
             **self.skipped(),
-            "image_size": self.detector.image_size,
-            "classes": list(self.detector.class_names),
+            "image_size": self.image_size,
+            "classes": list(self.class_names),
             "score_threshold": self.settings.evaluate.score,
             "iou_threshold": self.settings.evaluate.iou,
             **({"conditions": list(CONDITIONS)} if self.conditions else {}),
@@ -83,8 +88,9 @@ def plan_evaluation(
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
     conditions: bool = False,
+    engine: Engine = "auto",
 ) -> EvaluationPlan:
-    """Load the weights, open and check the data.
+    """Find out about the weights, open and check the data.
 
     Args:
         settings: Loss, thresholds, workspace.
@@ -97,34 +103,51 @@ def plan_evaluation(
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         progress: Told about the shards of records that are checked.
         conditions: Score under the conditions of `evaluation.conditions`, too: eight more passes over the data.
+        engine: What runs the detector. `auto`: Keras on records, which TensorFlow reads and whose losses are told, too;
+            else what `open_runtime` chooses.
 
     Raises:
         WeightsError: The weights cannot be used.
         DataError: The data cannot be used, or `out` not be written.
     """
-    detector, _ = load_detector(weights)
+    known = about(weights)
+    check_engine(weights, engine)
     run = run_of(weights)
     source: Source
     if annotations is not None and images is not None:
         data = annotations
-        dataset = read_coco(annotations, images, detector.class_names)
-        unchecked = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
+        dataset = read_coco(annotations, images, known.class_names)
+        unchecked = FolderSource(dataset, dataset.images, known.image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     else:
         if records is None and run is not None and run.records is None:
             raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
+        if engine == "auto" and weights.suffix == ".npz":
+            engine = "keras"
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
         whole = RecordSource.open(data, settings.data, settings.compute, skip_bad_records)
         parts = split(len(whole), settings.data)
         source = whole.part(parts.validation or parts.training).checked(skip_bad_records, progress)
-        category_ids = tuple(range(1, len(detector.class_names) + 1))
+        category_ids = tuple(range(1, len(known.class_names) + 1))
     if out is None:
         folder = run.path if run is not None else weights.parent
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
     check_writable(out, "choose another folder with --out")
     skipped = len(source.bad) if skip_bad_records else None
-    return EvaluationPlan(detector, weights, source, data, category_ids, settings, out, skipped, conditions)
+    return EvaluationPlan(
+        known.class_names,
+        known.image_size,
+        weights,
+        engine,
+        source,
+        data,
+        category_ids,
+        settings,
+        out,
+        skipped,
+        conditions,
+    )
 
 
 def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_progress) -> dict[str, Any]:
@@ -141,8 +164,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     Returns:
         The document of metrics.json.
     """
-    xla = compile_with_xla(plan.settings.compute.compile)
-    evaluator = Evaluator(plan.detector, plan.settings.loss, plan.settings.evaluate, xla)
+    evaluator = _evaluator(plan)
     evaluation = evaluator.run(plan.source, batch_size, progress)
     facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
     document = evaluation_document(evaluation, facts | plan.skipped())
@@ -151,7 +173,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
             evaluator, plan.source, evaluation, plan.settings.webcam.score, batch_size, progress
         )
     results = to_results(evaluation.images, evaluation.detections, plan.category_ids)
-    truth = to_coco_json(evaluation.images, plan.detector.class_names, plan.category_ids)
+    truth = to_coco_json(evaluation.images, plan.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
         replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
@@ -160,3 +182,18 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     if plan.conditions:
         replace_file(plan.out / "conditions.png", encode_picture(sheet, ".png"))
     return document
+
+
+def _evaluator(plan: EvaluationPlan) -> Evaluates:
+    settings = plan.settings
+    if plan.engine == "keras":
+        load_backend()
+        from fcoslite.evaluation.evaluator import Evaluator
+        from fcoslite.models.weights import load_detector
+
+        detector, _ = load_detector(plan.weights)
+        return Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile))
+    from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
+    from fcoslite.inference.predictor import Predictor
+
+    return PredictorEvaluator(Predictor.load(plan.weights, settings.evaluate, plan.engine, many=True))

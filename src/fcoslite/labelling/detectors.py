@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.config.load import load_settings
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError
+from fcoslite.inference.about import about, is_export
 from fcoslite.inference.described.description import Description, find_described
-from fcoslite.machine.backend import load_backend
-from fcoslite.runs.find_weights import config_of, find_weights
+from fcoslite.runs.find_weights import find_weights
 from fcoslite.storage.files import file_digest
 
 _LOWEST_SCORE = 0.05  # that a view gives to the fusion
@@ -65,7 +64,8 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     """Find detectors.
 
     Args:
-        by: Packaged weights, .npz files, runs; or FILE.onnx with its description beside it, or named after a colon.
+        by: Packaged weights, .npz files, runs, ONNX files made of them; or another project's FILE.onnx with its
+            description beside it, or named after a colon.
         sizes: Sides of the squares for the ONNX files, pixels; none: what each fixes.
         runs: Where runs are.
 
@@ -75,15 +75,14 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     """
     chosen = []
     for text in by:
-        if found := find_described(text):
+        if is_export(Path(text)):
+            chosen.append(Chosen(text, Path(text), None, (None,), about(Path(text)).class_names))
+        elif found := find_described(text):
             path, description, _ = found
             chosen.append(Chosen(text, path, description, tuple(sizes) or (None,), tuple(description.classes)))
         else:
             path = find_weights(text, runs)
-            load_backend()  # for Keras, which ONNX files do without
-            from fcoslite.models.weights import model_settings
-
-            chosen.append(Chosen(text, path, None, (None,), tuple(model_settings(path).classes or ())))
+            chosen.append(Chosen(text, path, None, (None,), about(path).class_names))
     if not chosen:
         raise ConfigError("no detector is named", "name one with --by")
     if sizes and all(one.description is None for one in chosen):
@@ -123,8 +122,8 @@ def load_detectors(chosen: Sequence[Chosen], score: float) -> Loaded:
         if one.description is None:
             from fcoslite.inference.predictor import Predictor
 
-            settings = load_settings(config_of(one.path)).evaluate.model_copy(update={"score": least, "iou": _VIEW_IOU})
-            predictor = Predictor.load(one.path, settings)
+            settings = about(one.path).settings.evaluate.model_copy(update={"score": least, "iou": _VIEW_IOU})
+            predictor = Predictor.load(one.path, settings, many=True)
             predictor.warm_up()
             views.append(predictor.predict if predictor.at_once > 1 else _one_at_a_time(predictor.predict))
             at_once = max(at_once, predictor.at_once)

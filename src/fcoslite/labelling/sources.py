@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.errors import ConfigError, SourceError, closest
-from fcoslite.inference.input.open import IMAGE_SUFFIXES, open_source
+from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
 
 
@@ -93,7 +94,7 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     for path in paths:
         if path.is_dir():
             sources += map(Photograph, _images_in(path))
-        elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        elif is_image(path) and path.is_file():
             sources.append(Photograph(path))
         else:
             sources.append(_video(path, every, frames))
@@ -142,11 +143,7 @@ def pictures(sources: Sequence[Source], done: Mapping[str, object]) -> Iterator[
 def _images_in(folder: Path) -> list[Path]:
     if (folder / "annotations.json").is_file() and (folder / "images").is_dir():
         folder = folder / "images"
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    found = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
-    if not found:
-        raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
-    return found
+    return images_in(folder)
 
 
 def _video(path: Path, every: int, frames: tuple[int, int | None]) -> Video:

@@ -36,7 +36,7 @@ def read_onnx_function(path: Path) -> OnnxFunction:
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
     except ImportError:
-        raise ConfigError("an ONNX file as teacher needs the package onnx", 'pip install "fcoslite[label]"') from None
+        raise ConfigError("an ONNX file as teacher needs the package onnx", "pip install onnx") from None
     if not path.is_file():
         raise WeightsError(f"no ONNX file at {path}", "check the path")
     try:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.config.load import make_settings
-from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.models.detector import Detector, build_detector
-from fcoslite.storage.arrays import read_arrays, read_header, write_arrays
+from fcoslite.models.header import model_of
+from fcoslite.storage.arrays import read_arrays, write_arrays
 
 
 def save_weights(detector: Detector, path: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -31,7 +30,7 @@ def load_detector(path: Path, precision: str = "float32") -> tuple[Detector, dic
         WeightsError: The file cannot be used.
     """
     arrays, header = read_arrays(path)
-    settings = _model_of(header, path)
+    settings = model_of(header, path)
     try:
         detector = build_detector(settings, precision)
     except ConfigError as error:
@@ -47,7 +46,7 @@ def load_weights(detector: Detector, path: Path) -> None:
         WeightsError: The file is of another model or other classes.
     """
     arrays, header = read_arrays(path)
-    stored = _model_of(header, path).classes or ()
+    stored = model_of(header, path).classes or ()
     if stored != detector.class_names:
         raise WeightsError(
             f"{path} knows the classes {', '.join(stored) or '(none)'}, this model {', '.join(detector.class_names)}",
@@ -102,23 +101,3 @@ def load_backbone(detector: Detector, path: Path) -> None:
     weights = {weight.path: weight for weight in detector.network.weights if _of_backbone(weight.path)}
     arrays = {name: array for name, array in arrays.items() if _of_backbone(name)}
     _assign(weights, arrays, f"{path} does not fit the {detector.architecture.backbone} backbone")
-
-
-def model_settings(path: Path) -> ModelSettings:
-    """The model settings that a weights file was saved with.
-
-    Raises:
-        WeightsError: The file cannot be used.
-    """
-    return _model_of(read_header(path), path)
-
-
-def _model_of(header: Mapping[str, Any], path: Path) -> ModelSettings:
-    if header.get("kind") != "weights":
-        raise WeightsError(f"{path} does not hold the weights of a detector", "take best.npz or last.npz of a run")
-    try:
-        settings = make_settings({"model": header.get("model")}, origin=str(path)).model
-    except ConfigError as error:
-        raise WeightsError(f"{path} names a model we cannot build: {error.message}", error.hint) from None
-    # a weights file must not decide which other files are read here
-    return settings.model_copy(update={"backbone_weights": None})

@@ -14,10 +14,10 @@ from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source, steps_per_pass
 from fcoslite.data.sources.split import Split, split
 from fcoslite.errors import ConfigError, DataError, RunError
-from fcoslite.evaluation.evaluator import check_source
+from fcoslite.evaluation.evaluation import check_source
 from fcoslite.models.detector import build_detector
+from fcoslite.models.header import model_settings
 from fcoslite.models.presets import architecture
-from fcoslite.models.weights import model_settings
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
@@ -163,7 +163,7 @@ def plan_run(
         raise ConfigError(error.message, f"{error.hint}: build-records --size, if the records decide it") from None
     for source in (training, validation):
         if source is not None:
-            check_source(settings.model, source)
+            check_source(settings.model.classes or (), settings.model.image_size, source)
     if start_from is None and settings.model.backbone_weights is not None:
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}

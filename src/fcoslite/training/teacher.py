@@ -19,9 +19,10 @@ from fcoslite.inference.described.decode import boxes_of, points_of
 from fcoslite.inference.described.description import DenseOutputs, Description, find_described
 from fcoslite.inference.described.detector import DescribedDetector
 from fcoslite.models.detector import build_detector
+from fcoslite.models.header import model_settings
 from fcoslite.models.onnx_graph import read_onnx_function
 from fcoslite.models.presets import architecture
-from fcoslite.models.weights import load_weights, model_settings
+from fcoslite.models.weights import load_weights
 from fcoslite.runs.find_weights import find_weights
 from fcoslite.storage.files import file_digest
 

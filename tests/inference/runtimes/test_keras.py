@@ -1,34 +1,37 @@
 from pathlib import Path
 
+import keras
 import numpy as np
+import pytest
 
-from fcoslite.config.settings import DetectSettings
-from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
-from fcoslite.detections.detections import to_detections
-from fcoslite.fcos.decode import detect
+from fcoslite.fcos.decode import decode
 from fcoslite.fcos.locations import locations_of
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.runtimes.keras import KerasRuntime
 from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import packaged_weights
 
-SETTINGS = DetectSettings(score=0.05, iou=0.5)
+
+@pytest.fixture(scope="module")
+def runtime() -> KerasRuntime:
+    return KerasRuntime(load_detector(packaged_weights()["lite0"])[0])
 
 
-def test_constant_weights_give_what_the_network_gives(demo_data: Path) -> None:
-    weights = packaged_weights()["lite0"]
-    detector, _ = load_detector(weights)
-    predictor = Predictor.load(weights, SETTINGS)
-    for image in read_coco(demo_data / "annotations.json", demo_data / "images", ("person",)).images[:3]:
-        pixels = read_image(demo_data / "images" / image.file_name)
-        letterbox = Letterbox(*pixels.shape[:2], detector.image_size)
-        outputs = detector.network(normalise(letterbox.apply_image(pixels)[None]), training=False)
-        result = detect(outputs, locations_of(detector.image_size, detector.architecture.strides), SETTINGS)
-        detections, count = np.asarray(result["detections"])[0], np.asarray(result["count"])[0]
-        expected = to_detections(detections, count, letterbox, detector.class_names)
-        found = predictor.predict(pixels)
-        assert len(found.scores) == len(expected.scores) > 0
-        np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=0.05)
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+def test_constant_weights_give_what_the_network_gives(runtime: KerasRuntime, demo_data: Path) -> None:
+    detector, _ = load_detector(packaged_weights()["lite0"])
+    for path in sorted((demo_data / "images").glob("*.jpg"))[:3]:
+        pixels = read_image(path)
+        letterboxed = Letterbox(*pixels.shape[:2], detector.image_size).apply_image(pixels)[None]
+        outputs = detector.network(normalise(letterboxed), training=False)
+        expected = decode(outputs, locations_of(detector.image_size, detector.architecture.strides))
+        dense = runtime(letterboxed)
+        np.testing.assert_allclose(dense.boxes_xyxy, expected["boxes"], atol=0.05)
+        np.testing.assert_allclose(dense.scores, expected["scores"], atol=1e-4)
+
+
+def test_it_tells_what_it_is(runtime: KerasRuntime) -> None:
+    assert (runtime.class_names, runtime.image_size) == (("person",), 384)
+    assert {"tensorflow": "TensorFlow", "jax": "JAX"}[keras.backend.backend()] in runtime.device
+    assert runtime.at_once == 2  # on a CPU

@@ -6,11 +6,11 @@ import numpy as np
 
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError
+from fcoslite.fcos.nms import non_max_suppression
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.described.decode import decode_boxes, decode_dense
 from fcoslite.inference.described.description import Description, InputDescription
 from fcoslite.inference.described.free_size import with_free_size
-from fcoslite.inference.described.suppress import suppress
 from fcoslite.inference.runtimes.onnx import OnnxNetwork
 
 _MOST_BOXES = 300  # an image
@@ -76,7 +76,7 @@ class DescribedDetector:
         # what lay in the padding has no area, and NaN is no box
         usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(scores)
         boxes, scores, places = boxes[usable], np.minimum(scores[usable], 1), places[usable]
-        kept = suppress(boxes, scores, places, self._description.nms_iou, _MOST_BOXES)
+        kept = non_max_suppression(boxes, scores, places, self._description.nms_iou, _MOST_BOXES)
         return Detections(boxes[kept], scores[kept], (places[kept] + 1).astype(np.int32), self.class_names)
 
 

@@ -23,7 +23,7 @@ def with_free_size(path: Path, height_axis: int) -> bytes:
     try:
         import onnx
     except ImportError:
-        hint = 'pip install "fcoslite[label]", or leave --size out'
+        hint = "pip install onnx, or leave --size out"
         raise FcosliteError(f"{path} fixes its image size, and to change it the package onnx is needed", hint) from None
     try:
         model: Any = onnx.load(str(path))

@@ -17,8 +17,7 @@ from fcoslite.errors import SourceError, closest
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
 from fcoslite.inference.input.frame_source import Frame, FrameSource
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from fcoslite.inference.input.image_files import IMAGE_SUFFIXES, images_in, is_image
 
 _NETWORK_SECONDS = 5.0
 
@@ -46,7 +45,7 @@ def open_source(text: str) -> FrameSource:
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
         raise SourceError(f"no file or folder '{text}'", hint)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image(path):
         return FrameSource("image", path.name, _read_images([path], skip=False), count=1, path=path)
     return _open_video(path)
 
@@ -137,10 +136,7 @@ def _frame_count(capture: Any) -> int | None:
 
 
 def _open_folder(folder: Path) -> FrameSource:
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    paths = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
-    if not paths:
-        raise SourceError(f"no image in {folder}", f"looked for {', '.join(IMAGE_SUFFIXES)}, not in folders below")
+    paths = images_in(folder)
     return FrameSource(
         "folder", folder.name or str(folder), _read_images(paths, skip=True), count=len(paths), path=folder
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fcoslite.errors import ConfigError
 from fcoslite.inference.input.frame_source import FrameSource, Kind
-from fcoslite.inference.input.open import IMAGE_SUFFIXES
+from fcoslite.inference.input.image_files import IMAGE_SUFFIXES
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS
 from fcoslite.storage.space import check_room, check_writable

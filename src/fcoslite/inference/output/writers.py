@@ -9,6 +9,7 @@ import numpy as np
 
 from fcoslite.data.images import encode_picture
 from fcoslite.detections.draw import fit_image
+from fcoslite.detections.formats import to_boxes
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
 from fcoslite.storage.space import check_room
@@ -139,19 +140,9 @@ class JsonlWriter:
 
 def to_record(result: FrameResult) -> dict[str, Any]:
     """A result as plain data: boxes as xywh in pixels of the original image, the score not cube-rooted."""
-    detections = result.detections
-    boxes_xywh = detections.boxes_xyxy.astype(np.float64)
-    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
     return {
         "frame": result.frame.index,
         "seconds": round(result.frame.seconds, 3),
         "name": result.frame.name,
-        "detections": [
-            {
-                "bbox": [round(side, 2) for side in box],
-                "score": round(float(score), 5),
-                "class": detections.class_names[class_id - 1],
-            }
-            for box, score, class_id in zip(boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True)
-        ],
+        "detections": to_boxes(result.detections),
     }

@@ -1,1 +1,1 @@
-"""Runtimes, which run a network: one file for each."""
+"""Runtimes, which run a network: one file for each engine."""

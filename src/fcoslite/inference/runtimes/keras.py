@@ -1,4 +1,4 @@
-"""Running a Keras model, its weights made constants."""
+"""The Keras engine: the network as it was trained, compiled by Keras' backend."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,10 +6,49 @@ from typing import Any
 import keras
 import numpy as np
 
-Predict = Callable[[np.ndarray], Mapping[str, Any]]  # a letterboxed batch to `detections` and `count`
+from fcoslite.fcos.detect_graph import DetectGraph
+from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.machine.backend import compile_with_xla, sees_gpu
+from fcoslite.models.detector import Detector
+
+Forward = Callable[[np.ndarray], Mapping[str, Any]]  # a batch to the model's outputs
 
 
-def with_constant_weights(model: keras.Model, example: np.ndarray) -> Predict:
+class KerasRuntime:
+    """A detector that Keras has built.
+
+    Args:
+        detector: Its weights are those of now.
+
+    Attributes:
+        class_names: By channel.
+        image_size: Pixels.
+        device: Backend and device.
+        at_once: On a CPU two: a network there is many small steps, at the end of each of which threads wait for each
+            other, and a second image fills these gaps.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.class_names = detector.class_names
+        self.image_size = detector.image_size
+        graph = DetectGraph(detector)
+        self._forward: Forward
+        if compile_with_xla():
+            graph.compile(jit_compile=True)
+            self._forward, self.at_once = graph.predict_on_batch, 1
+        else:
+            example = np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
+            self._forward, self.at_once = with_constant_weights(graph, example), 2
+        backend = {"jax": "JAX", "tensorflow": "TensorFlow"}[keras.backend.backend()]
+        self.device = f"Keras on {backend}, {'GPU' if sees_gpu() else 'CPU'}"
+
+    def __call__(self, images: np.ndarray) -> Dense:
+        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        result = self._forward(images)
+        return Dense(np.asarray(result["boxes"]), np.asarray(result["scores"]))
+
+
+def with_constant_weights(model: keras.Model, example: np.ndarray) -> Forward:
     """Compile a model for inputs like the example, with the weights that it has now.
 
     Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.

@@ -1,4 +1,4 @@
-"""Running an ONNX file by ONNX Runtime, on the CPU."""
+"""The ONNX engine: ONNX files run by ONNX Runtime, on the CPU."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from fcoslite.errors import WeightsError
+from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.models.facts import ExportFacts, read_facts
 
 _NO_LOG = 4  # only what ends the process: the rest comes as an exception
 
@@ -37,6 +39,7 @@ class OnnxNetwork:
     Attributes:
         input: The one input.
         outputs: In the file's order.
+        metadata: What the file says of itself, by key.
 
     Raises:
         WeightsError: The file is missing, no ONNX, of operations that ONNX Runtime does not know, or has more inputs.
@@ -65,6 +68,7 @@ class OnnxNetwork:
             raise WeightsError(f"{path} has {len(inputs)} inputs", "a detector takes images and nothing else")
         self.input = inputs[0]
         self.outputs = tuple(_port(item) for item in self._session.get_outputs())
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name, in the file's order.
@@ -82,6 +86,56 @@ class OnnxNetwork:
             message = f"{self.path} cannot be run on {images.dtype} {shape}: {_first_line(error)}"
             raise WeightsError(message, "another size or type may be what it was made for") from None
         return dict(zip((output.name for output in self.outputs), values, strict=True))
+
+
+class OnnxRuntime:
+    """A detector that `fcoslite export` or `fcoslite` itself has written as ONNX.
+
+    Args:
+        path: The file.
+        threads: For the work on one image.
+        at_once: Images that are to be given at the same time; with as many cores as that and one thread each, more
+            images are done than with all threads at one.
+
+    Attributes:
+        facts: What the file says of itself.
+        class_names: By channel.
+        image_size: Pixels.
+        device: Engine and device.
+        at_once: As given.
+
+    Raises:
+        WeightsError: The file cannot be run, or is not one of ours.
+    """
+
+    def __init__(self, path: Path, threads: int, at_once: int = 1) -> None:
+        import onnxruntime
+
+        self._network = OnnxNetwork(path, threads)
+        self.facts: ExportFacts = read_facts(self._network.metadata, path)
+        self.class_names = self.facts.classes
+        self.image_size = self.facts.image_size
+        self.at_once = at_once
+        self.device = f"ONNX Runtime {onnxruntime.__version__}, CPU"
+        _check_ports(self._network, self.facts)
+
+    def __call__(self, images: np.ndarray) -> Dense:
+        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        outputs = self._network(images)
+        return Dense(outputs["boxes"], outputs["scores"])
+
+
+def _check_ports(network: OnnxNetwork, facts: ExportFacts) -> None:
+    size, classes = facts.image_size, len(facts.classes)
+    given = {port.name: (port.dtype, port.shape) for port in (network.input, *network.outputs)}
+    boxes = given.get("boxes", ("", (1, None)))[1]
+    expected = {
+        "images": ("tensor(uint8)", (1, size, size, 3)),
+        "boxes": ("tensor(float)", (1, boxes[1], 4)),
+        "scores": ("tensor(float)", (1, boxes[1], classes)),
+    }
+    if given != expected:
+        raise WeightsError(f"{network.path} has not the input and outputs that it tells of", "export it again")
 
 
 def _port(item: Any) -> Port:

@@ -1,0 +1,143 @@
+"""`fcoslite detect`: what is on images and videos, into files."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOption, WeightsOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
+
+_ROWS = 50  # of the table
+
+
+@with_terminal
+def command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, folders of them, patterns, videos, rtsp, http or https streams; - reads paths from stdin.",
+            show_default=False,
+        ),
+    ],
+    weights: WeightsOption = None,
+    engine: EngineOption = "auto",
+    iou: IouOption = None,
+    score: ScoreOption = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--classes", metavar="NAME", help="Only boxes of this class; again for more.", show_default="all"),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Of folders, those below them, too.")] = False,
+    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Take each N-th frame of videos.")] = 1,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Drawn images, and drawn videos as .mp4.", show_default="nothing"),
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(
+            "--coco",
+            metavar="FILE",
+            help="A COCO instances file whose annotations have a score.",
+            show_default="nothing",
+        ),
+    ] = None,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option("--jsonl", metavar="FILE", help="A JSON line an image; - is stdout.", show_default="nothing"),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="A line a box; - is stdout.", show_default="nothing"),
+    ] = None,
+    yolo: Annotated[
+        Path | None,
+        typer.Option("--yolo", metavar="DIR", help="YOLO labels with scores.", show_default="nothing"),
+    ] = None,
+    crops: Annotated[
+        Path | None,
+        typer.Option("--crops", metavar="DIR", help="Every box as an image of its own.", show_default="nothing"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
+    dry_run: DryRunFlag = False,
+    *,
+    terminal: "Terminal",
+) -> None:
+    """Detect on images and videos. Without a place for the results, print a table."""
+    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.errors import ConfigError
+    from fcoslite.inference.about import about
+    from fcoslite.inference.detect_sources import ResultWriter, chosen_class_ids, detect_sources
+    from fcoslite.inference.input.listing import list_sources
+    from fcoslite.inference.output import result_files
+    from fcoslite.inference.predictor import Predictor
+    from fcoslite.inference.runtimes.open import check_engine, parse_engine
+    from fcoslite.machine.signals import killed_as_interrupted
+    from fcoslite.runs.find_weights import find_weights
+
+    folders = {"--save": save, "--yolo": yolo, "--crops": crops}
+    files = {"--coco": coco, "--jsonl": jsonl, "--csv": csv}
+    places = [path for path in (*folders.values(), *files.values()) if path is not None]
+    if len({path.resolve() for path in places}) < len(places):
+        raise ConfigError("two kinds of results have the same place", "name another one")
+    if terminal.as_json and result_files.STDOUT in places:
+        raise ConfigError("--json prints to stdout, too", "write the lines to a file")
+    if coco == result_files.STDOUT:
+        raise ConfigError("--coco is written when all is done, to a file", "name one; --jsonl - prints as it goes")
+    for flag, path in (*folders.items(), *files.items()):
+        if path is not None:
+            result_files.check_new(path, flag, flag in folders, overwrite)
+
+    words = [word for source in sources for word in (sys.stdin.read().splitlines() if source == "-" else [source])]
+    listed = list_sources(words, recursive)
+    if not listed:
+        raise ConfigError("no source is named", "stdin gave no path")
+    path = find_weights(weights, Path(WorkspaceSettings().runs))
+    chosen = parse_engine(engine)
+    check_engine(path, chosen)
+    known = about(path)
+    flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
+    settings = known.settings.webcam.model_copy(update=flags)
+    class_ids = chosen_class_ids(classes or [], known.class_names)
+    videos = sum(one.moves for one in listed)
+    if dry_run:
+        plan = {"images": len(listed) - videos, "videos": videos, "weights": path, "engine": chosen}
+        plan |= {"iou": settings.iou, "score": settings.score, "classes": classes or list(known.class_names)}
+        terminal.result(plan | {flag.removeprefix("--"): place for flag, place in (*folders.items(), *files.items())})
+        return
+
+    table = result_files.TableWriter(0 if places or terminal.as_json else _ROWS)
+    writers: list[ResultWriter] = [table]
+    if save is not None:
+        writers.append(result_files.DrawnWriter(save))
+    if crops is not None:
+        writers.append(result_files.CropWriter(crops))
+    if yolo is not None:
+        writers.append(result_files.YoloWriter(yolo))
+    if coco is not None:
+        writers.append(result_files.CocoWriter(coco, known.class_names))
+    if jsonl is not None:
+        writers.append(result_files.JsonlWriter(jsonl))
+    if csv is not None:
+        writers.append(result_files.CsvWriter(csv))
+    predictor = Predictor.load(path, settings, chosen, many=len(listed) > 1 or videos > 0)
+    with killed_as_interrupted():
+        summary = detect_sources(listed, predictor, class_ids, writers, every, terminal.progress)
+
+    document = {**summary.document(), "weights": str(path), "device": predictor.device}
+    if terminal.as_json:
+        terminal.result(document)
+        return
+    if table.rows:
+        terminal.table(["source", "found", "best score"], table.rows)
+    more = f"; {table.left_out:,} more not shown: name a file, such as --csv" if table.left_out and not places else ""
+    counts = ", ".join(f"{count:,} {name}" for name, count in summary.by_class.items()) or "nothing found"
+    frames = f", {summary.frames:,} frames" if videos else ""
+    terminal.note(f"{summary.images:,} images{frames}: {counts}{more}")
+    if summary.unreadable:
+        terminal.note(f"{len(summary.unreadable):,} could not be read")

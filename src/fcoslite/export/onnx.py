@@ -1,0 +1,84 @@
+"""A detector as an ONNX file."""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fcoslite.errors import FcosliteError
+from fcoslite.fcos.detect_graph import DetectGraph
+from fcoslite.models.detector import Detector
+from fcoslite.models.facts import KEY, ExportFacts
+from fcoslite.storage.files import replace_file
+
+_OPSET = 17  # ONNX Runtime 1.12 and OpenVINO 2022.3 read it
+_SMALL = 1000  # values of an array that is not worth halving
+
+
+def export_onnx(detector: Detector, facts: ExportFacts, path: Path) -> None:
+    """Write a detector as an ONNX file of a batch of one; see `ExportFacts` for its input and outputs.
+
+    With `facts.precision` float16 the weights are stored in half as many bytes and cast when the file is loaded: all
+    computation is in float32.
+
+    Raises:
+        FcosliteError: The packages that convert are not installed.
+        OSError: It cannot be written.
+    """
+    try:
+        import onnx
+        import tf2onnx  # noqa: F401  # what Keras converts with
+    except ImportError:
+        raise FcosliteError(
+            "to write ONNX the packages onnx and tf2onnx are needed", "pip install onnx tf2onnx"
+        ) from None
+    size = detector.image_size
+    graph = DetectGraph(detector)
+    graph(np.zeros((1, size, size, 3), np.uint8))
+    # without a signature the bytes would become float32
+    signature = [keras.InputSpec(shape=(1, size, size, 3), dtype="uint8", name="images")]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "detector.onnx"
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            graph.export(str(file), format="onnx", input_signature=signature, opset_version=_OPSET, verbose=False)
+        model = onnx.load(str(file))
+    _name_ports(model)
+    if facts.precision == "float16":
+        _store_in_half(model)
+    model.producer_name, model.producer_version = "fcoslite", facts.version
+    onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
+    onnx.checker.check_model(model)
+    replace_file(path, model.SerializeToString())
+
+
+def _name_ports(model: Any) -> None:
+    """Call the input `images`, and the outputs `boxes` and `scores`, which are told by their order: of the alphabet."""
+    names = {model.graph.input[0].name: "images"}
+    names |= dict(zip([output.name for output in model.graph.output], ("boxes", "scores"), strict=True))
+    for port in (*model.graph.input, *model.graph.output):
+        port.name = names[port.name]
+    for node in model.graph.node:
+        for each in (node.input, node.output):
+            each[:] = [names.get(name, name) for name in each]
+
+
+def _store_in_half(model: Any) -> None:
+    """Store large weights as float16; a Cast follows each, which engines compute once, when they load the file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for weights in model.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if values.dtype != np.float32 or values.size < _SMALL or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name = weights.name
+        weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

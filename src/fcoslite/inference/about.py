@@ -1,0 +1,58 @@
+"""What is known of a detector before it is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcoslite.config.load import load_settings
+from fcoslite.config.settings import Settings
+from fcoslite.models.header import model_settings
+from fcoslite.runs.find_weights import config_of
+
+
+@dataclass(frozen=True)
+class About:
+    """Facts of a detector.
+
+    Attributes:
+        class_names: By class id - 1.
+        image_size: Side of the letterboxed image, pixels.
+        settings: It was trained with; of an exported file the thresholds alone are.
+    """
+
+    class_names: tuple[str, ...]
+    image_size: int
+    settings: Settings
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is an ONNX file that fcoslite has made."""
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        return False
+    from fcoslite.inference.runtimes.onnx import OnnxNetwork
+    from fcoslite.models.facts import KEY
+
+    return KEY in OnnxNetwork(path, threads=1).metadata
+
+
+def about(weights: Path, overrides: Sequence[str] = ()) -> About:
+    """Read what a weights file, or an ONNX file made of one, says of its detector.
+
+    Args:
+        weights: The file.
+        overrides: Of its settings, `section.key=value`.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: The config beside it, or an override, cannot be used.
+    """
+    if weights.suffix.lower() == ".onnx":
+        from fcoslite.inference.runtimes.onnx import OnnxNetwork
+        from fcoslite.models.facts import read_facts
+
+        facts = read_facts(OnnxNetwork(weights, threads=1).metadata, weights)
+        parts = {"evaluate": facts.evaluate, "webcam": facts.webcam}
+        own = [f"{name}.{key}={value}" for name, part in parts.items() for key, value in part.model_dump().items()]
+        return About(facts.classes, facts.image_size, load_settings(None, [*own, *overrides]))
+    model = model_settings(weights)
+    return About(model.classes or (), model.image_size, load_settings(config_of(weights), overrides))

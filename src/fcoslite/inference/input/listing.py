@@ -1,0 +1,91 @@
+"""What the words after `detect` stand for: images, and what moves."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from fcoslite.errors import SourceError, closest
+from fcoslite.inference.input.image_files import images_in, is_image
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One source.
+
+    Attributes:
+        text: What `open_source` or `read_image` takes.
+        name: What to call it in results: a relative path; no two have the same.
+        moves: It is a video or a stream, not an image.
+    """
+
+    text: str
+    name: str
+    moves: bool
+
+
+def list_sources(words: Iterable[str], recursive: bool = False) -> list[Listed]:
+    """Find sources.
+
+    An image is called by its file name, one of a folder by its path from there. Where two would have the same name,
+    both are called by their paths as given.
+
+    Args:
+        words: Images, folders of images, videos, patterns such as `*.jpg`, or rtsp, http and https addresses.
+        recursive: Of a folder take the images in folders below, too.
+
+    Raises:
+        SourceError: One is not there.
+    """
+    found: dict[str, Listed] = {}  # by path, so that none comes twice
+    for word in words:
+        for one in _list(word, recursive):
+            found.setdefault(one.text, one)
+    names = Counter(_key(one.name) for one in found.values())
+    listed = [one if names[_key(one.name)] == 1 else replace(one, name=_given(one.text)) for one in found.values()]
+    again = Counter(_key(one.name) for one in listed)
+    if shared := next((one for one in listed if again[_key(one.name)] > 1), None):
+        raise SourceError(f"two sources would both be called {shared.name}", "detect on them one after the other")
+    return listed
+
+
+def _list(word: str, recursive: bool) -> Sequence[Listed]:
+    if "://" in word:
+        return [Listed(word, _of_address(word), moves=True)]
+    path = Path(word)
+    if word and path.is_dir():
+        return [
+            Listed(str(image), image.relative_to(path).as_posix(), moves=False) for image in images_in(path, recursive)
+        ]
+    if path.is_file():
+        return [_file(path)]
+    if matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207, a pattern may be absolute
+        return [_file(match) for match in map(Path, matches) if match.is_file()]
+    if word.isdecimal():
+        raise SourceError(f"no file or folder '{word}'", f"a camera is watched by: fcoslite webcam --source {word}")
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise SourceError(
+        f"no file or folder '{word}'", closest(path.name, siblings) or "give images, folders of them, videos or streams"
+    )
+
+
+def _file(path: Path) -> Listed:
+    return Listed(str(path), path.name, moves=not is_image(path))
+
+
+def _of_address(url: str) -> str:
+    """A file name without user, password and query."""
+    place = url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", place).strip("-.")[:100] or "stream"
+
+
+def _given(text: str) -> str:
+    parts = PurePosixPath(Path(text).as_posix()).parts
+    return PurePosixPath(*(part for part in parts if part not in ("/", "..") and not part.endswith(":"))).as_posix()
+
+
+def _key(name: str) -> str:
+    # written files lose their suffix, and some file systems do not tell cases apart
+    return PurePosixPath(name).with_suffix("").as_posix().lower()

@@ -1,0 +1,274 @@
+"""The files that `detect` writes: drawn pictures, crops, COCO, JSON lines, CSV, YOLO labels."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any, TextIO
+
+import numpy as np
+
+from fcoslite.data.images import encode_picture
+from fcoslite.detections.detections import Detections
+from fcoslite.detections.draw import draw_detections
+from fcoslite.detections.formats import to_boxes
+from fcoslite.errors import DataError
+from fcoslite.inference.detect import FrameResult
+from fcoslite.inference.detect_sources import Result
+from fcoslite.inference.input.frame_source import Frame
+from fcoslite.inference.output.writers import VideoWriter
+from fcoslite.storage.files import replace_file
+from fcoslite.storage.space import check_room, check_writable
+
+STDOUT = Path("-")
+
+_COLUMNS = ("name", "frame", "seconds", "class", "score", "x_min", "y_min", "x_max", "y_max")
+_MARGIN = 0.1  # of a box, around a crop
+
+
+def check_new(path: Path, flag: str, folder: bool, overwrite: bool) -> None:
+    """See that results can be written to a place, and that nothing is lost there.
+
+    Args:
+        path: The place; `-` is stdout.
+        flag: That names it.
+        folder: It is to be a folder; else a file.
+        overwrite: What is there may go.
+
+    Raises:
+        DataError: It cannot be written, or holds something.
+    """
+    if path == STDOUT and not folder:
+        return
+    check_writable(path, f"name another place with {flag}", folder=folder)
+    check_room(path)
+    taken = any(path.iterdir()) if path.is_dir() else path.is_file()
+    if taken and not overwrite:
+        raise DataError(f"{path} is there already", f"name another place with {flag}, or add --overwrite")
+
+
+def picture_name(result: Result) -> PurePosixPath:
+    """The name of an image, or of a frame as an image: street-000012.jpg."""
+    name = PurePosixPath(result.source.name)
+    return name if result.frame is None else name.with_name(f"{name.stem}-{result.frame:06d}.jpg")
+
+
+class DrawnWriter:
+    """Drawn images under their names in a folder, and drawn videos as .mp4."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._video: VideoWriter | None = None
+        self._of: str | None = None
+
+    def write(self, result: Result) -> None:
+        """Draw one image or frame."""
+        path = self._folder / result.source.name
+        if result.frame is None:
+            _write_picture(draw_detections(result.image_rgb, result.detections), path)
+            return
+        if self._video is None or self._of != result.source.name:
+            self.close()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._video = VideoWriter(path.with_suffix(".mp4"), result.fps, live=False)
+            self._of = result.source.name
+        frame = Frame(result.frame, result.image_rgb, result.source.name, result.seconds or 0.0)
+        self._video.write(FrameResult(frame, result.detections, fps=None))
+
+    def close(self) -> None:
+        """Complete the last video."""
+        if self._video is not None:
+            self._video.close()
+            self._video = None
+
+
+class CropWriter:
+    """Every box, with a tenth around it, as an image of its own: NAME-1.jpg is the best of NAME."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, result: Result) -> None:
+        """Cut out the boxes of one image or frame."""
+        height, width = result.image_rgb.shape[:2]
+        sides = result.detections.boxes_xyxy[:, 2:] - result.detections.boxes_xyxy[:, :2]
+        margins = np.concatenate([-sides, sides], axis=1) * _MARGIN
+        limits = np.array([width, height, width, height])
+        corners = np.clip(np.round(result.detections.boxes_xyxy + margins), 0, limits).astype(int)
+        name = picture_name(result)
+        for number, (x_min, y_min, x_max, y_max) in enumerate(corners.tolist(), start=1):
+            crop = result.image_rgb[y_min : max(y_max, y_min + 1), x_min : max(x_max, x_min + 1)]
+            if crop.size:
+                _write_picture(crop, self._folder / name.with_name(f"{name.stem}-{number}.jpg"))
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class YoloWriter:
+    """A text file for every image or frame, a line for every box: class, centre, width, height, score; sides are 1."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, result: Result) -> None:
+        """Write one file."""
+        height, width = result.image_rgb.shape[:2]
+        found = result.detections
+        corners = found.boxes_xyxy.astype(np.float64) / [width, height, width, height]
+        centres, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+        lines = [
+            " ".join([str(class_id - 1), *(f"{number:.6f}" for number in (*centre, *side)), f"{score:.5f}"]) + "\n"
+            for class_id, centre, side, score in zip(found.class_ids, centres, sides, found.scores, strict=True)
+        ]
+        path = self._folder / picture_name(result).with_suffix(".txt")
+        check_room(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines), "utf-8")
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class CocoWriter:
+    """A COCO instances file whose annotations have a `score`; written when it is closed."""
+
+    def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
+        self._path = path
+        self._class_names = class_names
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def write(self, result: Result) -> None:
+        """Add one image or frame."""
+        height, width = result.image_rgb.shape[:2]
+        image: dict[str, Any] = {"id": len(self._images) + 1, "file_name": str(picture_name(result))}
+        image |= {"height": height, "width": width}
+        if result.frame is not None:
+            image |= {"video": result.source.name, "frame": result.frame, "seconds": _rounded(result.seconds)}
+        self._images.append(image)
+        for box, class_id in zip(to_boxes(result.detections), result.detections.class_ids.tolist(), strict=True):
+            annotation = {"id": len(self._annotations) + 1, "image_id": image["id"], "category_id": class_id}
+            area = round(box["bbox"][2] * box["bbox"][3], 2)
+            self._annotations.append(
+                {**annotation, "bbox": box["bbox"], "area": area, "iscrowd": 0, "score": box["score"]}
+            )
+
+    def close(self) -> None:
+        """Write the file."""
+        categories = [{"id": number, "name": name} for number, name in enumerate(self._class_names, start=1)]
+        document = {"images": self._images, "annotations": self._annotations, "categories": categories}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path, json.dumps(document).encode())
+
+
+class LinesWriter:
+    """A line, or lines, for every image or frame, flushed: a run that breaks off keeps them.
+
+    Args:
+        path: `-` is stdout.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def _write(self, text: str) -> None:
+        if self._file is None:
+            if self._path == STDOUT:
+                self._file = sys.stdout
+            else:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("w", encoding="utf-8", newline="")
+        if self._path != STDOUT:
+            check_room(self._path)
+        self._file.write(text)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None and self._path != STDOUT:
+            self._file.close()
+
+
+class JsonlWriter(LinesWriter):
+    """One JSON line for every image or frame."""
+
+    def write(self, result: Result) -> None:
+        """Add one line."""
+        height, width = result.image_rgb.shape[:2]
+        record: dict[str, Any] = {"name": result.source.name, "height": height, "width": width}
+        if result.frame is not None:
+            record |= {"frame": result.frame, "seconds": _rounded(result.seconds)}
+        self._write(json.dumps({**record, "detections": to_boxes(result.detections)}, ensure_ascii=False) + "\n")
+
+
+class CsvWriter(LinesWriter):
+    """A line for every box, under a line of names."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._begun = False
+
+    def write(self, result: Result) -> None:
+        """Add the lines of one image or frame."""
+        rows = [] if self._begun else [_COLUMNS]
+        self._begun = True
+        frame = "" if result.frame is None else result.frame
+        seconds = "" if result.seconds is None else _rounded(result.seconds)
+        found = result.detections
+        for box, detection in zip(found.boxes_xyxy.tolist(), to_boxes(found), strict=True):
+            sides = [round(side, 2) for side in box]
+            rows.append((result.source.name, frame, seconds, detection["class"], detection["score"], *sides))
+        self._write(_as_csv(rows))
+
+
+class TableWriter:
+    """Keeps a row for every image or frame, to print at the end: name, what was found, and the best score.
+
+    Args:
+        most: Rows that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.rows: list[list[str]] = []
+        self.left_out = 0
+        self._most = most
+
+    def write(self, result: Result) -> None:
+        """Add one row."""
+        if len(self.rows) == self._most:
+            self.left_out += 1
+            return
+        name = result.source.name if result.frame is None else f"{result.source.name} {result.frame}"
+        self.rows.append([name, _counts(result.detections), _best(result.detections)])
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def _counts(found: Detections) -> str:
+    names = [found.class_names[class_id - 1] for class_id in found.class_ids]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "-"
+
+
+def _best(found: Detections) -> str:
+    return f"{found.scores[0]:.2f}" if len(found) else ""
+
+
+def _write_picture(image_rgb: np.ndarray, path: Path) -> None:
+    check_room(path)
+    encoded = encode_picture(image_rgb, path.suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _as_csv(rows: list[Any]) -> str:
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(rows)
+    return lines.getvalue()

@@ -1,0 +1,92 @@
+"""The engine that a detector is run on: chosen by the kind of its file and by what the user says."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+from fcoslite.errors import ConfigError, FcosliteError, WeightsError, closest
+from fcoslite.inference.runtimes.runtime import Runtime
+
+Engine = Literal["auto", "keras", "onnx"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+_ONNX = ".onnx"
+
+logger = logging.getLogger("fcoslite.inference")
+
+
+def open_runtime(weights: Path, engine: Engine = "auto", many: bool = False) -> Runtime:
+    """Load a detector on an engine.
+
+    `auto` is ONNX Runtime: it starts in a twentieth of TensorFlow's time and is the faster of the two on a CPU, see
+    docs/performance.md. Only where no ONNX file can be made of the weights it is Keras.
+
+    Args:
+        weights: A weights file, or an ONNX file that was exported from one.
+        engine: Which.
+        many: Images will come in plenty, and may be worked on side by side; else each is to be done soon.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        ConfigError: The engine cannot run such a file.
+        FcosliteError: What the engine needs is not installed.
+    """
+    check_engine(weights, engine)
+    if weights.suffix.lower() == _ONNX:
+        return _open_onnx(weights, many)
+    if engine == "keras":
+        return _open_keras(weights)
+    from fcoslite.inference.runtimes.onnx_copy import onnx_copy
+
+    try:
+        return _open_onnx(onnx_copy(weights), many)
+    except WeightsError:
+        raise
+    except FcosliteError as error:
+        if engine == "onnx":
+            raise
+        logger.info("%s; Keras runs it", error.message)
+        return _open_keras(weights)
+
+
+def parse_engine(text: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for engine in ENGINES:
+        if engine == text:
+            return engine
+    raise ConfigError(
+        f"no engine is called '{text[:100]}'", closest(text, list(ENGINES)) or f"one of {', '.join(ENGINES)}"
+    )
+
+
+def check_engine(weights: Path, engine: Engine) -> None:
+    """Refuse an engine that cannot run such a file.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if weights.suffix.lower() == _ONNX and engine not in ("auto", "onnx"):
+        raise ConfigError(f"{weights} does not run on {engine}", "leave --engine out, or name the .npz file")
+
+
+def _open_onnx(path: Path, many: bool) -> Runtime:
+    from fcoslite.inference.runtimes.onnx import OnnxRuntime
+
+    cores = os.cpu_count() or 1
+    # two threads at one image wait for each other at every layer, two images do not
+    return OnnxRuntime(path, threads=1, at_once=cores) if many else OnnxRuntime(path, threads=cores)
+
+
+def _open_keras(weights: Path) -> Runtime:
+    from fcoslite.machine.backend import load_backend
+
+    load_backend()
+    from fcoslite.inference.runtimes.keras import KerasRuntime
+    from fcoslite.models.weights import load_detector
+
+    return KerasRuntime(load_detector(weights)[0])

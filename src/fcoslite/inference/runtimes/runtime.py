@@ -1,0 +1,40 @@
+"""What a runtime is: a loaded network, and the facts that its outputs cannot be read without."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Dense(NamedTuple):
+    """What every location of a batch says, see `fcos.decode.decode`.
+
+    Attributes:
+        boxes_xyxy: [B, N, 4] float32, letterboxed pixels.
+        scores: [B, N, C] float32.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+
+
+class Runtime(Protocol):
+    """A network on an engine."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By channel; the class id in files is channel + 1."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the letterboxed image, pixels."""
+
+    @property
+    def device(self) -> str:
+        """What runs it, and on what, for people."""
+
+    @property
+    def at_once(self) -> int:
+        """Images that it is best given at the same time, from threads."""
+
+    def __call__(self, images: np.ndarray) -> Dense:
+        """Run it on letterboxed images [1, S, S, 3] uint8, RGB."""

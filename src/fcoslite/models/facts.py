@@ -1,0 +1,57 @@
+"""What must be known of an exported detector, as it rides in the file's metadata."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fcoslite.config.settings import DetectSettings, WebcamSettings
+from fcoslite.errors import WeightsError
+
+KEY = "fcoslite"  # of the metadata
+
+_LONGEST = 100_000  # characters of the document
+
+
+class ExportFacts(BaseModel):
+    """Facts of a detector in another engine's format; written as one JSON document under `KEY`.
+
+    Its input `images` is [1, S, S, 3] uint8 RGB, letterboxed; its outputs are `boxes` [1, N, 4] (x_min, y_min, x_max,
+    y_max in letterboxed pixels) and `scores` [1, N, C].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1] = 1
+    version: str = Field(max_length=100, description="of fcoslite, which wrote it")
+    weights_sha256: str = Field(max_length=64, description="of the weights file that it was made from")
+    precision: Literal["float32", "float16", "int8"] = Field(description="of the stored weights")
+    classes: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(min_length=1, max_length=10_000)
+    class_id_base: Literal[1] = Field(1, description="id in files of the first class")
+    image_size: int = Field(ge=1, le=16_384, description="S, pixels")
+    letterbox: Literal["centred"] = Field("centred", description="the odd pixel at the bottom and right")
+    pad: Literal[114] = Field(114, description="grey of the padding")
+    evaluate: DetectSettings
+    webcam: WebcamSettings
+
+
+def read_facts(metadata: Mapping[str, str], path: Path) -> ExportFacts:
+    """The facts in a file's metadata.
+
+    Raises:
+        WeightsError: The file is no export of ours, or of a later version.
+    """
+    document = metadata.get(KEY, "")
+    if not document or len(document) > _LONGEST:
+        hint = "`fcoslite export` writes such files; `fcoslite label --by` takes those of other projects"
+        raise WeightsError(f"{path} is no detector that fcoslite has exported", hint)
+    try:
+        return ExportFacts.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its document"
+        raise WeightsError(
+            f"{path} says of itself what fcoslite cannot read, {where}: {first['msg']}",
+            "export it again with this version",
+        ) from None
