@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from fcoslite.demo.run import demo_data
+from fcoslite.data.embedded import embedded_data
 
-DEMO_DATA = demo_data()
+DEMO_DATA = embedded_data()
 
 
 def copied(annotations: Path, images: Path, folder: Path, copies: int) -> Path:

@@ -20,9 +20,9 @@ settings.load_profile("patient")
 @pytest.fixture(scope="session")
 def demo_data() -> Path:
     """The embedded photographs: images/ and annotations.json."""
-    from fcoslite.demo.run import demo_data
+    from fcoslite.data.embedded import embedded_data
 
-    return demo_data()
+    return embedded_data()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -23,8 +23,8 @@ from card_pictures import plot_operating_point, write_clip, write_detection_shee
 from fcoslite.cli.console import Terminal
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import WorkspaceSettings
+from fcoslite.data.embedded import embedded_data
 from fcoslite.data.formats.coco import read_coco
-from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
 from fcoslite.evaluation.detection_errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
 from fcoslite.evaluation.evaluate import plan_evaluation
@@ -80,7 +80,7 @@ def main() -> None:
     point = (at_default["recall"], at_default["precision"])
     plot_operating_point(evaluation.precision, point, settings.webcam.score, out / "precision_recall.png")
     write_error_sheet(worst_errors(judged, each=12), options.images, out / "worst_errors.jpg")
-    embedded = read_coco(demo_data() / "annotations.json", demo_data() / "images", _CLASSES)
+    embedded = read_coco(embedded_data() / "annotations.json", embedded_data() / "images", _CLASSES)
     judged_embedded = judge_all(predictor, embedded, terminal.progress)
     write_detection_sheet(judged_embedded, embedded.folder, out / "detections.jpg", limit_bytes=350_000)
     write_clip(options.video, predictor, options.start, out / "clip.webp", limit_bytes=2_500_000)
@@ -97,9 +97,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--start", type=float, default=0.0, help="where in the video the clip begins, s (default 0)")
     others = "with all classes, to see what is taken for a person (default: the embedded photographs)"
     parser.add_argument(
-        "--other-annotations", type=Path, default=demo_data() / "annotations.json", help=f"COCO instances file {others}"
+        "--other-annotations",
+        type=Path,
+        default=embedded_data() / "annotations.json",
+        help=f"COCO instances file {others}",
     )
-    parser.add_argument("--other-images", type=Path, default=demo_data() / "images", help="folder of its images")
+    parser.add_argument("--other-images", type=Path, default=embedded_data() / "images", help="folder of its images")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     return parser.parse_args()
 

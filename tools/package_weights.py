@@ -28,12 +28,12 @@ import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
+from fcoslite.data.embedded import embedded_data
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.split import split
-from fcoslite.demo.run import demo_data
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.runtimes.onnx_copy import write_onnx
 from fcoslite.models.weights import load_detector
@@ -97,7 +97,7 @@ def main() -> None:
         "hours": options.hours,
         "hardware": options.hardware,
         "validation": _score(target, settings, options.annotations, options.images),
-        "embedded": _score(target, settings, demo_data() / "annotations.json", demo_data() / "images"),
+        "embedded": _score(target, settings, embedded_data() / "annotations.json", embedded_data() / "images"),
         "training_images": origin.training_images,
         **({"trained_also_on": options.also} if options.also else {}),
     }

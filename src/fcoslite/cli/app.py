@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from fcoslite.cli import build_records, check, demo, detect, evaluate, extract, label, records, runs, train, webcam
+from fcoslite.cli import (
+    build_records,
+    check,
+    demo,
+    detect,
+    evaluate,
+    export,
+    extract,
+    label,
+    records,
+    runs,
+    train,
+    webcam,
+)
 from fcoslite.errors import FcosliteError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app.add_typer(records.app, name="records")
 app.command("train")(train.train_command)
 app.command("finetune")(train.finetune_command)
 app.command("eval")(evaluate.command)
+app.command("export")(export.command)
 app.command("detect")(detect.command)
 app.command("webcam")(webcam.command)
 app.add_typer(runs.app, name="runs")

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
+from fcoslite.data.embedded import embedded_data
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import encode_picture, read_labelled
@@ -42,11 +42,6 @@ class DemoResult:
     metrics: dict[str, float]
 
 
-def demo_data() -> Path:
-    """The embedded photographs: images/ and annotations.json."""
-    return Path(str(resources.files("fcoslite") / "demo" / "photographs"))
-
-
 def new_workspace(parent: Path) -> Path:
     """Make the next `demo-NNN` in `parent`."""
     for number in range(1, 1000):
@@ -66,7 +61,7 @@ def run_demo(workspace: Path, progress: Progress = no_progress) -> DemoResult:
         workspace: An empty folder.
         progress: Shown during every stage.
     """
-    source, data, records = demo_data(), workspace / "data" / "person", workspace / "records"
+    source, data, records = embedded_data(), workspace / "data" / "person", workspace / "records"
     runs, drawn = workspace / "runs", workspace / "drawn"
     database = f"sqlite:///{workspace / 'mlflow.db'}"
     values = {"workspace.mlflow_uri": database, "workspace.runs": str(runs)}

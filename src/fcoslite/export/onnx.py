@@ -14,54 +14,60 @@ from fcoslite.errors import FcosliteError
 from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.models.detector import Detector
 from fcoslite.models.facts import KEY, ExportFacts
-from fcoslite.storage.files import replace_file
 
 _OPSET = 17  # ONNX Runtime 1.12 and OpenVINO 2022.3 read it
 _SMALL = 1000  # values of an array that is not worth halving
 
 
-def export_onnx(detector: Detector, facts: ExportFacts, path: Path) -> None:
-    """Write a detector as an ONNX file of a batch of one; see `ExportFacts` for its input and outputs.
+def to_onnx(detector: Detector, facts: ExportFacts) -> Any:
+    """Make an `onnx.ModelProto` of a detector; see `ExportFacts` for its input and outputs.
 
     With `facts.precision` float16 the weights are stored in half as many bytes and cast when the file is loaded: all
     computation is in float32.
 
     Raises:
         FcosliteError: The packages that convert are not installed.
-        OSError: It cannot be written.
     """
     try:
         import onnx
         import tf2onnx  # noqa: F401  # what Keras converts with
     except ImportError:
-        raise FcosliteError(
-            "to write ONNX the packages onnx and tf2onnx are needed", "pip install onnx tf2onnx"
-        ) from None
+        message = "to write ONNX files the packages onnx and tf2onnx are needed"
+        raise FcosliteError(message, "pip install onnx tf2onnx") from None
     size = detector.image_size
     graph = DetectGraph(detector)
     graph(np.zeros((1, size, size, 3), np.uint8))
     # without a signature the bytes would become float32
-    signature = [keras.InputSpec(shape=(1, size, size, 3), dtype="uint8", name="images")]
+    signature = [keras.InputSpec(shape=(facts.batch, size, size, 3), dtype="uint8", name="images")]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "detector.onnx"
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
             graph.export(str(file), format="onnx", input_signature=signature, opset_version=_OPSET, verbose=False)
         model = onnx.load(str(file))
-    _name_ports(model)
+    _name_ports(model, facts)
     if facts.precision == "float16":
         _store_in_half(model)
+    return with_facts(model, facts)
+
+
+def with_facts(model: Any, facts: ExportFacts) -> Any:
+    """The model, with these facts in its metadata; checked."""
+    import onnx
+
     model.producer_name, model.producer_version = "fcoslite", facts.version
     onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
     onnx.checker.check_model(model)
-    replace_file(path, model.SerializeToString())
+    return model
 
 
-def _name_ports(model: Any) -> None:
-    """Call the input `images`, and the outputs `boxes` and `scores`, which are told by their order: of the alphabet."""
+def _name_ports(model: Any, facts: ExportFacts) -> None:
+    """Call the input `images`, and the outputs `boxes` and `scores`: Keras gives them in the order of the alphabet."""
     names = {model.graph.input[0].name: "images"}
     names |= dict(zip([output.name for output in model.graph.output], ("boxes", "scores"), strict=True))
     for port in (*model.graph.input, *model.graph.output):
         port.name = names[port.name]
+        if facts.batch is None:
+            port.type.tensor_type.shape.dim[0].dim_param = "batch"
     for node in model.graph.node:
         for each in (node.input, node.output):
             each[:] = [names.get(name, name) for name in each]

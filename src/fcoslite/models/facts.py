@@ -17,8 +17,8 @@ _LONGEST = 100_000  # characters of the document
 class ExportFacts(BaseModel):
     """Facts of a detector in another engine's format; written as one JSON document under `KEY`.
 
-    Its input `images` is [1, S, S, 3] uint8 RGB, letterboxed; its outputs are `boxes` [1, N, 4] (x_min, y_min, x_max,
-    y_max in letterboxed pixels) and `scores` [1, N, C].
+    Its input `images` is [B, S, S, 3] uint8 RGB, letterboxed; its outputs are `boxes` [B, N, 4] (x_min, y_min, x_max,
+    y_max in letterboxed pixels) and `scores` [B, N, C]; with `nms` they are those of `export.append_nms`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +29,8 @@ class ExportFacts(BaseModel):
     precision: Literal["float32", "float16", "int8"] = Field(description="of the stored weights")
     classes: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(min_length=1, max_length=10_000)
     class_id_base: Literal[1] = Field(1, description="id in files of the first class")
+    batch: int | None = Field(1, ge=1, le=100_000, description="B; null: any")
+    nms: bool = False
     image_size: int = Field(ge=1, le=16_384, description="S, pixels")
     letterbox: Literal["centred"] = Field("centred", description="the odd pixel at the bottom and right")
     pad: Literal[114] = Field(114, description="grey of the padding")

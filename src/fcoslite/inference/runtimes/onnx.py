@@ -8,7 +8,7 @@ import numpy as np
 
 from fcoslite.errors import WeightsError
 from fcoslite.inference.runtimes.runtime import Dense
-from fcoslite.models.facts import ExportFacts, read_facts
+from fcoslite.models.facts import KEY, ExportFacts, read_facts
 
 _NO_LOG = 4  # only what ends the process: the rest comes as an exception
 
@@ -63,12 +63,14 @@ class OnnxNetwork:
             hint = "is it a whole ONNX file, and of operations that ONNX Runtime knows?"
             raise WeightsError(f"{path} cannot be loaded: {_first_line(error)}", hint) from None
         self.path = path
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         inputs = [_port(item) for item in self._session.get_inputs()]
         if len(inputs) != 1:
-            raise WeightsError(f"{path} has {len(inputs)} inputs", "a detector takes images and nothing else")
+            ours = "export it without --nms: fcoslite suppresses duplicates itself"
+            hint = ours if KEY in self.metadata else "a detector takes images and nothing else"
+            raise WeightsError(f"{path} has {len(inputs)} inputs", hint)
         self.input = inputs[0]
         self.outputs = tuple(_port(item) for item in self._session.get_outputs())
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name, in the file's order.
@@ -121,21 +123,26 @@ class OnnxRuntime:
 
     def __call__(self, images: np.ndarray) -> Dense:
         """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
-        outputs = self._network(images)
-        return Dense(outputs["boxes"], outputs["scores"])
+        # a file for batches of more is given the same image as often
+        outputs = self._network(np.repeat(images, self.facts.batch or 1, axis=0))
+        return Dense(outputs["boxes"][:1], outputs["scores"][:1])
 
 
 def _check_ports(network: OnnxNetwork, facts: ExportFacts) -> None:
-    size, classes = facts.image_size, len(facts.classes)
-    given = {port.name: (port.dtype, port.shape) for port in (network.input, *network.outputs)}
-    boxes = given.get("boxes", ("", (1, None)))[1]
+    given = {port.name: (port.dtype, *port.shape[-size:]) for port, size in _with_known_sides(network)}
+    size = facts.image_size
     expected = {
-        "images": ("tensor(uint8)", (1, size, size, 3)),
-        "boxes": ("tensor(float)", (1, boxes[1], 4)),
-        "scores": ("tensor(float)", (1, boxes[1], classes)),
+        "images": ("tensor(uint8)", size, size, 3),
+        "boxes": ("tensor(float)", 4),
+        "scores": ("tensor(float)", len(facts.classes)),
     }
     if given != expected:
         raise WeightsError(f"{network.path} has not the input and outputs that it tells of", "export it again")
+
+
+def _with_known_sides(network: OnnxNetwork) -> list[tuple[Port, int]]:
+    """The ports, and how many of their last sides a file of ours fixes."""
+    return [(network.input, 3), *((output, 1) for output in network.outputs)]
 
 
 def _port(item: Any) -> Port:

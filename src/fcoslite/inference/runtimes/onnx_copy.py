@@ -4,12 +4,11 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from fcoslite.config.load import load_settings
 from fcoslite.errors import FcosliteError, WeightsError
+from fcoslite.inference.about import about
 from fcoslite.inference.runtimes.onnx import OnnxNetwork
 from fcoslite.models.facts import ExportFacts, read_facts
-from fcoslite.runs.find_weights import config_of
-from fcoslite.storage.files import file_digest
+from fcoslite.storage.files import file_digest, replace_file
 from fcoslite.storage.space import check_writable
 
 logger = logging.getLogger("fcoslite.inference")
@@ -31,8 +30,8 @@ def onnx_copy(weights: Path) -> Path:
         except WeightsError as error:
             message = f"{path} is not the ONNX copy of {weights.name}: {error.message}"
             raise FcosliteError(message, "move it away") from None
-        if facts.precision == "int8":
-            raise FcosliteError(f"{path} is of lower precision than {weights.name}", f"name it: --weights {path}")
+        if facts.precision == "int8" or facts.nms or facts.batch not in (1, None):
+            raise FcosliteError(f"{path} is an export of another kind", f"name it: --weights {path}")
         if facts.weights_sha256 == file_digest(weights):
             return path
     check_writable(path, "copy the weights to a folder of yours, or take --engine keras", folder=False)
@@ -51,19 +50,28 @@ def write_onnx(weights: Path, path: Path, precision: Literal["float32", "float16
     from fcoslite.machine.backend import load_backend
 
     load_backend()
-    import fcoslite
-    from fcoslite.export.onnx import export_onnx
+    from fcoslite.export.onnx import to_onnx
     from fcoslite.models.weights import load_detector
 
     detector, _ = load_detector(weights)
-    settings = load_settings(config_of(weights))
-    facts = ExportFacts(
+    replace_file(path, to_onnx(detector, facts_of(weights, precision)).SerializeToString())
+
+
+def facts_of(weights: Path, precision: Literal["float32", "float16", "int8"]) -> ExportFacts:
+    """What an ONNX file that is made of a weights file says of itself.
+
+    Raises:
+        WeightsError: The weights cannot be used.
+    """
+    import fcoslite
+
+    known = about(weights)
+    return ExportFacts(
         version=fcoslite.__version__,
         weights_sha256=file_digest(weights),
         precision=precision,
-        classes=detector.class_names,
-        image_size=detector.image_size,
-        evaluate=settings.evaluate,
-        webcam=settings.webcam,
+        classes=known.class_names,
+        image_size=known.image_size,
+        evaluate=known.settings.evaluate,
+        webcam=known.settings.webcam,
     )
-    export_onnx(detector, facts, path)

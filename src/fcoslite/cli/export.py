@@ -1,0 +1,113 @@
+"""`fcoslite export`: a detector as a file for other engines and programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcoslite.cli.options import DryRunFlag, WeightsOption, with_terminal
+
+if TYPE_CHECKING:
+    from fcoslite.cli.console import Terminal
+
+
+@with_terminal
+def command(
+    weights: WeightsOption = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="float32|float16|int8",
+            help="float16: stored in half the bytes, computed in float32. int8: stored and computed in 8 bits, a third"
+            " of the file; refused if it loses more than 0.01 AP.",
+        ),
+    ] = "float32",
+    nms: Annotated[bool, typer.Option("--nms/--no-nms", help="Suppress duplicates in the file, too.")] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            metavar="PIXELS",
+            min=32,
+            max=4096,
+            help="Side of the letterboxed image.",
+            show_default="that of the weights",
+        ),
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Images at a time.")] = "1",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR",
+            help="Photographs like those to come, on which int8 measures its ranges.",
+            show_default="the embedded ones",
+        ),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            metavar="DIR",
+            help="A data set, images/ and annotations.json, to score before and after.",
+            show_default="none; for int8 the embedded photographs",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="To write.", show_default="NAME-SIZE-PRECISION.onnx here"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
+    dry_run: DryRunFlag = False,
+    *,
+    terminal: "Terminal",
+) -> None:
+    """Export a detector as ONNX, run the file, and tell how far it is from the original."""
+    from dataclasses import asdict
+
+    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.errors import ConfigError, DataError
+    from fcoslite.evaluation.export_detector import PRECISIONS, ExportPlan, export_detector
+    from fcoslite.inference.about import about
+    from fcoslite.runs.find_weights import find_weights, run_of
+
+    path = find_weights(weights, Path(WorkspaceSettings().runs))
+    if path.suffix.lower() == ".onnx":
+        raise ConfigError(f"{path} is exported already", "name the .npz file that it was made of")
+    if not batch.isdecimal() and batch != "dynamic":
+        raise ConfigError(f"--batch {batch[:100]}", "it is a number, or dynamic")
+    chosen = next((each for each in PRECISIONS if each == precision), None)
+    if chosen is None:
+        raise ConfigError(f"--precision {precision[:100]}", f"it is one of {', '.join(PRECISIONS)}")
+    known = about(path)
+    run = run_of(path)
+    name = path.stem if run is None else run.name
+    plan = ExportPlan(
+        weights=path,
+        out=out or Path(f"{name}-{size or known.image_size}-{precision}.onnx"),
+        precision=chosen,
+        nms=nms,
+        image_size=size,
+        batch=None if batch == "dynamic" else int(batch),
+        calibrate=calibrate,
+        check=check,
+    )
+    if plan.out.exists() and not overwrite:
+        raise DataError(f"{plan.out} is there already", "name another file with --out, or add --overwrite")
+    if dry_run:
+        terminal.result(asdict(plan))
+        return
+    result = export_detector(plan, terminal.progress)
+    rows = [
+        ["written to", str(result.out)],
+        ["size", f"{result.size_bytes / 1e6:.1f} MB"],
+        [
+            "greatest difference from Keras",
+            f"{result.box_difference:.3g} pixels, {result.score_difference:.2g} of a score",
+        ],
+        ["compared on", f"{result.compared} photographs"],
+    ]
+    if result.ap_after is not None:
+        rows.append(["AP before and after", f"{result.ap_before:.4f}, {result.ap_after:.4f}"])
+    terminal.result(result.document(), lambda: terminal.table(["", ""], rows, header=False))

@@ -1,0 +1,181 @@
+"""Export: write a detector for another engine, run it there, and tell how far it is from the original."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from fcoslite.config.settings import DetectSettings
+from fcoslite.data.embedded import embedded_data
+from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.images import UnusableImageError, read_image
+from fcoslite.data.sources.folder import FolderSource
+from fcoslite.errors import DataError, FcosliteError
+from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
+from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.inference.input.image_files import images_in
+from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.runtimes.onnx import OnnxRuntime
+from fcoslite.inference.runtimes.onnx_copy import facts_of
+from fcoslite.inference.runtimes.runtime import Dense, Runtime
+from fcoslite.progress import Progress, no_progress
+from fcoslite.storage.files import replace_file
+from fcoslite.storage.space import check_writable
+
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_COMPARED = 8  # photographs
+_CALIBRATED = 128  # photographs at most: ranges hardly change after some dozens
+_SEEN = 0.05  # locations that score less are not compared
+_MOST_LOST = 0.01  # AP, by int8
+
+logger = logging.getLogger("fcoslite.evaluation")
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What will be exported, and how.
+
+    Attributes:
+        weights: A weights file.
+        out: The ONNX file to write.
+        precision: Of the weights; int8 computes in 8-bit integers, too.
+        nms: Duplicates are suppressed in the file.
+        image_size: Side of the letterboxed image, pixels; None: that of the weights.
+        batch: Images at a time; None: any number.
+        calibrate: A folder of photographs, for int8; None: those embedded.
+        check: A data set to score before and after: a folder with images/ and annotations.json; None: nothing is
+            scored, or for int8 on the embedded photographs.
+    """
+
+    weights: Path
+    out: Path
+    precision: Precision = "float32"
+    nms: bool = False
+    image_size: int | None = None
+    batch: int | None = 1
+    calibrate: Path | None = None
+    check: Path | None = None
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was exported.
+
+    Attributes:
+        out: The file.
+        size_bytes: Its size.
+        compared: Photographs on which it was compared with Keras.
+        box_difference: Greatest difference of a side, pixels of the letterboxed image, where a score is seen.
+        score_difference: Greatest difference of a score.
+        ap_before: AP of the original on the data of `check`; None where nothing was scored.
+        ap_after: That of the file.
+    """
+
+    out: Path
+    size_bytes: int
+    compared: int
+    box_difference: float
+    score_difference: float
+    ap_before: float | None
+    ap_after: float | None
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> ExportResult:
+    """Export as ONNX; the file is run before it is written to its place.
+
+    Raises:
+        WeightsError: The weights cannot be used.
+        ConfigError: They cannot be built at that size.
+        DataError: There is no photograph to calibrate on, or the data to check on cannot be used.
+        FcosliteError: Packages are missing, or int8 loses more than 0.01 AP.
+    """
+    check_writable(plan.out, "name another file with --out", folder=False)
+    facts = facts_of(plan.weights, plan.precision)
+    size = plan.image_size or facts.image_size
+    facts = facts.model_copy(update={"image_size": size, "batch": plan.batch})
+    wanted = _CALIBRATED if plan.precision == "int8" else _COMPARED
+    folder = plan.calibrate or embedded_data() / "images"
+    images = list(islice(_letterboxed(folder, size, wanted, progress), wanted))
+    if not images:
+        raise DataError(f"no image in {folder} can be read", "name another folder with --calibrate")
+    from fcoslite.machine.backend import load_backend
+
+    load_backend()
+    from fcoslite.export.append_nms import append_nms
+    from fcoslite.export.int8 import to_int8
+    from fcoslite.export.onnx import to_onnx
+    from fcoslite.inference.runtimes.keras import KerasRuntime
+    from fcoslite.models.detector import build_detector
+    from fcoslite.models.header import model_settings
+    from fcoslite.models.weights import load_weights
+
+    detector = build_detector(model_settings(plan.weights).model_copy(update={"image_size": size}))
+    load_weights(detector, plan.weights)
+    exact = to_onnx(detector, facts)
+    model = to_int8(exact, facts, images) if plan.precision == "int8" else exact
+    with tempfile.TemporaryDirectory() as name:
+        runtimes = []
+        for number, each in enumerate((exact, model)):
+            path = Path(name) / f"{number}.onnx"
+            path.write_bytes(each.SerializeToString())
+            runtimes.append(OnnxRuntime(path, threads=1))
+        before, after = runtimes
+    boxes, scores = _differences(KerasRuntime(detector), after, images[:_COMPARED])
+    before_ap = after_ap = None
+    if plan.check is not None or plan.precision == "int8":
+        data = plan.check or embedded_data()
+        before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
+        if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
+            message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
+            raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
+    if plan.nms:
+        facts = facts.model_copy(update={"nms": True})
+        model = append_nms(model, facts)
+    content = model.SerializeToString()
+    plan.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(plan.out, content)
+    return ExportResult(plan.out, len(content), len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
+
+
+def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> Iterator[np.ndarray]:
+    """[1, S, S, 3] uint8 of each image that can be read."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder of photographs", "name one with --calibrate")
+    paths = images_in(folder, recursive=True)
+    with progress("reading", min(len(paths), wanted), "images") as advance:
+        for path in paths:
+            try:
+                image_rgb = read_image(path)
+            except UnusableImageError as error:
+                logger.warning("skipped: %s", error.message)
+                continue
+            yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
+            advance(1)
+
+
+def _differences(one: Runtime, other: Runtime, images: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The greatest ones of boxes, pixels, and of scores, at locations that either sees something at."""
+    boxes = scores = 0.0
+    for image in images:
+        pair: tuple[Dense, Dense] = (one(image), other(image))
+        seen = np.maximum(pair[0].scores, pair[1].scores).max(axis=-1) > _SEEN
+        boxes = max(boxes, float(np.abs(pair[0].boxes_xyxy - pair[1].boxes_xyxy)[seen].max(initial=0)))
+        scores = max(scores, float(np.abs(pair[0].scores - pair[1].scores).max(initial=0)))
+    return boxes, scores
+
+
+def _average_precision(runtime: Runtime, settings: DetectSettings, data: Path, progress: Progress) -> float:
+    dataset = read_coco(data / "annotations.json", data / "images", runtime.class_names)
+    source = FolderSource(dataset, dataset.images, runtime.image_size, workers=2).checked(False)
+    return PredictorEvaluator(Predictor(runtime, settings)).run(source, 4, progress).metrics["ap"]

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from fcoslite.cli.app import run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_file_that_detects(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["export", "--weights", "lite0", "--size", "64", "--precision", "float16", "--nms"]
+    assert run([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["out"] == "lite0-64-float16.onnx" and document["box_difference"] < 1
+    assert len(onnx.load(document["out"]).graph.input) == 3
+    assert run(arguments) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--weights", "lite0", "--batch", "dynamic", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["out"], plan["batch"], plan["precision"]) == ("lite0-384-float32.onnx", None, "float32")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--precision", "int4"], 2, "int8"),
+        (["--batch", "many"], 2, "dynamic"),
+        (["--weights", "lite00"], 1, "lite00"),
+        (["--weights", "LITE0"], 2, "exported already"),
+        (["--size", "8"], 2, "--size"),
+    ],
+)
+def test_errors_are_told(
+    arguments: list[str], code: int, told: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fcoslite.runs.find_weights import packaged_weights
+
+    onnx = str(packaged_weights()["lite0"].with_suffix(".onnx"))
+    assert run(["export", *(onnx if word == "LITE0" else word for word in arguments)]) == code
+    printed = capsys.readouterr()
+    assert "error:" in printed.err and "hint:" in printed.err
+    assert told in " ".join(printed.err.split())
+    assert list(here.iterdir()) == []
