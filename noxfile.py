@@ -1,4 +1,4 @@
-"""Sessions: nox -s tests | faults | fuzz | bench | lint | types | docs | demo | overfit | addons-parity."""
+"""Sessions: nox -s tests | lean | faults | fuzz | bench | lint | types | docs | demo | overfit | addons-parity."""
 
 import json
 import os
@@ -100,6 +100,22 @@ def demo(session: nox.Session) -> None:
     """The whole pipeline on the embedded photographs."""
     session.install(".")
     session.run("fcoslite", "demo", "--out", session.create_tmp())
+
+
+@nox.session
+def lean(session: nox.Session) -> None:
+    """Detect where neither Keras nor TensorFlow is installed: only what docs/detecting.md names."""
+    session.install("--no-deps", ".")
+    session.install(*nox.project.dependency_groups(PYPROJECT, "detect"))
+    folder = Path(session.create_tmp()).resolve()
+    images, annotations = str(DEMO_DATA / "images"), str(DEMO_DATA / "annotations.json")
+    photograph = str(DEMO_DATA / "images" / "000000000165.jpg")
+    session.chdir(folder)
+    absent = "import importlib.util as u; assert not any(map(u.find_spec, ('keras', 'tensorflow', 'jax')))"
+    session.run("python", "-c", absent)
+    session.run("fcoslite", "detect", images, "--save", "drawn", "--coco", "found.json", "--overwrite")
+    session.run("fcoslite", "webcam", "--source", photograph, "--no-window", "--save", "webcam.jpg")
+    session.run("fcoslite", "eval", "--annotations", annotations, "--images", images, "--out", "eval")
 
 
 @nox.session

@@ -24,6 +24,7 @@ STAGES = (
     "build_records",
     "extract",
     "evaluation",
+    "engines",
     "webcam",
     "start_up",
 )

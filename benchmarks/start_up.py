@@ -65,16 +65,25 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         ratio=result.faster("python", "help"),
         must=Must("ours", "≤", 0.5),
     )
-    for command, what, seconds in (("check", "`fcoslite check`", 1), ("webcam", "`webcam` to its first frame", 4)):
-        yield Row(
-            stage="start-up",
-            what=f"{what}, beyond the import of TensorFlow",
-            unit="s",
-            ours=result.median(command) - result.median("import"),
-            reference=result.median("import"),
-            reference_is="the import",
-            must=Must("ours", "≤", seconds),
-        )
+    yield Row(
+        stage="start-up",
+        what="`fcoslite check`, beyond the import of TensorFlow",
+        unit="s",
+        ours=result.median("check") - result.median("import"),
+        reference=result.median("import"),
+        reference_is="the import",
+        must=Must("ours", "≤", 1),
+    )
+    yield Row(
+        stage="start-up",
+        what="`webcam` to its first frame",
+        unit="s",
+        ours=result.median("webcam"),
+        reference=result.median("import"),
+        reference_is="the import of TensorFlow",
+        ratio=result.faster("import", "webcam"),
+        must=Must("ours", "≤", 1.5),
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The packaged detectors at any image size."""
 
+from pathlib import Path
+
+from fcoslite.evaluation.export_detector import ExportPlan, Precision, export_detector
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.header import model_settings
 from fcoslite.models.weights import load_weights
@@ -12,3 +15,10 @@ def packaged_detector(name: str, image_size: int) -> Detector:
     detector = build_detector(model_settings(path).model_copy(update={"image_size": image_size}))
     load_weights(detector, path)
     return detector
+
+
+def packaged_onnx(name: str, image_size: int, folder: Path, precision: Precision = "float32") -> Path:
+    """The same as an ONNX file in a folder."""
+    out = folder / f"{name}-{image_size}-{precision}.onnx"
+    export_detector(ExportPlan(packaged_weights()[name], out, precision, image_size=image_size))
+    return out

@@ -153,6 +153,25 @@ def test_the_examples_in_python_run(tour: Path, monkeypatch: pytest.MonkeyPatch)
     assert (tour / "drawn.png").is_file() and (tour / "scores" / "metrics.json").is_file()
 
 
+def test_what_the_page_on_export_reads_is_what_we_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program that needs nothing of ours, and the few lines of the page on detecting, on the same photograph."""
+    shutil.copy(PACKAGE / "weights" / "lite0.onnx", tmp_path)
+    shutil.copytree(PACKAGE / "demo" / "photographs", tmp_path / "coco")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(examples(DOCS / "export.md"), "export.md", "exec"), theirs := {"__name__": "__main__"})
+    exec(compile(examples(DOCS / "detecting.md"), "detecting.md", "exec"), ours := {})
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("person ")]
+    assert len(rows) == len(ours["found"]) >= 2
+    for photograph in sorted((tmp_path / "coco" / "images").iterdir())[:6]:
+        read, found = theirs["detect"](cv2.imread(str(photograph))), ours["detector"].detect(photograph)
+        assert [score for _, score, _ in read] == pytest.approx(found.scores.tolist(), abs=1e-4)
+        height, width = cv2.imread(str(photograph)).shape[:2]
+        boxes = np.array([box for _, _, box in read]).reshape(-1, 4)
+        np.testing.assert_allclose(np.clip(boxes, 0, [width, height] * 2), found.boxes_xyxy, atol=0.1)
+
+
 def test_the_lines_of_the_readme_detect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,7 +223,9 @@ def test_what_is_said_of_commands_in_passing_is_so(page: Path) -> None:
         if re.match(r"fcoslite [\w-]+ -", code):
             parse(shlex.split(code)[1:])
         elif code.startswith("--"):
-            assert code.split()[0] in {*flags, "--help", "--group"}, code  # --group is pip's
+            assert code.split()[0] in {*flags, "--help", "--group", "--no-deps"}, (
+                code
+            )  # --group and --no-deps are pip's
 
 
 def test_every_command_has_a_section() -> None:

@@ -91,13 +91,16 @@ def test_a_width_beyond_all_bounds_is_no_overflow() -> None:
     assert np.isfinite(found).all()
 
 
-def test_our_own_export() -> None:
+COUNTED = BoxOutputs(rows="detections", count="count")
+
+
+def test_rows_with_a_count() -> None:
     detections = np.zeros((1, 100, 6), np.float32)
     detections[0, 0] = [1, 2, 30, 40, 0.9, 1]
     detections[0, 1] = [5, 6, 7, 8, 0.5, 2]  # another class
     detections[0, 2] = [5, 6, 7, 8, 0.9, 1]  # behind the count
     outputs = {"count": np.array([2], np.int32), "detections": detections}
-    found, scores, places = decode_boxes(outputs, boxes("fcoslite"), [1], 0.05)
+    found, scores, places = decode_boxes(outputs, COUNTED, [1], 0.05)
     np.testing.assert_allclose(found, [[1, 2, 30, 40]])
     np.testing.assert_allclose(scores, [0.9])
     assert places.tolist() == [0]
@@ -142,4 +145,4 @@ def test_outputs_of_another_shape_than_described(outputs: dict[str, np.ndarray],
 )
 def test_boxes_of_another_shape_than_described(outputs: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        decode_boxes(outputs, boxes("fcoslite"), [1], 0.05)
+        decode_boxes(outputs, COUNTED, [1], 0.05)

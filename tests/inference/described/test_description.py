@@ -13,7 +13,7 @@ from tests.onnx_files import BRIGHT_SPOT
 
 
 def test_the_packaged_ones_can_be_read() -> None:
-    assert set(packaged_descriptions()) == {"fcoslite", "rtmdet", "rtmdet-mmdeploy", "yolox"}
+    assert set(packaged_descriptions()) == {"rtmdet", "rtmdet-mmdeploy", "yolox"}
     for path in packaged_descriptions().values():
         description = read_description(path)
         assert list(description.classes) == ["person"]

@@ -12,6 +12,7 @@ from fcoslite.detections.formats import to_results
 from fcoslite.errors import ConfigError, FcosliteError, WeightsError
 from fcoslite.evaluation.coco_metrics import coco_metrics
 from fcoslite.inference.described.description import (
+    BoxOutputs,
     Description,
     InputDescription,
     packaged_descriptions,
@@ -100,15 +101,20 @@ def test_yolox_from_a_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen.scores, [0.72], rtol=1e-5)
 
 
-def test_our_own_export_from_a_file(tmp_path: Path) -> None:
+COUNTED = Description(
+    classes={"person": 1},
+    input=InputDescription(layout="nhwc", channels="rgb", dtype="uint8", letterbox="centred"),
+    boxes=BoxOutputs(rows="detections", count="count"),
+)
+
+
+def test_rows_with_a_count_in_the_middle(tmp_path: Path) -> None:
     rows = np.zeros((1, 10, 6), np.float32)
     rows[0, 0] = [10, 20, 30, 40, 0.9, 1]
     outputs = {"detections": rows, "count": np.array([1], np.int32)}
     path = constant_model(tmp_path / "m.onnx", outputs, [1, 64, 64, 3], "uint8")
     # 128 x 64 pixels lie in the middle, 16 letterboxed rows below the top
-    np.testing.assert_allclose(
-        detector(path, described("fcoslite")).predict(spots(64, 128)).boxes_xyxy, [[20, 8, 60, 48]]
-    )
+    np.testing.assert_allclose(detector(path, COUNTED).predict(spots(64, 128)).boxes_xyxy, [[20, 8, 60, 48]])
 
 
 def test_boxes_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
@@ -116,7 +122,7 @@ def test_boxes_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     rows[0, :3] = [[10, 20, np.nan, 40, 0.9, 1], [10, 20, 30, 40, np.nan, 1], [10, 20, 30, 40, np.inf, 1]]
     outputs = {"detections": rows, "count": np.array([3], np.int32)}
     path = constant_model(tmp_path / "m.onnx", outputs, [1, 64, 64, 3], "uint8")
-    assert len(detector(path, described("fcoslite")).predict(spots(64, 64))) == 0
+    assert len(detector(path, COUNTED).predict(spots(64, 64))) == 0
 
 
 @pytest.mark.parametrize(
