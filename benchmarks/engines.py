@@ -43,7 +43,7 @@ def one_picture(quick: bool) -> Iterator[Row]:
     images = [read_image(path) for path in sorted((DEMO_DATA / "images").glob("*.jpg"))[: 4 if quick else 16]]
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
-        files = {precision: packaged_onnx("lite0", SIZE, Path(name), precision) for precision in ("float32", "int8")}  # type: ignore[arg-type]
+        files = {precision: packaged_onnx("lite0", SIZE, Path(name), precision) for precision in ("float32", "int8")}
         runtimes: dict[str, Runtime] = {"keras": KerasRuntime(packaged_detector("lite0", SIZE))}
         runtimes |= {precision: OnnxRuntime(path, threads=cores) for precision, path in files.items()}
 

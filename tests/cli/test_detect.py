@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from fcoslite.cli.app import run
@@ -54,6 +55,35 @@ def test_paths_from_stdin_and_lines_to_stdout(
     assert "2 images" in printed.err
 
 
+def test_a_video_is_tracked(demo_data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photograph = cv2.imread(str(demo_data / "images" / "000000000165.jpg"))
+    writer = cv2.VideoWriter("pan.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (400, 500))
+    for step in range(8):
+        writer.write(photograph[30:530, 20 * step : 20 * step + 400])
+    writer.release()
+    places = [
+        "--csv",
+        "found.csv",
+        "--yolo",
+        "labels",
+        "--save",
+        "drawn",
+        "--coco",
+        "found.json",
+        "--jsonl",
+        "found.jsonl",
+    ]
+    assert run(["detect", "pan.avi", "--count-line", "10,10,390,490", "--json", *places]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["frames"] == 8 and document["tracked"]["pan.avi"] >= 1
+    assert set(document["crossings"]["pan.avi"]) == {"line", "to_left", "to_right"}
+    assert Path("found.csv").read_text().splitlines()[-1].rsplit(",", 1)[1].isdecimal()
+    assert len(Path("labels/pan-000007.txt").read_text().splitlines()[0].split()) == 7
+    assert any("track_id" in each for each in json.loads(Path("found.json").read_text())["annotations"])
+    assert "to_left" in Path("found.jsonl").read_text()
+    assert Path("drawn/pan.mp4").stat().st_size > 10_000
+
+
 def test_dry_run_writes_nothing(photographs: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["detect", *photographs, "--save", "drawn", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -74,6 +104,8 @@ def test_dry_run_writes_nothing(photographs: list[str], here: Path, capsys: pyte
         (["PHOTO", "--save", "taken.txt"], 1, "taken.txt is a file"),
         (["taken.txt"], 1, "nothing could be read"),
         (["PHOTO", "--every", "0"], 2, "--every"),
+        (["PHOTO", "--count-line", "1,2,3"], 2, "X0,Y0,X1,Y1"),
+        (["PHOTO", "--count-line", "1,2,1,2"], 2, "must differ"),
         ([], 2, "SOURCE"),
     ],
 )

@@ -1,6 +1,7 @@
 """`fcoslite detect`: what is on images and videos, into files."""
 
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,23 @@ from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOptio
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
+    from fcoslite.inference.tracking import Line
 
 _ROWS = 50  # of the table
+
+
+def _parse_line(text: str | None) -> "Line | None":
+    from fcoslite.inference.tracking import Line
+
+    if text is None:
+        return None
+    try:
+        x0, y0, x1, y1 = map(float, text.split(","))
+    except ValueError:
+        raise typer.BadParameter("it is X0,Y0,X1,Y1, such as 100,300,600,300", param_hint="--count-line") from None
+    if (x0, y0) == (x1, y1) or not all(map(isfinite, (x0, y0, x1, y1))):
+        raise typer.BadParameter("its two points must differ", param_hint="--count-line")
+    return Line(x0, y0, x1, y1)
 
 
 @with_terminal
@@ -63,6 +79,16 @@ def command(
         Path | None,
         typer.Option("--crops", metavar="DIR", help="Every box as an image of its own.", show_default="nothing"),
     ] = None,
+    track: Annotated[bool, typer.Option("--track", help="Give every person in a video a number that stays.")] = False,
+    count_line: Annotated[
+        str | None,
+        typer.Option(
+            "--count-line",
+            metavar="X0,Y0,X1,Y1",
+            help="Count who crosses the line between two points, pixels of the frame, each way; tracks.",
+            show_default="none",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
     dry_run: DryRunFlag = False,
     *,
@@ -77,6 +103,7 @@ def command(
     from fcoslite.inference.output import result_files
     from fcoslite.inference.predictor import Predictor
     from fcoslite.inference.runtimes.open import check_engine, parse_engine
+    from fcoslite.inference.tracking import Tracking, check_tracking
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import find_weights
 
@@ -93,6 +120,9 @@ def command(
         if path is not None:
             result_files.check_new(path, flag, flag in folders, overwrite)
 
+    tracking_line = _parse_line(count_line)
+    if track or tracking_line is not None:
+        check_tracking()
     words = [word for source in sources for word in (sys.stdin.read().splitlines() if source == "-" else [source])]
     listed = list_sources(words, recursive)
     if not listed:
@@ -103,6 +133,10 @@ def command(
     known = about(path)
     flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
     settings = known.settings.webcam.model_copy(update=flags)
+    tracking = None
+    if track or tracking_line is not None:
+        tracking = Tracking(settings.score, tracking_line)
+        settings = settings.model_copy(update={"score": tracking.helping_score})
     class_ids = chosen_class_ids(classes or [], known.class_names)
     videos = sum(one.moves for one in listed)
     if dry_run:
@@ -127,7 +161,7 @@ def command(
         writers.append(result_files.CsvWriter(csv))
     predictor = Predictor.load(path, settings, chosen, many=len(listed) > 1 or videos > 0)
     with killed_as_interrupted():
-        summary = detect_sources(listed, predictor, class_ids, writers, every, terminal.progress)
+        summary = detect_sources(listed, predictor, class_ids, writers, every, tracking, terminal.progress)
 
     document = {**summary.document(), "weights": str(path), "device": predictor.device}
     if terminal.as_json:
@@ -139,5 +173,9 @@ def command(
     counts = ", ".join(f"{count:,} {name}" for name, count in summary.by_class.items()) or "nothing found"
     frames = f", {summary.frames:,} frames" if videos else ""
     terminal.note(f"{summary.images:,} images{frames}: {counts}{more}")
+    for name, number in summary.tracked.items():
+        crossings = summary.crossings.get(name)
+        crossed = "" if crossings is None else f"; {crossings.to_left} to the left, {crossings.to_right} to the right"
+        terminal.note(f"{name}: {number:,} tracked{crossed}")
     if summary.unreadable:
         terminal.note(f"{len(summary.unreadable):,} could not be read")

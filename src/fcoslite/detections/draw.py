@@ -18,7 +18,7 @@ _LIGHT: Colour = (255, 255, 255)
 
 
 def class_colour(class_id: int) -> Colour:
-    """An RGB colour for a class id: bright, its hue steps of the golden ratio from its neighbours'."""
+    """An RGB colour for a class id, or a track's: bright, its hue steps of the golden ratio from its neighbours'."""
     hue = (0.36 + (class_id - 1) * 0.618034) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
@@ -36,11 +36,25 @@ def draw_detections(image_rgb: np.ndarray, detections: Detections, fps: float | 
         [h, w, 3] uint8.
     """
     canvas = np.ascontiguousarray(image_rgb).copy()
-    colours = [class_colour(int(class_id)) for class_id in detections.class_ids]
+    ids = detections.class_ids
+    if detections.track_ids is not None:
+        ids = np.where(detections.track_ids > 0, detections.track_ids, ids)
+    colours = [class_colour(int(number)) for number in ids]
     _draw(canvas, detections.boxes_xyxy, colours, detections.labels)
     if fps is not None:
         # the lower corner: labels crowd at the top
         _write(canvas, f"FPS {fps:.1f}", (0, canvas.shape[0]), _DARK)
+    return canvas
+
+
+def draw_arrow(image_rgb: np.ndarray, points_xy: np.ndarray, text: str) -> np.ndarray:
+    """Draw an arrow from the first to the second of two points [2, 2], text at its start; [h, w, 3] uint8."""
+    canvas = np.ascontiguousarray(image_rgb).copy()
+    thickness = max(2, round(2 * max(canvas.shape[:2]) / _REFERENCE))
+    start, end = (tuple(point) for point in np.round(points_xy).astype(int).tolist())
+    for colour, width in ((_DARK, thickness + 2), (_LIGHT, thickness)):
+        cv2.arrowedLine(canvas, start, end, colour, width, cv2.LINE_AA, tipLength=0.03)
+    _write(canvas, text, start, _LIGHT, above=True)
     return canvas
 
 

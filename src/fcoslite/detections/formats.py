@@ -15,10 +15,13 @@ class _Identified(Protocol):
 
 
 def to_boxes(detections: Detections) -> list[dict[str, Any]]:
-    """Detections as plain data: `bbox` as x, y, width, height in pixels, `score` (not cube-rooted) and `class`."""
+    """Detections as plain data: `bbox` as x, y, width, height in pixels, `score` (not cube-rooted) and `class`.
+
+    Where they are tracked, also `track`, None for a box that has no number yet.
+    """
     boxes_xywh = detections.boxes_xyxy.astype(np.float64)
     boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
-    return [
+    boxes: list[dict[str, Any]] = [
         {
             "bbox": [round(side, 2) for side in box],
             "score": round(float(score), 5),
@@ -26,6 +29,10 @@ def to_boxes(detections: Detections) -> list[dict[str, Any]]:
         }
         for box, score, class_id in zip(boxes_xywh.tolist(), detections.scores, detections.class_ids, strict=True)
     ]
+    if detections.track_ids is not None:
+        for box, track in zip(boxes, detections.track_ids.tolist(), strict=True):
+            box["track"] = track if track > 0 else None
+    return boxes
 
 
 def to_results(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
@@ -18,6 +18,7 @@ from fcoslite.inference.detect import Predicts, detect_each
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.listing import Listed
 from fcoslite.inference.input.open import open_source
+from fcoslite.inference.tracking import Crossings, LineCounter, Tracker, Tracking
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
 
@@ -35,6 +36,7 @@ class Result:
         frame: Number in the video, from 0; None for an image.
         seconds: Since the video's first frame; None for an image.
         fps: Frames that come in a second of the video, where known.
+        crossings: Of a line, so far in the video, if they are counted.
     """
 
     source: Listed
@@ -43,6 +45,7 @@ class Result:
     frame: int | None = None
     seconds: float | None = None
     fps: float | None = None
+    crossings: Crossings | None = None
 
 
 class ResultWriter(Protocol):
@@ -73,6 +76,8 @@ class Summary:
         detections: Boxes in all of them.
         by_class: Boxes by class.
         with_detections: Images and frames with a box.
+        tracked: By video, how many were given a number, if they are tracked.
+        crossings: By video, of the line, if they are counted.
         unreadable: What could not be read.
     """
 
@@ -81,6 +86,8 @@ class Summary:
     detections: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
     with_detections: int = 0
+    tracked: dict[str, int] = field(default_factory=dict)
+    crossings: dict[str, Crossings] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
@@ -96,6 +103,11 @@ class Summary:
         self.by_class.update(names[class_id - 1] for class_id in result.detections.class_ids)
         self.detections += len(result.detections)
         self.with_detections += len(result.detections) > 0
+        if result.frame is not None and result.detections.track_ids is not None:
+            most = int(result.detections.track_ids.max(initial=0))
+            self.tracked[result.source.name] = max(most, self.tracked.get(result.source.name, 0))
+        if result.crossings is not None:
+            self.crossings[result.source.name] = result.crossings
 
     def _leave_out(self, name: str, reason: str) -> None:
         self.unreadable.append(Unreadable(name, reason))
@@ -121,6 +133,7 @@ def detect_sources(
     class_ids: Sequence[int],
     writers: Sequence[ResultWriter],
     every: int = 1,
+    tracking: Tracking | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
     """Detect on every image, and on each n-th frame of every video, and hand results to writers, in order.
@@ -133,6 +146,7 @@ def detect_sources(
         class_ids: Boxes of other classes are dropped.
         writers: Where results go.
         every: Of videos and streams take each n-th frame.
+        tracking: Track what moves in videos and streams; None: each frame is by itself.
         progress: Told of every image and frame.
 
     Returns:
@@ -147,9 +161,9 @@ def detect_sources(
     with ExitStack() as stack:
         for writer in writers:
             stack.callback(writer.close)
-        for result in stack.enter_context(closing(_results(sources, predictor, every, summary, progress))):
-            wanted = np.isin(result.detections.class_ids, class_ids)
-            result = replace(result, detections=result.detections.take(wanted))
+        results = stack.enter_context(closing(_results(sources, predictor, every, summary, progress)))
+        wanted = (_only(result, class_ids) for result in results)
+        for result in wanted if tracking is None else track(wanted, tracking):
             summary._add(result)
             for writer in writers:
                 writer.write(result)
@@ -159,6 +173,27 @@ def detect_sources(
         more = f", and {count - 1} more" if count > 1 else ""
         raise SourceError(f"nothing could be read: {first.name}: {first.reason}{more}", "open one in a viewer")
     return summary
+
+
+def _only(result: Result, class_ids: Sequence[int]) -> Result:
+    return replace(result, detections=result.detections.take(np.isin(result.detections.class_ids, class_ids)))
+
+
+def track(results: Iterable[Result], tracking: Tracking) -> Iterator[Result]:
+    """The same results, what moves in each video numbered and counted; of images what scores enough."""
+    tracker, counter, of = Tracker(tracking.score), None, ""
+    for result in results:
+        found = result.detections
+        if result.frame is None or result.seconds is None:
+            yield replace(result, detections=found.take(found.scores >= tracking.score))
+            continue
+        if result.source.name != of:
+            of, tracker = result.source.name, Tracker(tracking.score)
+            counter = None if tracking.line is None else LineCounter(tracking.line)
+        found = tracker.update(found, result.seconds)
+        if counter is not None:
+            counter.update(found)
+        yield replace(result, detections=found, crossings=None if counter is None else counter.crossings)
 
 
 def _results(

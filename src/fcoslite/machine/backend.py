@@ -31,7 +31,8 @@ def load_backend() -> None:
         with _silenced_stderr():
             import keras  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"the backend {name} cannot be loaded: {error}", f"pip install 'fcoslite[{name}]'") from None
+        hint = "pip install 'fcoslite[jax]'" if name == "jax" else "install fcoslite with its dependencies"
+        raise ConfigError(f"the backend {name} cannot be loaded: {error}", hint) from None
     keep_freed_memory()
     if name == "tensorflow":
         load_tensorflow()

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcoslite.data.images import encode_picture
 from fcoslite.detections.detections import Detections
-from fcoslite.detections.draw import draw_detections
+from fcoslite.detections.draw import draw_arrow, draw_detections
 from fcoslite.detections.formats import to_boxes
 from fcoslite.errors import DataError
 from fcoslite.inference.detect import FrameResult
@@ -23,7 +23,7 @@ from fcoslite.storage.space import check_room, check_writable
 
 STDOUT = Path("-")
 
-_COLUMNS = ("name", "frame", "seconds", "class", "score", "x_min", "y_min", "x_max", "y_max")
+_COLUMNS = ("name", "frame", "seconds", "class", "score", "x_min", "y_min", "x_max", "y_max", "track")
 _MARGIN = 0.1  # of a box, around a crop
 
 
@@ -73,7 +73,14 @@ class DrawnWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._video = VideoWriter(path.with_suffix(".mp4"), result.fps, live=False)
             self._of = result.source.name
-        frame = Frame(result.frame, result.image_rgb, result.source.name, result.seconds or 0.0)
+        image_rgb = result.image_rgb
+        if result.crossings is not None:
+            line, counts = (
+                result.crossings.line,
+                f"{result.crossings.to_left} to left, {result.crossings.to_right} to right",
+            )
+            image_rgb = draw_arrow(image_rgb, np.array([[line.x0, line.y0], [line.x1, line.y1]]), counts)
+        frame = Frame(result.frame, image_rgb, result.source.name, result.seconds or 0.0)
         self._video.write(FrameResult(frame, result.detections, fps=None))
 
     def close(self) -> None:
@@ -107,7 +114,10 @@ class CropWriter:
 
 
 class YoloWriter:
-    """A text file for every image or frame, a line for every box: class, centre, width, height, score; sides are 1."""
+    """A text file for every image or frame, a line for every box: class, centre, width, height, score; sides are 1.
+
+    Where boxes are tracked, the number comes last.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -122,6 +132,8 @@ class YoloWriter:
             " ".join([str(class_id - 1), *(f"{number:.6f}" for number in (*centre, *side)), f"{score:.5f}"]) + "\n"
             for class_id, centre, side, score in zip(found.class_ids, centres, sides, found.scores, strict=True)
         ]
+        if found.track_ids is not None:
+            lines = [f"{line[:-1]} {track}\n" for line, track in zip(lines, found.track_ids, strict=True)]
         path = self._folder / picture_name(result).with_suffix(".txt")
         check_room(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,9 +163,10 @@ class CocoWriter:
         for box, class_id in zip(to_boxes(result.detections), result.detections.class_ids.tolist(), strict=True):
             annotation = {"id": len(self._annotations) + 1, "image_id": image["id"], "category_id": class_id}
             area = round(box["bbox"][2] * box["bbox"][3], 2)
-            self._annotations.append(
-                {**annotation, "bbox": box["bbox"], "area": area, "iscrowd": 0, "score": box["score"]}
-            )
+            annotation |= {"bbox": box["bbox"], "area": area, "iscrowd": 0, "score": box["score"]}
+            if box.get("track") is not None:
+                annotation["track_id"] = box["track"]
+            self._annotations.append(annotation)
 
     def close(self) -> None:
         """Write the file."""
@@ -201,6 +214,8 @@ class JsonlWriter(LinesWriter):
         record: dict[str, Any] = {"name": result.source.name, "height": height, "width": width}
         if result.frame is not None:
             record |= {"frame": result.frame, "seconds": _rounded(result.seconds)}
+        if result.crossings is not None:
+            record |= {"to_left": result.crossings.to_left, "to_right": result.crossings.to_right}
         self._write(json.dumps({**record, "detections": to_boxes(result.detections)}, ensure_ascii=False) + "\n")
 
 
@@ -220,7 +235,17 @@ class CsvWriter(LinesWriter):
         found = result.detections
         for box, detection in zip(found.boxes_xyxy.tolist(), to_boxes(found), strict=True):
             sides = [round(side, 2) for side in box]
-            rows.append((result.source.name, frame, seconds, detection["class"], detection["score"], *sides))
+            rows.append(
+                (
+                    result.source.name,
+                    frame,
+                    seconds,
+                    detection["class"],
+                    detection["score"],
+                    *sides,
+                    detection.get("track"),
+                )
+            )
         self._write(_as_csv(rows))
 
 
