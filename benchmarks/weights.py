@@ -20,5 +20,5 @@ def packaged_detector(name: str, image_size: int) -> Detector:
 def packaged_onnx(name: str, image_size: int, folder: Path, precision: Precision = "float32") -> Path:
     """The same as an ONNX file in a folder."""
     out = folder / f"{name}-{image_size}-{precision}.onnx"
-    export_detector(ExportPlan(packaged_weights()[name], out, precision, image_size=image_size))
+    export_detector(ExportPlan(packaged_weights()[name], out, "onnx", precision, image_size=image_size))
     return out

@@ -48,7 +48,7 @@ def test_another_size_for_any_number_of_images(tmp_path: Path, pixels: np.ndarra
 
 
 def test_int8_is_a_third_and_loses_little(tmp_path: Path) -> None:
-    result = export_detector(ExportPlan(LITE0, tmp_path / "x.onnx", "int8", image_size=SIZE, batch=2))
+    result = export_detector(ExportPlan(LITE0, tmp_path / "x.onnx", "onnx", "int8", image_size=SIZE, batch=2))
     assert result.size_bytes < 5e6
     assert result.ap_before is not None and result.ap_after is not None
     assert result.ap_before > 0.3
@@ -66,10 +66,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "_differences", lambda *runtimes_and_images: (0.0, 0.0))
 
 
+def test_for_openvino(tmp_path: Path, quick: None, pixels: np.ndarray) -> None:
+    result = export_detector(ExportPlan(LITE0, tmp_path / "x.xml", "openvino", "float16"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.bin", "x.xml"]
+    assert result.size_bytes == sum(path.stat().st_size for path in tmp_path.iterdir()) < 8e6
+    assert len(Predictor(open_runtime(result.out), DetectSettings(score=0.3)).predict(pixels)) >= 2
+    with_nms = export_detector(ExportPlan(LITE0, tmp_path / "n.xml", "openvino", nms=True))
+    with pytest.raises(WeightsError) as raised:
+        open_runtime(with_nms.out)
+    assert "--nms" in raised.value.hint
+
+
 def test_int8_that_loses_too_much_is_not_written(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = [0.5, 0.489, 0.5, 0.491]
     monkeypatch.setattr(exporting, "_average_precision", lambda *others: figures.pop(0))
-    plan = ExportPlan(LITE0, tmp_path / "x.onnx", "int8")
+    plan = ExportPlan(LITE0, tmp_path / "x.onnx", "onnx", "int8")
     with pytest.raises(FcosliteError, match=r"AP 0\.500 became 0\.489"):
         export_detector(plan)
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +89,7 @@ def test_int8_that_loses_too_much_is_not_written(tmp_path: Path, quick: None, mo
 
 def test_wrong_input_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcoslite.export.onnx.to_onnx", None)
-    plan = ExportPlan(LITE0, tmp_path / "x.onnx", "int8", image_size=64)
+    plan = ExportPlan(LITE0, tmp_path / "x.onnx", "onnx", "int8", image_size=64)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no image in"):
         export_detector(replace(plan, calibrate=tmp_path / "empty"))

@@ -17,7 +17,9 @@ import pytest
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_labelled
 from fcoslite.errors import ConfigError, DataError, SourceError, TooManySkippedError
+from fcoslite.labelling.detectors import choose_detectors, load_detectors
 from fcoslite.labelling.label import label
+from fcoslite.runs.find_weights import packaged_weights
 from tests.onnx_files import BRIGHT_SPOT, bright_spot_model
 
 SIDE = 64
@@ -242,3 +244,11 @@ def test_errors_say_what_is_wrong_and_leave_nothing(
     with pytest.raises(error, match=message):
         label(**arguments)
     assert files(tmp_path) == before
+
+
+def test_our_exports_need_no_description() -> None:
+    onnx = packaged_weights()["lite0"].with_suffix(".onnx")
+    [chosen] = choose_detectors([str(onnx)], (), Path("runs"))
+    assert (chosen.path, chosen.description, chosen.class_names) == (onnx, None, ("person",))
+    [detect] = load_detectors([chosen], 0.3).views
+    assert len(detect(np.zeros((64, 64, 3), np.uint8))) == 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @with_terminal
 def command(
     weights: WeightsOption = None,
+    format: Annotated[str, typer.Option("--format", metavar="onnx|openvino", help="Of the file.")] = "onnx",
     precision: Annotated[
         str,
         typer.Option(
@@ -56,36 +57,43 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="To write.", show_default="NAME-SIZE-PRECISION.onnx here"),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="To write.", show_default="NAME-SIZE-PRECISION here, .onnx or .xml"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
 ) -> None:
-    """Export a detector as ONNX, run the file, and tell how far it is from the original."""
+    """Export a detector, run the file by the runtime it is for, and tell how far it is from the original."""
     from dataclasses import asdict
 
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.evaluation.export_detector import PRECISIONS, ExportPlan, export_detector
+    from fcoslite.evaluation.export_detector import FORMATS, PRECISIONS, SUFFIXES, ExportPlan, export_detector
     from fcoslite.inference.about import about
+    from fcoslite.inference.runtimes.exported import is_exported
     from fcoslite.runs.find_weights import find_weights, run_of
 
     path = find_weights(weights, Path(WorkspaceSettings().runs))
-    if path.suffix.lower() == ".onnx":
+    if is_exported(path):
         raise ConfigError(f"{path} is exported already", "name the .npz file that it was made of")
     if not batch.isdecimal() and batch != "dynamic":
         raise ConfigError(f"--batch {batch[:100]}", "it is a number, or dynamic")
     chosen = next((each for each in PRECISIONS if each == precision), None)
     if chosen is None:
         raise ConfigError(f"--precision {precision[:100]}", f"it is one of {', '.join(PRECISIONS)}")
+    form = next((each for each in FORMATS if each == format), None)
+    if form is None:
+        raise ConfigError(f"--format {format[:100]}", f"it is one of {', '.join(FORMATS)}")
     known = about(path)
     run = run_of(path)
     name = path.stem if run is None else run.name
     plan = ExportPlan(
         weights=path,
-        out=out or Path(f"{name}-{size or known.image_size}-{precision}.onnx"),
+        out=out or Path(f"{name}-{size or known.image_size}-{precision}{SUFFIXES[form]}"),
+        format=form,
         precision=chosen,
         nms=nms,
         image_size=size,
@@ -93,6 +101,8 @@ def command(
         calibrate=calibrate,
         check=check,
     )
+    if plan.out.suffix.lower() != SUFFIXES[form]:
+        raise ConfigError(f"--out {plan.out}", f"the name of a file for {form} ends in {SUFFIXES[form]}")
     if plan.out.exists() and not overwrite:
         raise DataError(f"{plan.out} is there already", "name another file with --out, or add --overwrite")
     if dry_run:

@@ -104,7 +104,7 @@ WeightsOption = Annotated[
         "--weights",
         "-w",
         metavar="lite0|lite|FILE|RUN",
-        help="Packaged weights, a .npz or exported .onnx file, or a run by path or name.",
+        help="Packaged weights, a .npz file, an exported one, or a run by path or name.",
         show_default="the newest run in ./runs, else lite0",
     ),
 ]
@@ -132,8 +132,8 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        metavar="auto|keras|onnx",
-        help="What runs the network: Keras (on a GPU if there is one) or ONNX Runtime (on the CPU, and at once).",
+        metavar="auto|keras|onnx|openvino",
+        help="What runs the network: Keras (on a GPU if there is one), ONNX Runtime or OpenVINO (on the CPU).",
     ),
 ]
 MlflowOption = Annotated[

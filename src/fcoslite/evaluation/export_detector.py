@@ -20,13 +20,19 @@ from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.predictor import Predictor
+from fcoslite.inference.runtimes.exported import ONNX, OPENVINO
 from fcoslite.inference.runtimes.onnx import OnnxRuntime
 from fcoslite.inference.runtimes.onnx_copy import facts_of
+from fcoslite.inference.runtimes.open import open_runtime
+from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
 
+Format = Literal["onnx", "openvino"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO}
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -44,7 +50,8 @@ class ExportPlan:
 
     Attributes:
         weights: A weights file.
-        out: The ONNX file to write.
+        out: The file to write; for OpenVINO the .xml, beside which a .bin is put.
+        format: Of the file.
         precision: Of the weights; int8 computes in 8-bit integers, too.
         nms: Duplicates are suppressed in the file.
         image_size: Side of the letterboxed image, pixels; None: that of the weights.
@@ -56,6 +63,7 @@ class ExportPlan:
 
     weights: Path
     out: Path
+    format: Format = "onnx"
     precision: Precision = "float32"
     nms: bool = False
     image_size: int | None = None
@@ -92,7 +100,7 @@ class ExportResult:
 
 
 def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> ExportResult:
-    """Export as ONNX; the file is run before it is written to its place.
+    """Export; the file is run, by the runtime that it is for, before it is written to its place.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -125,12 +133,9 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     exact = to_onnx(detector, facts)
     model = to_int8(exact, facts, images) if plan.precision == "int8" else exact
     with tempfile.TemporaryDirectory() as name:
-        runtimes = []
-        for number, each in enumerate((exact, model)):
-            path = Path(name) / f"{number}.onnx"
-            path.write_bytes(each.SerializeToString())
-            runtimes.append(OnnxRuntime(path, threads=1))
-        before, after = runtimes
+        folder = Path(name)
+        before = OnnxRuntime(_write(exact, "onnx", plan.precision, folder / "before"), threads=1)
+        after = open_runtime(_write(model, plan.format, plan.precision, folder / "after"))
     boxes, scores = _differences(KerasRuntime(detector), after, images[:_COMPARED])
     before_ap = after_ap = None
     if plan.check is not None or plan.precision == "int8":
@@ -140,12 +145,31 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
             message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
             raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
     if plan.nms:
-        facts = facts.model_copy(update={"nms": True})
-        model = append_nms(model, facts)
-    content = model.SerializeToString()
+        model = append_nms(model, facts.model_copy(update={"nms": True}))
     plan.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(plan.out, content)
-    return ExportResult(plan.out, len(content), len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
+    with tempfile.TemporaryDirectory() as name:
+        made = _write(model, plan.format, plan.precision, Path(name) / "detector")
+        contents = {plan.out.with_suffix(path.suffix): path.read_bytes() for path in _parts(made)}
+    for path, content in contents.items():
+        replace_file(path, content)
+    size_bytes = sum(map(len, contents.values()))
+    return ExportResult(plan.out, size_bytes, len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
+
+
+def _write(model: Any, format: Format, precision: Precision, stem: Path) -> Path:
+    """Write an ONNX model in a format; the file, which has the format's suffix."""
+    onnx_file = stem.with_suffix(ONNX)
+    onnx_file.write_bytes(model.SerializeToString())
+    if format == "onnx":
+        return onnx_file
+    path = stem.with_suffix(OPENVINO)
+    write_openvino(onnx_file, path, half=precision == "float16")
+    return path
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that an exported file is made of, what it rests on first."""
+    return [path] if path.suffix == ONNX else [path.with_suffix(".bin"), path]
 
 
 def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
+from fcoslite.inference.runtimes.exported import exported_facts, is_exported
 from fcoslite.models.header import model_settings
 from fcoslite.runs.find_weights import config_of
 
@@ -25,18 +26,8 @@ class About:
     settings: Settings
 
 
-def is_export(path: Path) -> bool:
-    """Whether a file is an ONNX file that fcoslite has made."""
-    if path.suffix.lower() != ".onnx" or not path.is_file():
-        return False
-    from fcoslite.inference.runtimes.onnx import OnnxNetwork
-    from fcoslite.models.facts import KEY
-
-    return KEY in OnnxNetwork(path, threads=1).metadata
-
-
 def about(weights: Path, overrides: Sequence[str] = ()) -> About:
-    """Read what a weights file, or an ONNX file made of one, says of its detector.
+    """Read what a weights file, or a file exported from one, says of its detector.
 
     Args:
         weights: The file.
@@ -46,11 +37,8 @@ def about(weights: Path, overrides: Sequence[str] = ()) -> About:
         WeightsError: The file cannot be used.
         ConfigError: The config beside it, or an override, cannot be used.
     """
-    if weights.suffix.lower() == ".onnx":
-        from fcoslite.inference.runtimes.onnx import OnnxNetwork
-        from fcoslite.models.facts import read_facts
-
-        facts = read_facts(OnnxNetwork(weights, threads=1).metadata, weights)
+    if is_exported(weights):
+        facts = exported_facts(weights)
         parts = {"evaluate": facts.evaluate, "webcam": facts.webcam}
         own = [f"{name}.{key}={value}" for name, part in parts.items() for key, value in part.model_dump().items()]
         return About(facts.classes, facts.image_size, load_settings(None, [*own, *overrides]))

@@ -11,8 +11,9 @@ import numpy as np
 
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError
-from fcoslite.inference.about import about, is_export
+from fcoslite.inference.about import about
 from fcoslite.inference.described.description import Description, find_described
+from fcoslite.inference.runtimes.exported import is_our_onnx
 from fcoslite.runs.find_weights import find_weights
 from fcoslite.storage.files import file_digest
 
@@ -75,7 +76,7 @@ def choose_detectors(by: Sequence[str], sizes: Sequence[int], runs: Path) -> tup
     """
     chosen = []
     for text in by:
-        if is_export(Path(text)):
+        if is_our_onnx(Path(text)):
             chosen.append(Chosen(text, Path(text), None, (None,), about(Path(text)).class_names))
         elif found := find_described(text):
             path, description, _ = found

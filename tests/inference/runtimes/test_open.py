@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from fcoslite.inference.runtimes import onnx_copy as copying
 from fcoslite.inference.runtimes.onnx import OnnxRuntime
 from fcoslite.inference.runtimes.onnx_copy import onnx_copy
 from fcoslite.inference.runtimes.open import open_runtime, parse_engine
+from fcoslite.inference.runtimes.openvino import write_openvino
+from fcoslite.machine.threads import map_in_order
 from fcoslite.models.detector import build_detector
 from fcoslite.models.facts import KEY, ExportFacts
 from fcoslite.models.weights import save_weights
@@ -62,6 +65,41 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.with_suffix(".yaml").write_text("webcam: {score: 0.6}")
     onnx_copy(path)
     return path
+
+
+def test_openvino_runs_the_same_files(small: Path, tmp_path: Path, demo_data: Path) -> None:
+    pytest.importorskip("openvino")
+    weights = packaged_weights()["lite0"]
+    ours, theirs = (Predictor.load(weights, DetectSettings(score=0.3), engine) for engine in ("onnx", "openvino"))
+    assert "OpenVINO" in theirs.device
+    pixels = [read_image(path) for path in sorted((demo_data / "images").glob("*.jpg"))[:6]]
+    for image in pixels:
+        found, expected = theirs.predict(image), ours.predict(image)
+        np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=0.01)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    many = Predictor.load(weights, DetectSettings(score=0.3), "openvino", many=True)
+    together = list(map_in_order(many.predict, pixels * 3, max(2, many.at_once), ahead=1))
+    for found, image in zip(together, pixels * 3, strict=True):
+        np.testing.assert_allclose(found.scores, theirs.predict(image).scores, atol=1e-4)
+
+    path = tmp_path / "small.xml"
+    write_openvino(small.with_suffix(".onnx"), path, half=True)
+    runtime = open_runtime(path)
+    assert (runtime.class_names, runtime.image_size) == (("cat", "dog"), 64)
+    assert about(path).settings.webcam.score == 0.6
+    with pytest.raises(ConfigError, match="does not run on onnx"):
+        open_runtime(path, "onnx")
+    for part in (path.with_suffix(".bin"), path):
+        part.write_bytes(part.read_bytes()[:1000])
+        with pytest.raises(WeightsError, match=r"small\.xml"):
+            open_runtime(path)
+
+
+def test_openvino_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(FcosliteError, match="openvino is not installed") as raised:
+        open_runtime(packaged_weights()["lite0"], "openvino")
+    assert "fcoslite[openvino]" in raised.value.hint
 
 
 def test_weights_are_copied_once_exactly_and_anew_when_they_change(

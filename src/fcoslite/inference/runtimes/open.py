@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fcoslite.errors import ConfigError, FcosliteError, WeightsError, closest
+from fcoslite.inference.runtimes.exported import ONNX, OPENVINO, is_exported
 from fcoslite.inference.runtimes.runtime import Runtime
 
-Engine = Literal["auto", "keras", "onnx"]
+Engine = Literal["auto", "keras", "onnx", "openvino"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
-
-_ONNX = ".onnx"
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -23,7 +22,7 @@ def open_runtime(weights: Path, engine: Engine = "auto", many: bool = False) -> 
     docs/performance.md. Only where no ONNX file can be made of the weights it is Keras.
 
     Args:
-        weights: A weights file, or an ONNX file that was exported from one.
+        weights: A weights file, or one that was exported from it.
         engine: Which.
         many: Images will come in plenty, and may be worked on side by side; else each is to be done soon.
 
@@ -33,18 +32,18 @@ def open_runtime(weights: Path, engine: Engine = "auto", many: bool = False) -> 
         FcosliteError: What the engine needs is not installed.
     """
     check_engine(weights, engine)
-    if weights.suffix.lower() == _ONNX:
-        return _open_onnx(weights, many)
     if engine == "keras":
         return _open_keras(weights)
+    if is_exported(weights):
+        return _open_exported(weights, engine, many)
     from fcoslite.inference.runtimes.onnx_copy import onnx_copy
 
     try:
-        return _open_onnx(onnx_copy(weights), many)
+        return _open_exported(onnx_copy(weights), engine, many)
     except WeightsError:
         raise
     except FcosliteError as error:
-        if engine == "onnx":
+        if engine != "auto":
             raise
         logger.info("%s; Keras runs it", error.message)
         return _open_keras(weights)
@@ -70,14 +69,19 @@ def check_engine(weights: Path, engine: Engine) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    if weights.suffix.lower() == _ONNX and engine not in ("auto", "onnx"):
-        raise ConfigError(f"{weights} does not run on {engine}", "leave --engine out, or name the .npz file")
+    runs = {ONNX: ("auto", "onnx", "openvino"), OPENVINO: ("auto", "openvino")}.get(weights.suffix.lower(), ENGINES)
+    if engine not in runs:
+        raise ConfigError(f"{weights} does not run on {engine}", f"leave --engine out; it may be {', '.join(runs)}")
 
 
-def _open_onnx(path: Path, many: bool) -> Runtime:
+def _open_exported(path: Path, engine: Engine, many: bool) -> Runtime:
+    cores = os.cpu_count() or 1
+    if engine == "openvino" or path.suffix.lower() == OPENVINO:
+        from fcoslite.inference.runtimes.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(path, threads=cores, at_once=cores if many else 1)
     from fcoslite.inference.runtimes.onnx import OnnxRuntime
 
-    cores = os.cpu_count() or 1
     # two threads at one image wait for each other at every layer, two images do not
     return OnnxRuntime(path, threads=1, at_once=cores) if many else OnnxRuntime(path, threads=cores)
 

@@ -1,0 +1,127 @@
+"""The OpenVINO engine: ONNX files, and OpenVINO's own, on Intel's and other processors."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcoslite.errors import FcosliteError, WeightsError
+from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.models.facts import KEY, ExportFacts, read_facts
+
+# where OpenVINO keeps what an ONNX file says of itself, and where `fcoslite export` writes it
+_METADATA = ["framework", KEY]
+
+
+class OpenVinoRuntime:
+    """A detector that fcoslite has written as ONNX or for OpenVINO (.xml with its .bin).
+
+    Args:
+        path: The file.
+        threads: In all.
+        at_once: Images that are to be given at the same time.
+
+    Attributes:
+        facts: What the file says of itself.
+        class_names: By channel.
+        image_size: Pixels.
+        device: Engine and device.
+        at_once: As given.
+
+    Raises:
+        WeightsError: The file cannot be run, or is not one of ours.
+        FcosliteError: The package openvino is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int, at_once: int = 1) -> None:
+        openvino = _package()
+        model = _read(openvino, path)
+        self.facts = _facts(model, path)
+        self.class_names = self.facts.classes
+        self.image_size = self.facts.image_size
+        self.at_once = at_once
+        self.device = f"OpenVINO {openvino.__version__.partition('-')[0]}, CPU"
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": at_once,
+            # else it computes in bfloat16 where it can, and boxes move by pixels
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            self._compiled: Any = openvino.Core().compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise WeightsError(f"{path} cannot be run: {_last_line(error)}", "export it again") from None
+        self._local = threading.local()
+        _check_ports(self._compiled, self.facts, path)
+
+    def __call__(self, images: np.ndarray) -> Dense:
+        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        request = self._local.request
+        request.infer({"images": np.repeat(images, self.facts.batch or 1, axis=0)})
+        # its memory is that of the next image, too
+        return Dense(*(np.array(request.get_tensor(name).data[:1]) for name in ("boxes", "scores")))
+
+
+def read_openvino_facts(path: Path) -> ExportFacts:
+    """What a file for OpenVINO says of itself.
+
+    Raises:
+        WeightsError: It cannot be read, or is not one of ours.
+        FcosliteError: The package openvino is not installed.
+    """
+    return _facts(_read(_package(), path), path)
+
+
+def write_openvino(onnx_file: Path, path: Path, half: bool) -> None:
+    """Write an ONNX file of ours as OpenVINO's .xml and .bin; `half`: weights in 16 bits."""
+    openvino = _package()
+    openvino.save_model(_read(openvino, onnx_file), str(path), compress_to_fp16=half)
+
+
+def _package() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise FcosliteError("the package openvino is not installed", 'pip install "fcoslite[openvino]"') from None
+    return openvino
+
+
+def _read(openvino: Any, path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"no file at {path}", "check the path")
+    try:
+        return openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        hint = "is it whole, and its .bin beside it?" if path.suffix.lower() == ".xml" else "is it a whole file?"
+        raise WeightsError(f"{path} cannot be read: {_last_line(error)}", hint) from None
+
+
+def _facts(model: Any, path: Path) -> ExportFacts:
+    try:
+        document = str(model.get_rt_info(_METADATA).value)
+    except RuntimeError:
+        document = ""
+    return read_facts({KEY: document}, path)
+
+
+def _check_ports(compiled: Any, facts: ExportFacts, path: Path) -> None:
+    ports = (*compiled.inputs, *compiled.outputs)
+    given = {port.any_name: (port.element_type.get_type_name(), *_sides(port)) for port in ports}
+    size, classes = facts.image_size, len(facts.classes)
+    expected = {"images": ("u8", size, 3), "boxes": ("f32", 4), "scores": ("f32", classes)}
+    if given != expected:
+        hint = "export it without --nms: fcoslite suppresses duplicates itself" if facts.nms else "export it again"
+        raise WeightsError(f"{path} has not the input and outputs that it tells of", hint)
+
+
+def _sides(port: Any) -> tuple[Any, ...]:
+    shape = [side.get_length() if side.is_static else None for side in port.partial_shape]
+    return tuple(shape[2:]) if len(shape) == 4 else (shape[-1],)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
