@@ -38,7 +38,18 @@ MAY_IMPORT = {
         "runs",
         "storage",
     },
-    "evaluation": {"config", "data", "detections", "errors", "fcos", "geometry", "inference", "machine", "models"}
+    "evaluation": {
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "export",
+        "fcos",
+        "geometry",
+        "inference",
+        "machine",
+        "models",
+    }
     | {"progress", "runs", "storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
     | {"runs", "storage"},

@@ -251,4 +251,4 @@ def test_our_exports_need_no_description() -> None:
     [chosen] = choose_detectors([str(onnx)], (), Path("runs"))
     assert (chosen.path, chosen.description, chosen.class_names) == (onnx, None, ("person",))
     [detect] = load_detectors([chosen], 0.3).views
-    assert len(detect(np.zeros((64, 64, 3), np.uint8))) == 0
+    assert detect(np.zeros((64, 64, 3), np.uint8)).class_names == ("person",)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fcoslite.errors import WeightsError
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
 
 ONNX, OPENVINO = ".onnx", ".xml"
@@ -34,4 +35,7 @@ def is_our_onnx(path: Path) -> bool:
         return False
     from fcoslite.inference.runtimes.onnx import OnnxNetwork
 
-    return KEY in OnnxNetwork(path, threads=1).metadata
+    try:
+        return KEY in OnnxNetwork(path, threads=1).metadata
+    except WeightsError:  # whoever takes it for something else will say what is wrong with it
+        return False
