@@ -35,7 +35,7 @@ def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["--precision", "int4"], 2, "int8"),
         (["--batch", "many"], 2, "dynamic"),
-        (["--format", "tflite"], 2, "openvino"),
+        (["--format", "tflite"], 2, "litert"),
         (["--format", "openvino", "--out", "x.onnx"], 2, ".xml"),
         (["--weights", "lite00"], 1, "lite00"),
         (["--weights", "LITE0"], 2, "exported already"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @with_terminal
 def command(
     weights: WeightsOption = None,
-    format: Annotated[str, typer.Option("--format", metavar="onnx|openvino", help="Of the file.")] = "onnx",
+    format: Annotated[str, typer.Option("--format", metavar="onnx|openvino|litert", help="Of the file.")] = "onnx",
     precision: Annotated[
         str,
         typer.Option(

@@ -132,8 +132,8 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        metavar="auto|keras|onnx|openvino",
-        help="What runs the network: Keras (on a GPU if there is one), ONNX Runtime or OpenVINO (on the CPU).",
+        metavar="auto|keras|onnx|openvino|litert",
+        help="What runs the network: Keras (on a GPU if there is one), ONNX Runtime, OpenVINO or LiteRT (on the CPU).",
     ),
 ]
 MlflowOption = Annotated[

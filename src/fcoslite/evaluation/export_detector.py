@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -15,24 +15,27 @@ from fcoslite.data.embedded import embedded_data
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.errors import DataError, FcosliteError
+from fcoslite.errors import ConfigError, DataError, FcosliteError
 from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.predictor import Predictor
-from fcoslite.inference.runtimes.exported import ONNX, OPENVINO
-from fcoslite.inference.runtimes.onnx import OnnxRuntime
+from fcoslite.inference.runtimes.exported import LITERT, ONNX, OPENVINO
 from fcoslite.inference.runtimes.onnx_copy import facts_of
 from fcoslite.inference.runtimes.open import open_runtime
 from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
+from fcoslite.models.facts import ExportFacts
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
 
-Format = Literal["onnx", "openvino"]
+if TYPE_CHECKING:
+    from fcoslite.models.detector import Detector
+
+Format = Literal["onnx", "openvino", "litert"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO}
+SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO, "litert": LITERT}
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -111,7 +114,12 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     check_writable(plan.out, "name another file with --out", folder=False)
     facts = facts_of(plan.weights, plan.precision)
     size = plan.image_size or facts.image_size
-    facts = facts.model_copy(update={"image_size": size, "batch": plan.batch})
+    decoded = plan.format != "litert" or plan.precision != "int8"
+    facts = facts.model_copy(update={"image_size": size, "batch": plan.batch, "decoded": decoded})
+    if plan.format == "litert" and (plan.nms or plan.batch is None):
+        raise ConfigError(
+            "a LiteRT file has a fixed batch and no NMS", "leave --nms out and --batch dynamic, or take onnx"
+        )
     wanted = _CALIBRATED if plan.precision == "int8" else _COMPARED
     folder = plan.calibrate or embedded_data() / "images"
     images = list(islice(_letterboxed(folder, size, wanted, progress), wanted))
@@ -120,9 +128,6 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     from fcoslite.machine.backend import load_backend
 
     load_backend()
-    from fcoslite.export.append_nms import append_nms
-    from fcoslite.export.int8 import to_int8
-    from fcoslite.export.onnx import to_onnx
     from fcoslite.inference.runtimes.keras import KerasRuntime
     from fcoslite.models.detector import build_detector
     from fcoslite.models.header import model_settings
@@ -130,46 +135,63 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
 
     detector = build_detector(model_settings(plan.weights).model_copy(update={"image_size": size}))
     load_weights(detector, plan.weights)
-    exact = to_onnx(detector, facts)
-    model = to_int8(exact, facts, images) if plan.precision == "int8" else exact
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        before = OnnxRuntime(_write(exact, "onnx", plan.precision, folder / "before"), threads=1)
-        after = open_runtime(_write(model, plan.format, plan.precision, folder / "after"))
-    boxes, scores = _differences(KerasRuntime(detector), after, images[:_COMPARED])
-    before_ap = after_ap = None
-    if plan.check is not None or plan.precision == "int8":
-        data = plan.check or embedded_data()
-        before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
-        if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
-            message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
-            raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
-    if plan.nms:
-        model = append_nms(model, facts.model_copy(update={"nms": True}))
-    plan.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        made = _write(model, plan.format, plan.precision, Path(name) / "detector")
-        contents = {plan.out.with_suffix(path.suffix): path.read_bytes() for path in _parts(made)}
-    for path, content in contents.items():
-        replace_file(path, content)
-    size_bytes = sum(map(len, contents.values()))
+        checked, final = _make(plan, detector, facts, images, Path(name))
+        before, after = KerasRuntime(detector), open_runtime(checked)
+        boxes, scores = _differences(before, after, images[:_COMPARED])
+        before_ap = after_ap = None
+        if plan.check is not None or plan.precision == "int8":
+            data = plan.check or embedded_data()
+            before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
+            if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
+                message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
+                raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
+        plan.out.parent.mkdir(parents=True, exist_ok=True)
+        size_bytes = 0
+        for path in _parts(final):
+            content = path.read_bytes()
+            replace_file(plan.out.with_suffix(path.suffix), content)
+            size_bytes += len(content)
     return ExportResult(plan.out, size_bytes, len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
 
 
-def _write(model: Any, format: Format, precision: Precision, stem: Path) -> Path:
-    """Write an ONNX model in a format; the file, which has the format's suffix."""
+def _make(
+    plan: ExportPlan, detector: "Detector", facts: ExportFacts, images: Sequence[np.ndarray], folder: Path
+) -> tuple[Path, Path]:
+    """Write the file to check, and the one to hand out: the same, but where it suppresses duplicates itself."""
+    if plan.format == "litert":
+        from fcoslite.export.litert import to_litert
+
+        path = folder / f"detector{LITERT}"
+        path.write_bytes(to_litert(detector, facts, images))
+        return path, path
+    from fcoslite.export.append_nms import append_nms
+    from fcoslite.export.int8 import to_int8
+    from fcoslite.export.onnx import to_onnx
+
+    model = to_onnx(detector, facts)
+    if plan.precision == "int8":
+        model = to_int8(model, facts, images)
+    checked = _write(model, plan, folder / "checked")
+    if not plan.nms:
+        return checked, checked
+    return checked, _write(append_nms(model, facts.model_copy(update={"nms": True})), plan, folder / "final")
+
+
+def _write(model: Any, plan: ExportPlan, stem: Path) -> Path:
+    """Write an ONNX model in the format that is asked for."""
     onnx_file = stem.with_suffix(ONNX)
     onnx_file.write_bytes(model.SerializeToString())
-    if format == "onnx":
+    if plan.format == "onnx":
         return onnx_file
     path = stem.with_suffix(OPENVINO)
-    write_openvino(onnx_file, path, half=precision == "float16")
+    write_openvino(onnx_file, path, half=plan.precision == "float16")
     return path
 
 
 def _parts(path: Path) -> list[Path]:
     """The files that an exported file is made of, what it rests on first."""
-    return [path] if path.suffix == ONNX else [path.with_suffix(".bin"), path]
+    return [path.with_suffix(".bin"), path] if path.suffix == OPENVINO else [path]
 
 
 def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> Iterator[np.ndarray]:

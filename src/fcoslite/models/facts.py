@@ -10,6 +10,7 @@ from fcoslite.config.settings import DetectSettings, WebcamSettings
 from fcoslite.errors import WeightsError
 
 KEY = "fcoslite"  # of the metadata
+FACTS_FILE = f"{KEY}.json"  # in formats whose metadata are files
 
 _LONGEST = 100_000  # characters of the document
 
@@ -18,7 +19,8 @@ class ExportFacts(BaseModel):
     """Facts of a detector in another engine's format; written as one JSON document under `KEY`.
 
     Its input `images` is [B, S, S, 3] uint8 RGB, letterboxed; its outputs are `boxes` [B, N, 4] (x_min, y_min, x_max,
-    y_max in letterboxed pixels) and `scores` [B, N, C]; with `nms` they are those of `export.append_nms`.
+    y_max in letterboxed pixels) and `scores` [B, N, C]. With `nms` they are those of `export.append_nms`, and where
+    they are not `decoded`, those of `Detector.network`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,6 +33,8 @@ class ExportFacts(BaseModel):
     class_id_base: Literal[1] = Field(1, description="id in files of the first class")
     batch: int | None = Field(1, ge=1, le=100_000, description="B; null: any")
     nms: bool = False
+    decoded: bool = Field(True, description="false: the outputs are those of the network, in strides and logits")
+    strides: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(max_length=10, description="of the locations")
     image_size: int = Field(ge=1, le=16_384, description="S, pixels")
     letterbox: Literal["centred"] = Field("centred", description="the odd pixel at the bottom and right")
     pad: Literal[114] = Field(114, description="grey of the padding")

@@ -5,12 +5,12 @@ from pathlib import Path
 from fcoslite.errors import WeightsError
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
 
-ONNX, OPENVINO = ".onnx", ".xml"
+ONNX, OPENVINO, LITERT = ".onnx", ".xml", ".tflite"
 
 
 def is_exported(path: Path) -> bool:
     """Whether the name is that of an exported file, not of weights."""
-    return path.suffix.lower() in (ONNX, OPENVINO)
+    return path.suffix.lower() in (ONNX, OPENVINO, LITERT)
 
 
 def exported_facts(path: Path) -> ExportFacts:
@@ -24,6 +24,10 @@ def exported_facts(path: Path) -> ExportFacts:
         from fcoslite.inference.runtimes.openvino import read_openvino_facts
 
         return read_openvino_facts(path)
+    if path.suffix.lower() == LITERT:
+        from fcoslite.inference.runtimes.litert import read_litert_facts
+
+        return read_litert_facts(path)
     from fcoslite.inference.runtimes.onnx import OnnxNetwork
 
     return read_facts(OnnxNetwork(path, threads=1).metadata, path)

@@ -8,6 +8,8 @@ from fcoslite.errors import FcosliteError, WeightsError
 from fcoslite.inference.about import about
 from fcoslite.inference.runtimes.onnx import OnnxNetwork
 from fcoslite.models.facts import ExportFacts, read_facts
+from fcoslite.models.header import model_settings
+from fcoslite.models.presets import architecture
 from fcoslite.storage.files import file_digest, replace_file
 from fcoslite.storage.space import check_writable
 
@@ -67,6 +69,7 @@ def facts_of(weights: Path, precision: Literal["float32", "float16", "int8"]) ->
 
     known = about(weights)
     return ExportFacts(
+        strides=architecture(model_settings(weights)).strides,
         version=fcoslite.__version__,
         weights_sha256=file_digest(weights),
         precision=precision,

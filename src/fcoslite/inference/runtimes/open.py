@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fcoslite.errors import ConfigError, FcosliteError, WeightsError, closest
-from fcoslite.inference.runtimes.exported import ONNX, OPENVINO, is_exported
+from fcoslite.inference.runtimes.exported import LITERT, ONNX, OPENVINO, is_exported
 from fcoslite.inference.runtimes.runtime import Runtime
 
-Engine = Literal["auto", "keras", "onnx", "openvino"]
+Engine = Literal["auto", "keras", "onnx", "openvino", "litert"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+_ENGINES_OF: dict[str, tuple[Engine, ...]] = {
+    ONNX: ("auto", "onnx", "openvino"),
+    OPENVINO: ("auto", "openvino"),
+    LITERT: ("auto", "litert"),
+}
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -69,9 +75,15 @@ def check_engine(weights: Path, engine: Engine) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    runs = {ONNX: ("auto", "onnx", "openvino"), OPENVINO: ("auto", "openvino")}.get(weights.suffix.lower(), ENGINES)
+    runs = _ENGINES_OF.get(weights.suffix.lower(), ("auto", "keras", "onnx", "openvino"))
     if engine not in runs:
-        raise ConfigError(f"{weights} does not run on {engine}", f"leave --engine out; it may be {', '.join(runs)}")
+        raise ConfigError(f"{weights} does not run on {engine}", _hint(engine, runs))
+
+
+def _hint(engine: Engine, runs: tuple[Engine, ...]) -> str:
+    if engine == "litert":
+        return "it runs .tflite files: fcoslite export --format litert"
+    return f"leave --engine out; it may be {', '.join(runs)}"
 
 
 def _open_exported(path: Path, engine: Engine, many: bool) -> Runtime:
@@ -80,6 +92,10 @@ def _open_exported(path: Path, engine: Engine, many: bool) -> Runtime:
         from fcoslite.inference.runtimes.openvino import OpenVinoRuntime
 
         return OpenVinoRuntime(path, threads=cores, at_once=cores if many else 1)
+    if path.suffix.lower() == LITERT:
+        from fcoslite.inference.runtimes.litert import LiteRtRuntime
+
+        return LiteRtRuntime(path, threads=1, at_once=cores) if many else LiteRtRuntime(path, threads=cores)
     from fcoslite.inference.runtimes.onnx import OnnxRuntime
 
     # two threads at one image wait for each other at every layer, two images do not
