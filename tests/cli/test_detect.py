@@ -45,6 +45,15 @@ def test_files_and_the_summary_as_json(photographs: list[str], here: Path, capsy
     assert run([*arguments, "--overwrite"]) == 0
 
 
+def test_a_source_is_never_written_over(photographs: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = Path(photographs[0]).read_bytes()
+    Path("a.jpg").write_bytes(content)
+    for place in (["--save", "."], ["--csv", "a.jpg"], ["--save", "../" + here.name]):
+        assert run(["detect", "a.jpg", "--overwrite", *place]) == 1
+        assert "written over" in capsys.readouterr().err
+    assert Path("a.jpg").read_bytes() == content
+
+
 def test_paths_from_stdin_and_lines_to_stdout(
     photographs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

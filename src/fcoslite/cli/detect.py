@@ -127,6 +127,7 @@ def command(
     listed = list_sources(words, recursive)
     if not listed:
         raise ConfigError("no source is named", "stdin gave no path")
+    result_files.check_apart(listed, save, [path for path in files.values() if path is not None])
     path = find_weights(weights, Path(WorkspaceSettings().runs))
     chosen = parse_engine(engine)
     check_engine(path, chosen)
@@ -141,7 +142,11 @@ def command(
     videos = sum(one.moves for one in listed)
     if dry_run:
         plan = {"images": len(listed) - videos, "videos": videos, "weights": path, "engine": chosen}
-        plan |= {"iou": settings.iou, "score": settings.score, "classes": classes or list(known.class_names)}
+        plan |= {
+            "iou": settings.iou,
+            "score": tracking.score if tracking else settings.score,
+            "classes": classes or list(known.class_names),
+        }
         terminal.result(plan | {flag.removeprefix("--"): place for flag, place in (*folders.items(), *files.items())})
         return
 

@@ -167,7 +167,7 @@ def detect_sources(
             summary._add(result)
             for writer in writers:
                 writer.write(result)
-    if not summary.images and not summary.frames:
+    if summary.unreadable and not summary.images and not summary.frames:
         first = summary.unreadable[0]
         count = len(summary.unreadable)
         more = f", and {count - 1} more" if count > 1 else ""

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -17,6 +18,7 @@ from fcoslite.errors import DataError
 from fcoslite.inference.detect import FrameResult
 from fcoslite.inference.detect_sources import Result
 from fcoslite.inference.input.frame_source import Frame
+from fcoslite.inference.input.listing import Listed
 from fcoslite.inference.output.writers import VideoWriter
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_room, check_writable
@@ -48,6 +50,30 @@ def check_new(path: Path, flag: str, folder: bool, overwrite: bool) -> None:
         raise DataError(f"{path} is there already", f"name another place with {flag}, or add --overwrite")
 
 
+def check_apart(sources: Sequence[Listed], save: Path | None, files: Sequence[Path]) -> None:
+    """Refuse to write over what is to be read.
+
+    Args:
+        sources: What is read.
+        save: Folder of drawn pictures.
+        files: Other files to write.
+
+    Raises:
+        DataError: One of them is a source.
+    """
+    written = {path.resolve() for path in files if path != STDOUT}
+    for source in sources:
+        drawn = [] if save is None else [drawn_path(save, source).resolve()]
+        if Path(source.text).resolve() in {*written, *drawn}:
+            raise DataError(f"{source.text} would be written over by its own result", "name another place")
+
+
+def drawn_path(folder: Path, source: Listed) -> Path:
+    """Where the drawn image or video of a source goes."""
+    path = folder / source.name
+    return path.with_suffix(".mp4") if source.moves else path
+
+
 def picture_name(result: Result) -> PurePosixPath:
     """The name of an image, or of a frame as an image: street-000012.jpg."""
     name = PurePosixPath(result.source.name)
@@ -64,14 +90,14 @@ class DrawnWriter:
 
     def write(self, result: Result) -> None:
         """Draw one image or frame."""
-        path = self._folder / result.source.name
+        path = drawn_path(self._folder, result.source)
         if result.frame is None:
             _write_picture(draw_detections(result.image_rgb, result.detections), path)
             return
         if self._video is None or self._of != result.source.name:
             self.close()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._video = VideoWriter(path.with_suffix(".mp4"), result.fps, live=False)
+            self._video = VideoWriter(path, result.fps, live=False)
             self._of = result.source.name
         image_rgb = result.image_rgb
         if result.crossings is not None:
