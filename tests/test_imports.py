@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "runs": {"config", "errors", "progress", "storage"},
     "models": {"config", "errors", "storage"},
     "fcos": {"config", "geometry", "models"},
-    "export": {"errors", "fcos", "models", "storage"},
+    "export": {"errors", "fcos", "geometry", "models", "storage"},
     "inference": {
         "config",
         "data",
