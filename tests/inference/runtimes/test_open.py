@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def test_openvino_runs_the_same_files(small: Path, tmp_path: Path, demo_data: Pa
         part.write_bytes(part.read_bytes()[:1000])
         with pytest.raises(WeightsError, match=r"small\.xml"):
             open_runtime(path)
+
+
+def test_ctrl_c_is_heard_after_openvino(small: Path) -> None:
+    """It has a stack for signals, which two of its cores would free and put back in the wrong order."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+from fcoslite.inference.runtimes.open import open_runtime
+for _ in range(3):
+    open_runtime(Path(sys.argv[1]), "openvino")
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGINT)
+print(heard)
+"""
+    command = [sys.executable, "-c", program, str(small.with_suffix(".onnx"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[1]\n"), done.stderr
 
 
 def test_openvino_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The OpenVINO engine: ONNX files, and OpenVINO's own, on Intel's and other processors."""
 
+import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class OpenVinoRuntime:
 
     def __init__(self, path: Path, threads: int, at_once: int = 1) -> None:
         openvino = _package()
-        model = _read(openvino, path)
+        model = _read(path)
         self.facts = _facts(model, path)
         self.class_names = self.facts.classes
         self.image_size = self.facts.image_size
@@ -49,7 +50,7 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
-            self._compiled: Any = openvino.Core().compile_model(model, "CPU", options)
+            self._compiled: Any = _core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise WeightsError(f"{path} cannot be run: {_last_line(error)}", "export it again") from None
         self._local = threading.local()
@@ -72,13 +73,13 @@ def read_openvino_facts(path: Path) -> ExportFacts:
         WeightsError: It cannot be read, or is not one of ours.
         FcosliteError: The package openvino is not installed.
     """
-    return _facts(_read(_package(), path), path)
+    return _facts(_read(path), path)
 
 
 def write_openvino(onnx_file: Path, path: Path, half: bool) -> None:
     """Write an ONNX file of ours as OpenVINO's .xml and .bin; `half`: weights in 16 bits."""
     openvino = _package()
-    openvino.save_model(_read(openvino, onnx_file), str(path), compress_to_fp16=half)
+    openvino.save_model(_read(onnx_file), str(path), compress_to_fp16=half)
 
 
 def _package() -> Any:
@@ -89,11 +90,21 @@ def _package() -> Any:
     return openvino
 
 
-def _read(openvino: Any, path: Path) -> Any:
+@functools.cache
+def _core() -> Any:
+    """The one Core of this process.
+
+    Each sets a stack of its own for signals, and when it goes puts back that of before: of two, the second to go puts
+    back what the first has freed, and the next signal, such as Ctrl-C, ends the process.
+    """
+    return _package().Core()
+
+
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"no file at {path}", "check the path")
     try:
-        return openvino.Core().read_model(str(path))
+        return _core().read_model(str(path))
     except RuntimeError as error:
         hint = "is it whole, and its .bin beside it?" if path.suffix.lower() == ".xml" else "is it a whole file?"
         raise WeightsError(f"{path} cannot be read: {_last_line(error)}", hint) from None
