@@ -19,7 +19,7 @@ def to_int8(model: Any, facts: ExportFacts, images: Iterable[np.ndarray]) -> Any
     pixels from its location, of which 256 steps are too few, and most scores are near 0.
 
     Args:
-        model: From `to_onnx`, of a fixed batch.
+        model: From `to_onnx`.
         facts: Of the result.
         images: Letterboxed, [1, S, S, 3] uint8, such as the detector will see; at least one.
     """

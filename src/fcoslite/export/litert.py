@@ -1,9 +1,6 @@
 """A detector as a LiteRT file (.tflite), for phones and small boards."""
 
-import contextlib
-import io
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ import keras
 import numpy as np
 
 from fcoslite.errors import ConfigError
+from fcoslite.export.keras_export import keras_export
 from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.boxes import Tensor
@@ -64,13 +62,9 @@ def to_litert(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarra
 
         options["representative_dataset"] = representative
     graph = DetectGraph(detector) if facts.decoded else _NetworkGraph(detector)
-    size = detector.image_size
-    graph(np.zeros((1, size, size, 3), np.uint8))
-    signature = [keras.InputSpec(shape=(facts.batch, size, size, 3), dtype="uint8", name="images")]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.tflite"
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            graph.export(str(path), format="litert", input_signature=signature, verbose=False, **options)
+        keras_export(graph, path, "litert", detector.image_size, facts.batch, **options)
         with zipfile.ZipFile(path, "a") as appended:
             appended.writestr(zipfile.ZipInfo(FACTS_FILE), facts.model_dump_json())
         return path.read_bytes()

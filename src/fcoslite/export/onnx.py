@@ -1,16 +1,13 @@
 """A detector as an ONNX file."""
 
-import contextlib
-import io
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from fcoslite.errors import FcosliteError
+from fcoslite.export.keras_export import keras_export
 from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.models.detector import Detector
 from fcoslite.models.facts import KEY, ExportFacts
@@ -34,15 +31,10 @@ def to_onnx(detector: Detector, facts: ExportFacts) -> Any:
     except ImportError:
         message = "to write ONNX files the packages onnx and tf2onnx are needed"
         raise FcosliteError(message, "pip install onnx tf2onnx") from None
-    size = detector.image_size
     graph = DetectGraph(detector)
-    graph(np.zeros((1, size, size, 3), np.uint8))
-    # without a signature the bytes would become float32
-    signature = [keras.InputSpec(shape=(facts.batch, size, size, 3), dtype="uint8", name="images")]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "detector.onnx"
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            graph.export(str(file), format="onnx", input_signature=signature, opset_version=_OPSET, verbose=False)
+        keras_export(graph, file, "onnx", detector.image_size, facts.batch, opset_version=_OPSET)
         model = onnx.load(str(file))
     _name_ports(model, facts)
     if facts.precision == "float16":

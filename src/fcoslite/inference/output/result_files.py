@@ -101,10 +101,8 @@ class DrawnWriter:
             self._of = result.source.name
         image_rgb = result.image_rgb
         if result.crossings is not None:
-            line, counts = (
-                result.crossings.line,
-                f"{result.crossings.to_left} to left, {result.crossings.to_right} to right",
-            )
+            line = result.crossings.line
+            counts = f"{result.crossings.to_left} to left, {result.crossings.to_right} to right"
             image_rgb = draw_arrow(image_rgb, np.array([[line.x0, line.y0], [line.x1, line.y1]]), counts)
         frame = Frame(result.frame, image_rgb, result.source.name, result.seconds or 0.0)
         self._video.write(FrameResult(frame, result.detections, fps=None))
