@@ -1,4 +1,4 @@
-"""Sessions: nox -s tests | lean | faults | fuzz | bench | lint | types | docs | demo | overfit | addons-parity."""
+"""Sessions: tests, lean, browser, faults, fuzz, bench, lint, types, docs, demo, overfit, addons-parity; see each."""
 
 import json
 import os
@@ -14,6 +14,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
+BROWSER = nox.project.dependency_groups(PYPROJECT, "browser")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
 FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
 TWO_AT_A_TIME = ("--numprocesses", "2")  # much of a test is one thread
@@ -116,6 +117,15 @@ def lean(session: nox.Session) -> None:
     session.run("fcoslite", "detect", images, "--save", "drawn", "--coco", "found.json", "--overwrite")
     session.run("fcoslite", "webcam", "--source", photograph, "--no-window", "--save", "webcam.jpg")
     session.run("fcoslite", "eval", "--annotations", annotations, "--images", images, "--out", "eval")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """`webcam --browser` in Chromium, which must be installed; the screenshots stay in the session's folder."""
+    session.install(".", *TESTS, *BROWSER)
+    folder = Path(session.create_tmp()).resolve()
+    session.run("pytest", "-m", "browser", *session.posargs, env={"FCOSLITE_SCREENSHOTS": str(folder)})
+    session.log(f"screenshots: {', '.join(map(str, sorted(folder.glob('*.png'))))}")
 
 
 @nox.session

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -177,6 +178,27 @@ sys.modules["fcoslite.inference.predictor"] = module
 signal.signal(getattr(signal, sys.argv[2]), signal.SIG_DFL)  # whoever runs the tests may ignore it
 main(["webcam", "--source", sys.argv[1], "--no-window", "--save", "out.mp4"])
 """
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows kills without asking")
+def test_a_page_for_the_browser(images: Path, tmp_path: Path) -> None:
+    from urllib.parse import urlsplit
+
+    from websockets.sync.client import connect
+
+    command = [sys.executable, "-m", "fcoslite", "webcam", "--browser", "--port", "0", "--quiet", "-w", "lite0"]
+    with subprocess.Popen([*command, "--jsonl", "a.jsonl"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as webcam:
+        assert webcam.stderr is not None
+        words = webcam.stderr.readline().split()
+        address = urlsplit(next(word for word in words if word.startswith("http://")))
+        with connect(f"ws://{address.netloc}{address.path}socket", origin=f"http://{address.netloc}") as socket:
+            assert json.loads(socket.recv(timeout=20))["type"] == "state"
+            socket.send((images / "000000000165.jpg").read_bytes())
+            assert json.loads(socket.recv(timeout=20))["type"] == "found"
+            webcam.send_signal(signal.SIGINT)
+            assert json.loads(socket.recv(timeout=20)) == {"type": "end"}
+        assert webcam.wait(20) == 130
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows kills without asking")

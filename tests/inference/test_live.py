@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fcoslite.data.images import read_image
 from fcoslite.detections.detections import Detections
+from fcoslite.detections.draw import draw_detections
 from fcoslite.errors import SourceError
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.inference import live
+from fcoslite.inference import detect
+from fcoslite.inference.detect import FrameResult, Predicts
 from fcoslite.inference.input import captures, frame_source
 from fcoslite.inference.input.frame_source import Frame, FrameSource
 from fcoslite.inference.input.open import open_source
@@ -23,7 +26,7 @@ from fcoslite.inference.output.plan import Output
 from fcoslite.progress import Advance
 from tests.streams import MjpegCamera, number_of
 
-Finder = Callable[..., live.Predicts]
+Finder = Callable[..., Predicts]
 MjpegCameras = Callable[..., MjpegCamera]
 
 
@@ -74,7 +77,7 @@ class TwoAtOnce:
     image_size = 64
     at_once = 2
 
-    def __init__(self, predictor: live.Predicts) -> None:
+    def __init__(self, predictor: Predicts) -> None:
         self._predictor = predictor
         self._busy = 0
         self.most = 0
@@ -186,7 +189,7 @@ def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder
 
 
 class _Stops:
-    def __init__(self, predictor: live.Predicts, after: int, error: BaseException) -> None:
+    def __init__(self, predictor: Predicts, after: int, error: BaseException) -> None:
         self._predictor = predictor
         self._left = after
         self._error = error
@@ -241,31 +244,35 @@ def test_a_source_that_changes_its_size(tmp_path: Path, centre_finder: Finder) -
 class _Screen:
     """A window whose user presses q at the third image."""
 
-    shown: list[tuple[int, ...]]
-    closed: bool
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, ...]] = []
+        self.closed = False
 
-    def __init__(self, title: str, fullscreen: bool, hold: bool) -> None:
-        type(self).shown = []
-        type(self).closed = False
-        assert (fullscreen, hold) == (True, False)
-
-    def show(self, image_rgb: np.ndarray) -> bool:
-        self.shown.append(image_rgb.shape)
+    def show(self, result: FrameResult) -> bool:
+        self.shown.append(result.draw().shape)
         return len(self.shown) < 3
 
     def idle(self) -> bool:
         return True
 
     def close(self) -> None:
-        type(self).closed = True
+        self.closed = True
 
 
 def test_the_user_ends_it(video: Path, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "Window", _Screen)
+    drawn: list[int] = []
+
+    def counted(image_rgb: np.ndarray, *others: Any) -> np.ndarray:
+        drawn.append(number_of(image_rgb))
+        return draw_detections(image_rgb, *others)
+
+    monkeypatch.setattr(detect, "draw_detections", counted)
+    screen = _Screen()
     with open_source(str(video)) as source:
-        result = run_live(source, centre_finder(), Output(window=True, save=tmp_path / "out.avi"), fullscreen=True)
+        result = run_live(source, centre_finder(), Output(save=tmp_path / "out.avi"), screen)
     assert (result.frames, result.stopped_by) == (3, "key")
-    assert _Screen.closed and _Screen.shown == [(240, 320, 3)] * 3
+    assert screen.closed and screen.shown == [(240, 320, 3)] * 3
+    assert sorted(drawn) == [0, 1, 2]  # once for the screen and the file
     with open_source(str(tmp_path / "out.avi")) as saved:
         assert saved.count == 3
 
@@ -273,20 +280,16 @@ def test_the_user_ends_it(video: Path, tmp_path: Path, centre_finder: Finder, mo
 class _IdleScreen(_Screen):
     """A window whose user presses q while it waits."""
 
-    def __init__(self, title: str, fullscreen: bool, hold: bool) -> None:
-        type(self).shown = []
-
     def idle(self) -> bool:
         return not self.shown
 
 
 def test_the_user_ends_it_while_nothing_comes(
-    mjpeg_camera: MjpegCameras, tmp_path: Path, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch
+    mjpeg_camera: MjpegCameras, centre_finder: Finder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "Window", _IdleScreen)
     with open_source(mjpeg_camera(3, stall=30).url) as source:
         monkeypatch.setattr(frame_source, "_JOIN_SECONDS", 0.1)
-        result = run_live(source, centre_finder(), Output(window=True))
+        result = run_live(source, centre_finder(), Output(), _IdleScreen())
     assert result.stopped_by == "key"
 
 

@@ -114,6 +114,10 @@ class Terminal:
         """Say something in passing, to stderr."""
         logging.getLogger("fcoslite").info(text)
 
+    def announce(self, text: str) -> None:
+        """Say what the user cannot do without, to stderr, with --quiet, too."""
+        _stderr.print(Text(text), soft_wrap=True)
+
     def result(self, document: Mapping[str, Any], render: Callable[[], None] | None = None) -> None:
         """Print the result: `document` with --json, else by calling `render`, else as two columns."""
         if self.as_json:

@@ -1,6 +1,7 @@
 """`fcoslite webcam`: detection on a camera, a video, a stream or images."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +11,23 @@ from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOptio
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
+    from fcoslite.inference.detect import Predicts
+    from fcoslite.inference.live import Screen
+
+logger = logging.getLogger("fcoslite.inference")
 
 
 @with_terminal
 def command(
     source: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--source",
             metavar="N|FILE|URL|DIR|IMAGE",
             help="A camera's number, a video, an rtsp, http or https stream, an image or a folder of images.",
+            show_default="0; with --browser the browser's camera",
         ),
-    ] = "0",
+    ] = None,
     iou: IouOption = None,
     score: ScoreOption = None,
     weights: WeightsOption = None,
@@ -51,6 +57,21 @@ def command(
         typer.Option("--max-frames", metavar="N", min=1, help="Stop after N frames.", show_default="all"),
     ] = None,
     fullscreen: Annotated[bool, typer.Option("--fullscreen", help="Let the window cover the screen.")] = False,
+    browser: Annotated[
+        bool,
+        typer.Option(
+            "--browser",
+            help="Show a page to open in a browser, in place of a window: it has the browser's camera or the source, "
+            "thresholds and engine.",
+        ),
+    ] = False,
+    host: Annotated[
+        str,
+        typer.Option("--host", metavar="HOST", help="Of --browser: where to listen. 0.0.0.0 is open to the network."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Of --browser; 0 takes any that is free.")
+    ] = 8765,
     *,
     terminal: "Terminal",
     dry_run: DryRunFlag = False,
@@ -61,14 +82,21 @@ def command(
     from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import run_live
     from fcoslite.inference.output.plan import plan_output
-    from fcoslite.inference.predictor import Predictor
     from fcoslite.inference.runtimes.open import check_engine, parse_engine
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import find_weights
 
     runs = Path(WorkspaceSettings().runs)
-    with open_source(source) as frames:
-        output = plan_output(frames, window=not no_window, save=save, jsonl=jsonl)
+    if browser:
+        from fcoslite.inference.browser.page import check_browser
+
+        check_browser()
+    with ExitStack() as stack:
+        frames = None  # those of the browser, which come once somebody has opened the page
+        if source is not None or not browser:
+            frames = stack.enter_context(open_source(source or "0"))
+        kind, file = ("camera", None) if frames is None else (frames.kind, frames.path)
+        output = plan_output(kind, file, window=not (no_window or browser), save=save, jsonl=jsonl)
         path = find_weights(weights, runs)
         chosen = parse_engine(engine)
         check_engine(path, chosen)
@@ -76,29 +104,41 @@ def command(
         settings = about(path).settings.webcam.model_copy(update=flags)
         if dry_run:
             plan = {
-                "source": frames.describe(),
+                "source": "the browser's camera" if frames is None else frames.describe(),
                 "max_frames": max_frames,
                 "weights": path,
                 "engine": chosen,
                 "iou": settings.iou,
                 "score": settings.score,
                 "window": output.window,
+                "browser": browser,
                 "save": output.save,
                 "jsonl": output.jsonl,
             }
             terminal.result(plan)
             return
-        many = frames.count is not None and frames.count > 1  # a live source shows the present
-        predictor = Predictor.load(path, settings, chosen, many)
-        logging.getLogger("fcoslite.inference").info("%s on %s", path.stem, predictor.device)
-        predictor.warm_up()
-        with killed_as_interrupted():
-            result = run_live(
-                frames,
-                predictor,
-                output,
-                fullscreen=fullscreen,
-                max_frames=max_frames,
-                progress=terminal.progress,
-            )
+        stack.enter_context(killed_as_interrupted())
+        predictor: Predicts
+        screen: Screen | None = None
+        if browser:
+            from fcoslite.inference.adjustable import AdjustablePredictor
+            from fcoslite.inference.browser.page import BrowserPage
+
+            predictor = adjustable = AdjustablePredictor(path, settings, chosen)
+            screen = page = stack.enter_context(BrowserPage(adjustable, frames, host, port))
+            terminal.announce(f"open {page.address} in a browser on this machine; Ctrl-C ends it")
+            frames = frames or stack.enter_context(page.camera())
+        else:
+            from fcoslite.inference.predictor import Predictor
+
+            assert frames is not None  # without --browser there is one
+            many = frames.count is not None and frames.count > 1  # a live source shows the present
+            predictor = fixed = Predictor.load(path, settings, chosen, many)
+            logger.info("%s on %s", path.stem, fixed.device)
+            fixed.warm_up()
+            if output.window:
+                from fcoslite.inference.output.window import Window
+
+                screen = Window("fcoslite", fullscreen, hold=frames.still)
+        result = run_live(frames, predictor, output, screen, max_frames=max_frames, progress=terminal.progress)
     terminal.result(result.document())

@@ -27,7 +27,6 @@ _EXIF_ORIENTATION = 0x0112
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in a scan, FF 00 and FF D0 to FF D7 are data
 _JPEG_END = 0xD9
 _DAMAGED = "damaged or cut short"
-_TOO_LARGE = f"more than {MAX_PIXELS:,} pixels by its header"
 
 # of what it warns of, we refuse what matters
 warnings.filterwarnings("ignore", module="PIL")
@@ -110,9 +109,27 @@ def read_image(path: str | Path, sides: tuple[int, int] | None = None) -> np.nda
     Raises:
         UnusableImageError: The file is missing, no whole image, too large, or of other sides.
     """
-    path = Path(path)
-    content = _read_file(path)
-    stored, orientation = _read_header(path, content)
+    return decode_image(_read_file(Path(path)), Path(path), sides)
+
+
+def decode_image(
+    content: bytes, path: Path, sides: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Decode the content of an image file, as `read_image` does.
+
+    Args:
+        content: The bytes.
+        path: What to call it.
+        sides: Height and width that its annotations are for, pixels.
+        max_pixels: More are refused by the header.
+
+    Returns:
+        [height, width, 3] uint8, RGB.
+
+    Raises:
+        UnusableImageError: It is no whole image, too large, or of other sides.
+    """
+    stored, orientation = _read_header(path, content, max_pixels)
     shown = stored[::-1] if orientation >= 5 else stored
     if sides is None or sides == shown:
         sides = shown
@@ -163,7 +180,7 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _read_header(path: Path, content: bytes) -> tuple[tuple[int, int], int]:
+def _read_header(path: Path, content: bytes, max_pixels: int) -> tuple[tuple[int, int], int]:
     """Height and width as stored, and EXIF orientation, 1 to 8; no pixel is decoded."""
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as header:
@@ -171,13 +188,13 @@ def _read_header(path: Path, content: bytes) -> tuple[tuple[int, int], int]:
             orientation = header.getexif().get(_EXIF_ORIENTATION, 1) if header.format in _TURNED_BY_EXIF else 1
             has_end = _HAS_END.get(str(header.format))
     except Image.DecompressionBombError:
-        raise UnusableImageError(path, _TOO_LARGE) from None
+        raise UnusableImageError(path, _too_large(MAX_PIXELS)) from None
     except UnidentifiedImageError:
         raise UnusableImageError(path, "no image, or of a format that is not read") from None
     except Exception:  # whatever a broken file makes a parser trip over
         raise UnusableImageError(path, _DAMAGED) from None
-    if stored[0] * stored[1] > MAX_PIXELS:
-        raise UnusableImageError(path, _TOO_LARGE)
+    if stored[0] * stored[1] > max_pixels:
+        raise UnusableImageError(path, _too_large(max_pixels))
     if has_end is not None and not has_end(content):
         raise UnusableImageError(path, "cut short")
     return stored, orientation if orientation in range(1, 9) else 1
@@ -215,6 +232,10 @@ def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         image = image[::-1]
     return np.ascontiguousarray(image)
+
+
+def _too_large(max_pixels: int) -> str:
+    return f"more than {max_pixels:,} pixels by its header"
 
 
 def _other_sides(found: tuple[int, ...], annotated: tuple[int, int]) -> str:

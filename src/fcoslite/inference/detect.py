@@ -1,7 +1,8 @@
 """Detection on frame after frame: the core of everything that detects."""
 
+import threading
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from fcoslite.inference.input.frame_source import Frame
 from fcoslite.machine.threads import map_in_order
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class FrameResult:
     """What was found in one frame.
 
@@ -25,10 +26,15 @@ class FrameResult:
     frame: Frame
     detections: Detections
     fps: float | None
+    _drawn: np.ndarray | None = field(default=None, init=False, repr=False)
+    _drawing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def draw(self) -> np.ndarray:
-        """The frame with boxes and frame rate, [h, w, 3] uint8 RGB."""
-        return draw_detections(self.frame.image_rgb, self.detections, self.fps)
+        """The frame with boxes and frame rate, [h, w, 3] uint8 RGB: the same array for the screen and for files."""
+        with self._drawing:
+            if self._drawn is None:
+                self._drawn = draw_detections(self.frame.image_rgb, self.detections, self.fps)
+            return self._drawn
 
 
 class Predicts(Protocol):

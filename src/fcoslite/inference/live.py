@@ -8,14 +8,13 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult, Predicts, detect_each
 from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.output.plan import Output
 from fcoslite.inference.output.recorder import Recorder, Writer
-from fcoslite.inference.output.window import Window
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter
 from fcoslite.progress import Progress, no_progress
 
@@ -51,6 +50,19 @@ class LiveResult:
         return asdict(self) | {"seconds": round(self.seconds, 3), "mean_fps": round(self.mean_fps, 2)}
 
 
+class Screen(Protocol):
+    """What results are shown on."""
+
+    def show(self, result: FrameResult) -> bool:
+        """Show a frame with what is in it; False once the user has ended it."""
+
+    def idle(self) -> bool:
+        """Called while nothing comes; False once the user has ended it."""
+
+    def close(self) -> None:
+        """The last one was shown."""
+
+
 class FpsMeter:
     """The frame rate over the last ten frames."""
 
@@ -68,8 +80,8 @@ def run_live(
     source: FrameSource,
     predictor: Predicts,
     output: Output,
+    screen: Screen | None = None,
     *,
-    fullscreen: bool = False,
     max_frames: int | None = None,
     progress: Progress = no_progress,
 ) -> LiveResult:
@@ -80,8 +92,8 @@ def run_live(
     Args:
         source: An open source; the caller closes it.
         predictor: The model.
-        output: Where results go, such as `plan_output` decides; a window shows a still image until a key is pressed.
-        fullscreen: Let the window cover the screen.
+        output: The files that results are saved to, such as `plan_output` decides.
+        screen: What they are shown on, if anything; it is closed.
         max_frames: Stop after this many.
         progress: Told of every frame.
 
@@ -89,7 +101,6 @@ def run_live(
         FcosliteError: Something cannot be read or written.
         KeyboardInterrupt: Ctrl-C.
     """
-    screen = Window("fcoslite", fullscreen, hold=source.still) if output.window else None
     total = min((count for count in (source.count, max_frames) if count is not None), default=None)
     frames = found = 0
     waited_seconds = 0.0
@@ -108,7 +119,6 @@ def run_live(
             recorder = stack.enter_context(Recorder(_writers(output, source)))
             if screen is not None:
                 stack.callback(screen.close)
-                logger.info("ESC or q ends it%s", "; any other key shows the next image" if source.still else "")
             advance = stack.enter_context(progress("Detecting", total, "frames"))
             source.letterbox_to(predictor.image_size)
             given = islice(source.frames(waiting), max_frames)
@@ -122,7 +132,7 @@ def run_live(
                 advance(1, f"FPS {fps:.1f}")
                 if screen is not None:
                     shown = time.perf_counter()
-                    going_on = screen.show(result.draw())
+                    going_on = screen.show(result)
                     waited_seconds += time.perf_counter() - shown if source.still else 0.0
                     if not going_on:
                         stopped_by = "key"

@@ -26,6 +26,7 @@ class Predictor:
         image_size: Side of the letterboxed image, pixels.
         at_once: Images that `predict` is best given at the same time, from threads.
         device: What runs the network, and on what.
+        settings: Thresholds.
     """
 
     def __init__(self, runtime: Runtime, settings: DetectSettings) -> None:
@@ -33,7 +34,8 @@ class Predictor:
         self.image_size = runtime.image_size
         self.at_once = runtime.at_once
         self.device = runtime.device
-        self._runtime, self._settings = runtime, settings
+        self.settings = settings
+        self._runtime = runtime
 
     @classmethod
     def load(
@@ -61,6 +63,10 @@ class Predictor:
         settings = settings or about(path).settings.webcam
         return cls(open_runtime(path, engine, many), settings)
 
+    def with_settings(self, settings: DetectSettings) -> "Predictor":
+        """The same network with other thresholds."""
+        return Predictor(self._runtime, settings)
+
     def warm_up(self) -> None:
         """Have the network run once, so that the first image is as fast as the others."""
         self.predict(np.zeros((self.image_size, self.image_size, 3), np.uint8))
@@ -80,5 +86,5 @@ class Predictor:
     def predict_letterboxed(self, letterboxed: np.ndarray, letterbox: Letterbox) -> Detections:
         """Detect on an image that is letterboxed, [S, S, 3] uint8; boxes come back in pixels of the original."""
         dense = self._runtime(letterboxed[None])
-        found = postprocess(dense.boxes_xyxy[0], dense.scores[0], self._settings)
+        found = postprocess(dense.boxes_xyxy[0], dense.scores[0], self.settings)
         return to_detections(*found, letterbox, self.class_names)

@@ -18,7 +18,11 @@ def no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def plan(source: Path, save: str | None = None, jsonl: str | None = None, window: bool = False) -> Output:
     with open_source(str(source)) as opened:
         return plan_output(
-            opened, window=window, save=Path(save) if save else None, jsonl=Path(jsonl) if jsonl else None
+            opened.kind,
+            opened.path,
+            window=window,
+            save=Path(save) if save else None,
+            jsonl=Path(jsonl) if jsonl else None,
         )
 
 

@@ -58,13 +58,17 @@ def xvfb() -> Iterator[dict[str, str]]:
 PROGRAM = """
 import sys
 import numpy as np
+from fcoslite.detections.detections import Detections
+from fcoslite.inference.detect import FrameResult
+from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.output.window import Window, has_display
 assert has_display()
 window = Window("fcoslite")
 images = 0
 print("open", flush=True)
-image = np.full((300, 400, 3), 128, np.uint8)
-while window.show(image) if sys.argv[1] == "show" or not images else window.idle():
+frame = Frame(0, np.full((300, 400, 3), 128, np.uint8), "grey", 0.0)
+result = FrameResult(frame, Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), ("person",)), None)
+while window.show(result) if sys.argv[1] == "show" or not images else window.idle():
     images += 1
 window.close()
 print("ended", images > 0, flush=True)

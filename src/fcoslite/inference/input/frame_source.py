@@ -56,6 +56,7 @@ class FrameSource:
         count: Number of frames, where known.
         path: The file or folder, if it is one.
         stopped: Set when it is closed, for frames that wait for something.
+        patient: The first frame may take as long as it likes.
 
     Raises:
         SourceError: It yields no frame.
@@ -72,6 +73,7 @@ class FrameSource:
         count: int | None = None,
         path: Path | None = None,
         stopped: threading.Event | None = None,
+        patient: bool = False,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -87,7 +89,7 @@ class FrameSource:
         self._thread = threading.Thread(target=self._read, name=f"fcoslite-{kind}", daemon=True)
         self._thread.start()
         try:
-            first = self._channel.peek(_FIRST_FRAME_SECONDS if live else None)
+            first = self._channel.peek(_FIRST_FRAME_SECONDS if live and not patient else None)
         except TimeoutError:
             self.close()
             message = f"{name} opened, but gave no picture in {_FIRST_FRAME_SECONDS:.0f} s"

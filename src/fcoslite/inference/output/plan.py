@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcoslite.errors import ConfigError
-from fcoslite.inference.input.frame_source import FrameSource, Kind
+from fcoslite.inference.input.frame_source import Kind
 from fcoslite.inference.input.image_files import IMAGE_SUFFIXES
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS
@@ -29,10 +29,17 @@ class Output:
     jsonl: Path | None = None
 
 
-def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
+def plan_output(kind: Kind, path: Path | None, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
     """Decide where results go, and see that they can be written there; nothing is written.
 
     Without a screen the window gives way to a saved file, and a message says so.
+
+    Args:
+        kind: What the source is.
+        path: Its file or folder, if it is one.
+        window: Show results in a window.
+        save: A drawn video, image or folder of images.
+        jsonl: A file of one JSON line per frame.
 
     Raises:
         ConfigError: `save` is not a kind of file for this source.
@@ -41,16 +48,16 @@ def plan_output(source: FrameSource, *, window: bool, save: Path | None, jsonl: 
     """
     if window and not has_display():
         window = False
-        save = save or _free_name(source.kind)
+        save = save or _free_name(kind)
         logger.info("no display here: the result will be saved to %s", save)
     if save is not None:
-        _check_kind(save, source.kind)
-        check_writable(save, "name another place with --save", folder=source.kind == "folder")
+        _check_kind(save, kind)
+        check_writable(save, "name another place with --save", folder=kind == "folder")
     if jsonl is not None:
         check_writable(jsonl, "name another file with --jsonl", folder=False)
-    for path in filter(None, (save, jsonl)):
-        check_room(path)
-    paths = [path.resolve() for path in (source.path, save, jsonl) if path is not None]
+    for file in filter(None, (save, jsonl)):
+        check_room(file)
+    paths = [file.resolve() for file in (path, save, jsonl) if file is not None]
     if len(set(paths)) < len(paths):
         raise ConfigError("source, --save and --jsonl must be different files", "choose another name")
     return Output(window, save, jsonl)

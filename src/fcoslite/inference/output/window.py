@@ -1,12 +1,17 @@
 """The window on the screen, and whether there can be one."""
 
 import functools
+import logging
 import os
 import subprocess
 import sys
 
 import cv2
 import numpy as np
+
+from fcoslite.inference.detect import FrameResult
+
+logger = logging.getLogger("fcoslite.inference")
 
 _END_KEYS = (27, ord("q"), ord("Q"))  # 27 is ESC
 _SCREEN_SHARE = 0.9  # leaves room for title and task bar
@@ -51,10 +56,11 @@ class Window:
         self._hold = hold
         self._open = False
 
-    def show(self, image_rgb: np.ndarray) -> bool:
-        """Show an image [h, w, 3] uint8; False once the user has ended it."""
-        image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+    def show(self, result: FrameResult) -> bool:
+        """Show a frame with what is in it; False once the user has ended it."""
+        image_bgr = cv2.cvtColor(result.draw(), cv2.COLOR_RGB2BGR)
         if not self._open:
+            logger.info("ESC or q ends it%s", "; any other key shows the next image" if self._hold else "")
             self._fit(image_bgr)
             self._open = True
         cv2.imshow(self._title, image_bgr)

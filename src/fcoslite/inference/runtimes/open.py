@@ -2,6 +2,7 @@
 
 import logging
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +18,9 @@ _ENGINES_OF: dict[str, tuple[Engine, ...]] = {
     OPENVINO: ("auto", "openvino"),
     LITERT: ("auto", "litert"),
 }
+
+_ENGINES_OF_WEIGHTS: tuple[Engine, ...] = ("auto", "onnx", "openvino", "keras")
+_PACKAGES = {"keras": "keras", "onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -75,9 +79,15 @@ def check_engine(weights: Path, engine: Engine) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    runs = _ENGINES_OF.get(weights.suffix.lower(), ("auto", "keras", "onnx", "openvino"))
+    runs = _ENGINES_OF.get(weights.suffix.lower(), _ENGINES_OF_WEIGHTS)
     if engine not in runs:
         raise ConfigError(f"{weights} does not run on {engine}", _hint(engine, runs))
+
+
+def available_engines(weights: Path) -> tuple[Engine, ...]:
+    """The engines that can run such a file and are installed, `auto` not among them."""
+    runs = _ENGINES_OF.get(weights.suffix.lower(), _ENGINES_OF_WEIGHTS)
+    return tuple(engine for engine in runs if engine != "auto" and find_spec(_PACKAGES[engine]) is not None)
 
 
 def _hint(engine: Engine, runs: tuple[Engine, ...]) -> str:
