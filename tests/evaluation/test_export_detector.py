@@ -1,5 +1,6 @@
 """Exports, each loaded by ONNX Runtime alone and compared with Keras on real photographs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_int8_is_a_third_and_loses_little(tmp_path: Path) -> None:
     on_onnx, on_openvino = (open_runtime(result.out, engine)(black) for engine in ("onnx", "openvino"))
     assert on_onnx.scores.shape[0] == on_openvino.scores.shape[0] == 1
     np.testing.assert_allclose(on_openvino.scores, on_onnx.scores, atol=0.02)
+
+
+def test_a_saved_model(tmp_path: Path, pixels: np.ndarray) -> None:
+    import tensorflow as tf
+
+    plan = ExportPlan(LITE0, tmp_path / "served", "saved-model", image_size=64, batch=None)
+    result = export_detector(plan)
+    assert result.box_difference < 0.01 and result.score_difference < 1e-4
+    assert export_detector(plan).size_bytes > 10e6  # over the first
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+    facts = json.loads((plan.out / "assets.extra" / "fcoslite.json").read_text())
+    assert (facts["classes"], facts["image_size"], facts["batch"]) == (["person"], 64, None)
+    served = tf.saved_model.load(str(plan.out)).signatures["serving_default"]
+    two = np.stack([Letterbox(*pixels.shape[:2], 64).apply_image(pixels)] * 2)
+    boxes = served(images=tf.constant(two))["boxes"]
+    assert boxes.shape[0] == 2 and np.array_equal(boxes[0], boxes[1])
+    for wrong in (replace(plan, nms=True), replace(plan, precision="int8")):
+        with pytest.raises(ConfigError, match="float32 and has no NMS"):
+            export_detector(wrong)
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 @with_terminal
 def command(
     weights: WeightsOption = None,
-    format: Annotated[str, typer.Option("--format", metavar="onnx|openvino|litert", help="Of the file.")] = "onnx",
+    format: Annotated[
+        str, typer.Option("--format", metavar="onnx|openvino|litert|saved-model", help="Of the file.")
+    ] = "onnx",
     precision: Annotated[
         str,
         typer.Option(
@@ -58,7 +60,11 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="To write.", show_default="NAME-SIZE-PRECISION here, .onnx or .xml"
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="To write.",
+            show_default="NAME-SIZE-PRECISION here, with the format's ending",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
@@ -101,7 +107,7 @@ def command(
         calibrate=calibrate,
         check=check,
     )
-    if plan.out.suffix.lower() != SUFFIXES[form]:
+    if not plan.out.name.lower().endswith(SUFFIXES[form]):
         raise ConfigError(f"--out {plan.out}", f"the name of a file for {form} ends in {SUFFIXES[form]}")
     if plan.out.exists() and not overwrite:
         raise DataError(f"{plan.out} is there already", "name another file with --out, or add --overwrite")

@@ -1,6 +1,7 @@
 """Export: write a detector for another engine, run it there, and tell how far it is from the original."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -33,9 +34,9 @@ from fcoslite.storage.space import check_writable
 if TYPE_CHECKING:
     from fcoslite.models.detector import Detector
 
-Format = Literal["onnx", "openvino", "litert"]
+Format = Literal["onnx", "openvino", "litert", "saved-model"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO, "litert": LITERT}
+SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO, "litert": LITERT, "saved-model": ""}
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -53,7 +54,7 @@ class ExportPlan:
 
     Attributes:
         weights: A weights file.
-        out: The file to write; for OpenVINO the .xml, beside which a .bin is put.
+        out: The file to write; for OpenVINO the .xml, beside which a .bin is put; a SavedModel is a folder.
         format: Of the file.
         precision: Of the weights; int8 computes in 8-bit integers, too.
         nms: Duplicates are suppressed in the file.
@@ -81,7 +82,7 @@ class ExportResult:
 
     Attributes:
         out: The file.
-        size_bytes: Its size.
+        size_bytes: Its size, of all its parts.
         compared: Photographs on which it was compared with Keras.
         box_difference: Greatest difference of a side, pixels of the letterboxed image, where a score is seen.
         score_difference: Greatest difference of a score.
@@ -111,15 +112,12 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
         DataError: There is no photograph to calibrate on, or the data to check on cannot be used.
         FcosliteError: Packages are missing, or int8 loses more than 0.01 AP.
     """
-    check_writable(plan.out, "name another file with --out", folder=False)
+    _check_format(plan)
+    check_writable(plan.out, "name another place with --out", folder=plan.format == "saved-model")
     facts = facts_of(plan.weights, plan.precision)
     size = plan.image_size or facts.image_size
     decoded = plan.format != "litert" or plan.precision != "int8"
     facts = facts.model_copy(update={"image_size": size, "batch": plan.batch, "decoded": decoded})
-    if plan.format == "litert" and (plan.nms or plan.batch is None):
-        raise ConfigError(
-            "a LiteRT file has a fixed batch and no NMS", "leave --nms out and --batch dynamic, or take onnx"
-        )
     wanted = _CALIBRATED if plan.precision == "int8" else _COMPARED
     folder = plan.calibrate or embedded_data() / "images"
     images = list(islice(_letterboxed(folder, size, wanted, progress), wanted))
@@ -129,6 +127,7 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
 
     load_backend()
     from fcoslite.inference.runtimes.keras import KerasRuntime
+    from fcoslite.inference.runtimes.saved_model import SavedModelRuntime
     from fcoslite.models.detector import build_detector
     from fcoslite.models.header import model_settings
     from fcoslite.models.weights import load_weights
@@ -137,7 +136,8 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     load_weights(detector, plan.weights)
     with tempfile.TemporaryDirectory() as name:
         checked, final = _make(plan, detector, facts, images, Path(name))
-        before, after = KerasRuntime(detector), open_runtime(checked)
+        before: Runtime = KerasRuntime(detector)
+        after: Runtime = SavedModelRuntime(checked, facts) if checked.is_dir() else open_runtime(checked)
         boxes, scores = _differences(before, after, images[:_COMPARED])
         before_ap = after_ap = None
         if plan.check is not None or plan.precision == "int8":
@@ -146,12 +146,7 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
             if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
                 message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
                 raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
-        plan.out.parent.mkdir(parents=True, exist_ok=True)
-        size_bytes = 0
-        for path in _parts(final):
-            content = path.read_bytes()
-            replace_file(plan.out.with_suffix(path.suffix), content)
-            size_bytes += len(content)
+        size_bytes = _put(final, plan.out)
     return ExportResult(plan.out, size_bytes, len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
 
 
@@ -159,6 +154,11 @@ def _make(
     plan: ExportPlan, detector: "Detector", facts: ExportFacts, images: Sequence[np.ndarray], folder: Path
 ) -> tuple[Path, Path]:
     """Write the file to check, and the one to hand out: the same, but where it suppresses duplicates itself."""
+    if plan.format == "saved-model":
+        from fcoslite.export.saved_model import write_saved_model
+
+        write_saved_model(detector, facts, folder / "saved")
+        return folder / "saved", folder / "saved"
     if plan.format == "litert":
         from fcoslite.export.litert import to_litert
 
@@ -189,9 +189,30 @@ def _write(model: Any, plan: ExportPlan, stem: Path) -> Path:
     return path
 
 
-def _parts(path: Path) -> list[Path]:
-    """The files that an exported file is made of, what it rests on first."""
-    return [path.with_suffix(".bin"), path] if path.suffix == OPENVINO else [path]
+def _put(made: Path, out: Path) -> int:
+    """Put what was made in its place, over what is there; returns bytes."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if made.is_dir():
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+            copied = Path(shutil.copytree(made, Path(beside) / "new"))
+            if out.exists():
+                out.rename(Path(beside) / "old")
+            copied.rename(out)
+        return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    # what the other rests on comes first
+    parts = [made.with_suffix(".bin"), made] if made.suffix == OPENVINO else [made]
+    for path in parts:
+        replace_file(out.with_suffix(path.suffix), path.read_bytes())
+    return sum(path.stat().st_size for path in parts)
+
+
+def _check_format(plan: ExportPlan) -> None:
+    if plan.format == "litert" and (plan.nms or plan.batch is None):
+        raise ConfigError(
+            "a LiteRT file has a fixed batch and no NMS", "leave --nms out and --batch dynamic, or take onnx"
+        )
+    if plan.format == "saved-model" and (plan.nms or plan.precision != "float32"):
+        raise ConfigError("a SavedModel is in float32 and has no NMS", "leave --nms and --precision out, or take onnx")
 
 
 def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> Iterator[np.ndarray]:

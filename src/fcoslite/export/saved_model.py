@@ -1,0 +1,26 @@
+"""A detector as a TensorFlow SavedModel, for TensorFlow Serving and other programs on TensorFlow."""
+
+from pathlib import Path
+
+import keras
+
+from fcoslite.errors import ConfigError
+from fcoslite.export.keras_export import keras_export
+from fcoslite.fcos.detect_graph import DetectGraph
+from fcoslite.models.detector import Detector
+from fcoslite.models.facts import FACTS_FILE, ExportFacts
+
+EXTRA = "assets.extra"  # where a SavedModel keeps what TensorFlow does not read
+
+
+def write_saved_model(detector: Detector, facts: ExportFacts, folder: Path) -> None:
+    """Write a folder whose signature `serving_default` has the ports of `ExportFacts`; the facts lie in `EXTRA`.
+
+    Raises:
+        ConfigError: Keras runs on JAX, from which it cannot convert.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError("a SavedModel is made with TensorFlow", "leave KERAS_BACKEND out")
+    keras_export(DetectGraph(detector), folder, "tf_saved_model", detector.image_size, facts.batch)
+    (folder / EXTRA).mkdir()
+    (folder / EXTRA / FACTS_FILE).write_text(facts.model_dump_json(), "utf-8")

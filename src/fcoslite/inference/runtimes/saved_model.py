@@ -1,0 +1,40 @@
+"""A SavedModel run by TensorFlow, to be compared with what it was made of."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.models.facts import ExportFacts
+
+
+class SavedModelRuntime:
+    """A detector in a SavedModel.
+
+    Args:
+        folder: The SavedModel.
+        facts: Of it.
+
+    Attributes:
+        class_names: By channel.
+        image_size: Pixels.
+        device: Engine and device.
+        at_once: One.
+    """
+
+    def __init__(self, folder: Path, facts: ExportFacts) -> None:
+        import tensorflow as tf
+
+        self.class_names, self.image_size = facts.classes, facts.image_size
+        self.at_once, self.device = 1, "TensorFlow"
+        self._batch = facts.batch or 1
+        self._loaded: Any = tf.saved_model.load(str(folder))  # its functions live as long as it does
+        self._run: Any = self._loaded.signatures["serving_default"]
+
+    def __call__(self, images: np.ndarray) -> Dense:
+        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        import tensorflow as tf
+
+        outputs = self._run(images=tf.constant(np.repeat(images, self._batch, axis=0)))
+        return Dense(outputs["boxes"].numpy()[:1], outputs["scores"].numpy()[:1])
