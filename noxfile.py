@@ -1,4 +1,4 @@
-"""Sessions: tests, lean, browser, faults, fuzz, bench, lint, types, docs, demo, overfit, addons-parity; see each."""
+"""Sessions: `nox --list` tells what each does."""
 
 import json
 import os
@@ -117,6 +117,29 @@ def lean(session: nox.Session) -> None:
     session.run("fcoslite", "detect", images, "--save", "drawn", "--coco", "found.json", "--overwrite")
     session.run("fcoslite", "webcam", "--source", photograph, "--no-window", "--save", "webcam.jpg")
     session.run("fcoslite", "eval", "--annotations", annotations, "--images", images, "--out", "eval")
+
+
+@nox.session
+def formats(session: nox.Session) -> None:
+    """Export to every format, and score each file where nothing but its own runtime is installed."""
+    session.install(".[openvino,litert]")
+    folder = Path(session.create_tmp()).resolve()
+    images, annotations = str(DEMO_DATA / "images"), str(DEMO_DATA / "annotations.json")
+    runtimes = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert", "saved-model": ""}
+    others = [one for one in nox.project.dependency_groups(PYPROJECT, "detect") if not one.startswith("onnxruntime")]
+    suffixes = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "saved-model": ""}
+    for name, runtime in runtimes.items():
+        file = str(folder / f"lite0{suffixes[name]}")
+        export = ("fcoslite", "export", "--weights", "lite0", "--format", name, "--out", file, "--overwrite")
+        session.run(*export, "--check", str(DEMO_DATA))
+        if not runtime:  # it has none of ours; --check has loaded it
+            continue
+        session.run("python", "-m", "venv", "--clear", str(folder / name))
+        python = str(folder / name / ("Scripts" if os.name == "nt" else "bin") / "python")
+        for packages in (["--no-deps", "."], [*others, runtime]):
+            session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
+        score = ("--weights", file, "--annotations", annotations, "--images", images, "--out", str(folder / "eval"))
+        session.run(python, "-m", "fcoslite", "eval", *score, "--json", external=True)
 
 
 @nox.session

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.photographs import DEMO_DATA
 from benchmarks.table import Must, Row, race, run_stage
-from benchmarks.weights import packaged_detector, packaged_onnx
+from benchmarks.weights import packaged_detector, packaged_export
 from fcoslite.config.settings import WebcamSettings
 from fcoslite.data.images import read_image
 from fcoslite.inference.input.open import open_source
@@ -56,7 +56,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             make_video(video, frames)
         contestants: dict[str, Callable[[], object]] = {}
         for size in (320, 512):
-            on_onnx: Runtime = open_runtime(packaged_onnx("lite0", size, folder), many=True)
+            on_onnx: Runtime = open_runtime(packaged_export("lite0", size, folder), many=True)
             on_keras: Runtime = KerasRuntime(packaged_detector("lite0", size))
 
             def end_to_end(runtime: Runtime) -> None:

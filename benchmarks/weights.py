@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fcoslite.evaluation.export_detector import ExportPlan, Precision, export_detector
+from fcoslite.evaluation.export_detector import SUFFIXES, ExportPlan, Format, Precision, export_detector
 from fcoslite.models.detector import Detector, build_detector
 from fcoslite.models.header import model_settings
 from fcoslite.models.weights import load_weights
@@ -17,8 +17,10 @@ def packaged_detector(name: str, image_size: int) -> Detector:
     return detector
 
 
-def packaged_onnx(name: str, image_size: int, folder: Path, precision: Precision = "float32") -> Path:
-    """The same as an ONNX file in a folder."""
-    out = folder / f"{name}-{image_size}-{precision}.onnx"
-    export_detector(ExportPlan(packaged_weights()[name], out, "onnx", precision, image_size=image_size))
+def packaged_export(
+    name: str, image_size: int, folder: Path, precision: Precision = "float32", format: Format = "onnx"
+) -> Path:
+    """The same as an exported file in a folder."""
+    out = folder / f"{name}-{image_size}-{precision}{SUFFIXES[format]}"
+    export_detector(ExportPlan(packaged_weights()[name], out, format, precision, image_size=image_size))
     return out
