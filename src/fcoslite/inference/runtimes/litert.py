@@ -9,13 +9,13 @@ import numpy as np
 
 from fcoslite.errors import FcosliteError, WeightsError
 from fcoslite.fcos.locations import locations_of
-from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import FACTS_FILE, KEY, ExportFacts, read_facts
 
 _LONGEST = 100_000  # bytes of the facts
 
 
-class LiteRtRuntime:
+class LiteRtRuntime(ExportedRuntime):
     """A detector that `fcoslite export` has written for LiteRT.
 
     Args:
@@ -23,31 +23,20 @@ class LiteRtRuntime:
         threads: For the work on one image.
         at_once: Images that are to be given at the same time.
 
-    Attributes:
-        facts: What the file says of itself.
-        class_names: By channel.
-        image_size: Pixels.
-        device: Engine and device.
-        at_once: As given.
-
     Raises:
         WeightsError: The file cannot be run, or is not one of ours.
         FcosliteError: The package ai-edge-litert is not installed.
     """
 
     def __init__(self, path: Path, threads: int, at_once: int = 1) -> None:
-        self.facts = read_litert_facts(path)
-        self.class_names = self.facts.classes
-        self.image_size = self.facts.image_size
-        self.at_once = at_once
-        self.device = "LiteRT, CPU"
+        super().__init__(read_litert_facts(path), "LiteRT, CPU", at_once)
         self._path, self._threads = path, threads
         self._local = threading.local()
         self._runner()  # here, so that what is wrong with the file is told at once
 
     def __call__(self, images: np.ndarray) -> Dense:
         """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
-        outputs = self._runner()(images=np.repeat(images, self.facts.batch or 1, axis=0))
+        outputs = self._runner()(images=self.filled(images))
         if self.facts.decoded:
             return Dense(outputs["boxes"][:1], outputs["scores"][:1])
         return decode_arrays({name: values[:1] for name, values in outputs.items()}, self.facts)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcoslite.errors import WeightsError
-from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
 
 _NO_LOG = 4  # only what ends the process: the rest comes as an exception
@@ -90,7 +90,7 @@ class OnnxNetwork:
         return dict(zip((output.name for output in self.outputs), values, strict=True))
 
 
-class OnnxRuntime:
+class OnnxRuntime(ExportedRuntime):
     """A detector that `fcoslite export` or `fcoslite` itself has written as ONNX.
 
     Args:
@@ -98,13 +98,6 @@ class OnnxRuntime:
         threads: For the work on one image.
         at_once: Images that are to be given at the same time; with as many cores as that and one thread each, more
             images are done than with all threads at one.
-
-    Attributes:
-        facts: What the file says of itself.
-        class_names: By channel.
-        image_size: Pixels.
-        device: Engine and device.
-        at_once: As given.
 
     Raises:
         WeightsError: The file cannot be run, or is not one of ours.
@@ -114,17 +107,13 @@ class OnnxRuntime:
         import onnxruntime
 
         self._network = OnnxNetwork(path, threads)
-        self.facts: ExportFacts = read_facts(self._network.metadata, path)
-        self.class_names = self.facts.classes
-        self.image_size = self.facts.image_size
-        self.at_once = at_once
-        self.device = f"ONNX Runtime {onnxruntime.__version__}, CPU"
+        facts = read_facts(self._network.metadata, path)
+        super().__init__(facts, f"ONNX Runtime {onnxruntime.__version__}, CPU", at_once)
         _check_ports(self._network, self.facts)
 
     def __call__(self, images: np.ndarray) -> Dense:
         """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
-        # a file for batches of more is given the same image as often
-        outputs = self._network(np.repeat(images, self.facts.batch or 1, axis=0))
+        outputs = self._network(self.filled(images))
         return Dense(outputs["boxes"][:1], outputs["scores"][:1])
 
 

@@ -8,27 +8,20 @@ from typing import Any
 import numpy as np
 
 from fcoslite.errors import FcosliteError, WeightsError
-from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
 
 # where OpenVINO keeps what an ONNX file says of itself, and where `fcoslite export` writes it
 _METADATA = ["framework", KEY]
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(ExportedRuntime):
     """A detector that fcoslite has written as ONNX or for OpenVINO (.xml with its .bin).
 
     Args:
         path: The file.
         threads: In all.
         at_once: Images that are to be given at the same time.
-
-    Attributes:
-        facts: What the file says of itself.
-        class_names: By channel.
-        image_size: Pixels.
-        device: Engine and device.
-        at_once: As given.
 
     Raises:
         WeightsError: The file cannot be run, or is not one of ours.
@@ -38,11 +31,7 @@ class OpenVinoRuntime:
     def __init__(self, path: Path, threads: int, at_once: int = 1) -> None:
         openvino = _package()
         model = _read(path)
-        self.facts = _facts(model, path)
-        self.class_names = self.facts.classes
-        self.image_size = self.facts.image_size
-        self.at_once = at_once
-        self.device = f"OpenVINO {openvino.__version__.partition('-')[0]}, CPU"
+        super().__init__(_facts(model, path), f"OpenVINO {openvino.__version__.partition('-')[0]}, CPU", at_once)
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": at_once,
@@ -61,7 +50,7 @@ class OpenVinoRuntime:
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
         request = self._local.request
-        request.infer({"images": np.repeat(images, self.facts.batch or 1, axis=0)})
+        request.infer({"images": self.filled(images)})
         # its memory is that of the next image, too
         return Dense(*(np.array(request.get_tensor(name).data[:1]) for name in ("boxes", "scores")))
 

@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fcoslite.models.facts import ExportFacts
+
 
 class Dense(NamedTuple):
     """What every location of a batch says, see `fcos.decode.decode`.
@@ -38,3 +40,31 @@ class Runtime(Protocol):
 
     def __call__(self, images: np.ndarray) -> Dense:
         """Run it on letterboxed images [1, S, S, 3] uint8, RGB."""
+
+
+class ExportedRuntime:
+    """What the runtimes of exported files have in common: a file says itself what it is.
+
+    Args:
+        facts: What it says.
+        device: Engine and device.
+        at_once: Images that are to be given at the same time.
+
+    Attributes:
+        facts: As given.
+        class_names: By channel.
+        image_size: Pixels.
+        device: As given.
+        at_once: As given.
+    """
+
+    def __init__(self, facts: ExportFacts, device: str, at_once: int) -> None:
+        self.facts = facts
+        self.class_names = facts.classes
+        self.image_size = facts.image_size
+        self.device = device
+        self.at_once = at_once
+
+    def filled(self, images: np.ndarray) -> np.ndarray:
+        """Images [1, S, S, 3] as many times as a file for batches of more wants them."""
+        return np.repeat(images, self.facts.batch or 1, axis=0)

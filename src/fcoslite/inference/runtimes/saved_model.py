@@ -5,30 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.inference.runtimes.runtime import Dense
+from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import ExportFacts
 
 
-class SavedModelRuntime:
+class SavedModelRuntime(ExportedRuntime):
     """A detector in a SavedModel.
 
     Args:
         folder: The SavedModel.
         facts: Of it.
-
-    Attributes:
-        class_names: By channel.
-        image_size: Pixels.
-        device: Engine and device.
-        at_once: One.
     """
 
     def __init__(self, folder: Path, facts: ExportFacts) -> None:
         import tensorflow as tf
 
-        self.class_names, self.image_size = facts.classes, facts.image_size
-        self.at_once, self.device = 1, "TensorFlow"
-        self._batch = facts.batch or 1
+        super().__init__(facts, "TensorFlow", at_once=1)
         self._loaded: Any = tf.saved_model.load(str(folder))  # its functions live as long as it does
         self._run: Any = self._loaded.signatures["serving_default"]
 
@@ -36,5 +28,5 @@ class SavedModelRuntime:
         """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
         import tensorflow as tf
 
-        outputs = self._run(images=tf.constant(np.repeat(images, self._batch, axis=0)))
+        outputs = self._run(images=tf.constant(self.filled(images)))
         return Dense(outputs["boxes"].numpy()[:1], outputs["scores"].numpy()[:1])
