@@ -181,17 +181,19 @@ class WorstError:
         judged: The image.
         box_xyxy: [4], pixels.
         caption: Kind, and score or size.
+        score: Of a false detection; None of a missed person.
     """
 
     judged: JudgedImage
     box_xyxy: np.ndarray
     caption: str
+    score: float | None = None
 
 
 def worst_false_detections(judged: Sequence[JudgedImage], most: int) -> list[WorstError]:
     """The false detections of the highest scores, `most` at most."""
     errors = [
-        (float(score), WorstError(item, box, f"{kind}, score {score:.2f}"))
+        (float(score), WorstError(item, box, f"{kind}, score {score:.2f}", float(score)))
         for item in judged
         for kind, box, score in zip(item.kinds, item.found.boxes_xyxy, item.found.scores, strict=True)
         if kind in FALSE_KINDS
