@@ -1,15 +1,15 @@
 """Line charts as numbers for an SVG, which a template writes: it takes its colours from the page, light or dark."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
 from fcoslite.reports.run_facts import is_number
 
-WIDTH, HEIGHT = 480, 280  # of the SVG, its own units
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 40  # margins
+WIDTH, HEIGHT = 400, 250  # of the SVG, its own units
+LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 40  # margins
 COLOURS = 8  # that the page has
 _MOST_POINTS = 1000  # of a curve; more are thinned out: nobody sees them
 _MARKED = 40  # points of a curve that get a mark each
@@ -20,13 +20,15 @@ class Curve:
     """A named line.
 
     Attributes:
-        name: For the legend and the marks.
+        name: For the marks.
+        key: For the legend, where curves of the same key are one.
         points: (x, y).
         colour: Its number, from 0 on.
         style: 0 drawn through, 1 dashed, 2 dotted.
     """
 
     name: str
+    key: str
     points: Sequence[tuple[float, float]]
     colour: int
     style: int = 0
@@ -42,6 +44,16 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class LegendEntry:
+    """What a look means: its colour, None where it is one of several runs, its style, and whether it is a mark."""
+
+    key: str
+    colour: int | None
+    style: int
+    is_mark: bool
+
+
+@dataclass(frozen=True)
 class Chart:
     """A chart in units of the SVG.
 
@@ -51,6 +63,7 @@ class Chart:
         x_ticks: (x, text).
         y_ticks: (y, text).
         curves: As drawn.
+        legend: An entry per key.
     """
 
     title: str
@@ -58,6 +71,7 @@ class Chart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     curves: list[Drawn]
+    legend: list[LegendEntry]
 
 
 def metric_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequence[str], alone: bool) -> list[Curve]:
@@ -73,9 +87,8 @@ def metric_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequenc
         for style, key in enumerate(keys):
             points = [(float(line["epoch"]), float(line[key])) for line in lines if is_number(line.get(key))]
             if points:
-                curves.append(
-                    Curve(key, points, style) if alone else Curve(f"{name}: {key}", points, number, min(style, 2))
-                )
+                mark, colour, look = (key, style, 0) if alone else (f"{name}: {key}", number, style)
+                curves.append(Curve(mark, key, points, colour, look))
     return curves
 
 
@@ -120,7 +133,17 @@ def draw_chart(
         [(across(x), f"{x:.6g}") for x in x_values if x_low <= x <= x_high],
         [(down(y), f"{y:.6g}") for y in y_values],
         drawn,
+        _legend(curves),
     )
+
+
+def _legend(curves: Sequence[Curve]) -> list[LegendEntry]:
+    entries: dict[str, LegendEntry] = {}
+    for curve in curves:
+        known = entries.setdefault(curve.key, LegendEntry(curve.key, curve.colour, curve.style, len(curve.points) == 1))
+        if known.colour != curve.colour:
+            entries[curve.key] = replace(known, colour=None)
+    return list(entries.values())
 
 
 def thinned(items: Sequence[Any], most: int) -> list[Any]:

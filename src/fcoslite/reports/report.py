@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError
 from fcoslite.evaluation.plots import CURVES
 from fcoslite.progress import Progress, no_progress
@@ -192,10 +193,14 @@ def _glance(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> list[_
         _row("validation AP, best epoch", [view.best_val_ap for view in views], max),
         *(_row(name.upper(), _metric(scored, name), max) for name in ("ap", "ap50")),
         _row("F1 at the webcam's score", [one.errors["f1"] if one else None for one in scored], max),
-        _row("images per second in training, median", [run.images_per_second for run in runs], max),
-        _row("ms per picture, one at a time", [one.milliseconds if one else None for one in scored], min),
+        _row("images per second in training, median", [run.images_per_second for run in runs]),
+        _row("ms per picture, one at a time", [one.milliseconds if one else None for one in scored]),
     ]
-    return [row for row in rows if any(cell is not None for cell in row.cells)]
+    return [
+        _Row(row.name, [float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in row.cells], row.best)
+        for row in rows
+        if any(cell is not None for cell in row.cells)
+    ]
 
 
 def _row(name: str, cells: list[Any], better: Callable[..., Any] | None = None) -> _Row:
@@ -232,12 +237,14 @@ def _rows(tables: Sequence[dict[str, Any]]) -> list[_Row]:
 
 def _settings(runs: Sequence[RunFacts]) -> tuple[list[str], list[_Row]]:
     """Columns and rows: of one run, what differs from its config; of several, what differs between them."""
+    verbs = {run.details.overview.verb for run in runs}
+    obeyed = [key for key in Settings().flat() if key.split(".")[0] not in {"train", "finetune"} - verbs]
     if len(runs) == 1:
-        found = runs[0].details
-        rows = [_Row(key, [usual, value]) for key, (usual, value) in found.changed.items()]
-        return [f"config {found.config}", "here"], rows
+        changed = runs[0].details.changed
+        rows = [_Row(key, list(changed[key])) for key in obeyed if key in changed]
+        return [f"config {runs[0].details.config}", "this run"], rows
     known = [run.settings for run in runs if run.settings]
-    differing = [key for key in (known[0] if known else ()) if any(one.get(key) != known[0][key] for one in known)]
+    differing = [key for key in obeyed if any(one[key] != known[0][key] for one in known)]
     return [run.label for run in runs], [_Row(key, [run.settings.get(key) for run in runs]) for key in differing]
 
 
@@ -262,20 +269,20 @@ def _metrics(scored: Sequence[Scored | None]) -> list[_Row]:
 
 
 def _precision_recall(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> Chart | None:
+    """At three IoU thresholds, and a mark where the webcam's score is, at IoU 0.5."""
     curves = []
-    recalls = np.linspace(0, 1, 101)
+    recalls = np.linspace(0, 1, 101).tolist()
     for number, (run, one) in enumerate(zip(runs, scored, strict=True)):
-        for style, (place, name) in enumerate(((0, "IoU 0.50"), (5, "IoU 0.75"), (9, "IoU 0.95"))):
-            if one is not None and one.precision[place].max() >= 0:
-                alone = len(runs) == 1
-                points = list(zip(recalls.tolist(), np.maximum(one.precision[place], 0).tolist(), strict=True))
-                label = name if alone else f"{run.label}: {name}"
-                curves.append(Curve(label, points, style) if alone else Curve(label, points, number, style))
-        if one is not None:
-            point = (one.errors["recall"], one.errors["precision"])
-            label = f"{run.label}: at score {one.least_score:g}"
-            curves.append(Curve(label, [point], 0 if len(runs) == 1 else number))
-    return draw_chart("precision over recall", "recall", curves, (0, 1), (0, 1)) if curves else None
+        if one is None or one.precision[0].max() < 0:  # there is nothing to find
+            continue
+        for style, (place, key) in enumerate(((0, "IoU 0.50"), (5, "IoU 0.75"), (9, "IoU 0.95"))):
+            points = list(zip(recalls, one.precision[place].tolist(), strict=True))
+            colour, look = (style, 0) if len(runs) == 1 else (number, style)
+            curves.append(Curve(f"{run.label}: {key}", key, points, colour, look))
+        key = f"at score {one.least_score:g}"
+        point = (one.errors["recall"], one.errors["precision"])
+        curves.append(Curve(f"{run.label}: {key}", key, [point], 0 if len(runs) == 1 else number))
+    return draw_chart("Precision over recall", "recall", curves, (0, 1), (0, 1)) if curves else None
 
 
 def _errors(scored: Sequence[Scored | None]) -> list[_Row]:
@@ -284,7 +291,7 @@ def _errors(scored: Sequence[Scored | None]) -> list[_Row]:
     for one in scored:
         table = {}
         if one is not None:
-            table = {name: one.errors[name] for name in ("precision", "recall", "f1")}
+            table = {name: f"{one.errors[name]:.4f}" for name in ("precision", "recall", "f1")}
             table |= {f"boxes: {kind}": count for kind, count in one.errors["detections"].items()}
             missed = one.errors["missed"]
             table["missed"] = f"{missed['persons']} of {one.errors['persons']}"

@@ -83,7 +83,7 @@ def _data(found: Details, settings: Settings | None, lines: list[dict[str, Any]]
             note = f"its data cannot be counted: {error}"
         if lines:
             rows["images seen in training"] = lines[-1]["step"] * settings.compute.batch_size
-    return {key: value for key, value in rows.items() if value is not None}, note
+    return {key.replace("_", " "): value for key, value in rows.items() if value is not None}, note
 
 
 def _counts(facts: dict[str, Any], settings: Settings) -> dict[str, Any]:
