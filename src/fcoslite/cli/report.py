@@ -53,13 +53,12 @@ def command(
     if dry_run:
         terminal.result(plan.describe())
         return
-    for note in plan.notes():
-        terminal.note(note)
     document = write_report(plan, terminal.progress)
+    for note in document["notes"]:
+        terminal.note(note)
 
     def render() -> None:
-        terminal.table(
-            ["", ""], [["file", document["file"]], ["size", f"{document['bytes'] / 1e6:.1f} MB"]], header=False
-        )
+        size = f"{document['bytes'] / 1e6:.1f} MB"
+        terminal.table(["", ""], [["file", document["file"]], ["size", size]], header=False)
 
     terminal.result(document, render)

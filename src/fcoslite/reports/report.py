@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fcoslite.config.settings import Settings
-from fcoslite.errors import ConfigError
+from fcoslite.errors import ConfigError, WeightsError
 from fcoslite.evaluation.plots import CURVES
 from fcoslite.progress import Progress, no_progress
 from fcoslite.reports.charts import (
@@ -124,15 +124,22 @@ def write_report(plan: ReportPlan, progress: Progress = no_progress) -> dict[str
     Returns:
         What is in it: the file, notes, and by run its metrics, the errors and the speed.
     """
-    scored = [score(one, progress) if one is not None else None for one in plan.scoring.plans]
-    page = _page(plan, scored)
+    notes = plan.notes()
+    scored: list[Scored | None] = []
+    for run, one in zip(plan.runs, plan.scoring.plans, strict=True):
+        try:
+            scored.append(score(one, progress) if one is not None else None)
+        except WeightsError as error:  # of one run; the others are reported
+            scored.append(None)
+            notes.append(f"{run.label}: is not evaluated: {error.message}")
+    page = _page(plan, scored, notes)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(plan.out, page.encode())
     return {
         "file": str(plan.out),
         "bytes": len(page.encode()),
         "evaluated_on": plan.scoring.title if any(scored) else None,
-        "notes": plan.notes(),
+        "notes": notes,
         "runs": [
             {
                 "name": run.label,
@@ -145,7 +152,7 @@ def write_report(plan: ReportPlan, progress: Progress = no_progress) -> dict[str
     }
 
 
-def _page(plan: ReportPlan, scored: Sequence[Scored | None]) -> str:
+def _page(plan: ReportPlan, scored: Sequence[Scored | None], notes: Sequence[str]) -> str:
     from fcoslite import __version__
 
     environment = Environment(
@@ -163,7 +170,7 @@ def _page(plan: ReportPlan, scored: Sequence[Scored | None]) -> str:
         runs=plan.runs,
         labels=[run.label for run in plan.runs],
         colours=COLOURS,
-        notes=plan.notes(),
+        notes=notes,
         glance=_glance(plan.runs, scored),
         origin=_origin(plan.runs),
         settings=_settings(plan.runs),
