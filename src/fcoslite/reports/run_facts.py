@@ -74,7 +74,8 @@ def read_run(run: Run, label: str) -> RunFacts:
 
 def _data(found: Details, settings: Settings | None, lines: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     facts = found.facts
-    rows = {key: facts[key] for key in ("records", "data", "fingerprint", "chunk", "skipped_records") if key in facts}
+    named = ("records", "data", "fingerprint", "chunk", "skipped_records")
+    rows: dict[str, Any] = {key: facts[key] for key in named if key in facts}
     note = ""
     if settings is not None:
         try:
@@ -102,7 +103,7 @@ def _counts(facts: dict[str, Any], settings: Settings) -> dict[str, Any]:
     chunk = facts.get("chunk")
     return {
         "images": images,
-        "boxes": boxes,
+        "boxes, with those of crowds": boxes,
         "images to train on": len(parts.chunk(chunk if isinstance(chunk, int) else None)),
         "images to validate on": len(parts.validation),
     }

@@ -221,7 +221,7 @@ def _read(source: Source, wanted: set[int]) -> dict[int, np.ndarray]:
 
 
 def _time(plan: EvaluationPlan, pictures: Sequence[np.ndarray]) -> tuple[float | None, str]:
-    predictor = Predictor.load(plan.weights, plan.settings.webcam)
+    predictor = Predictor.load(plan.weights, plan.settings.webcam, plan.engine)
     predictor.warm_up()
     seconds = []
     for picture in pictures:
