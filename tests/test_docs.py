@@ -102,6 +102,15 @@ def test_the_tour_leaves_the_files_it_promises(tour: Path) -> None:
     ]
 
 
+def test_the_tour_reports_what_was_trained(tour: Path) -> None:
+    text = (tour / "report.html").read_text("utf-8")
+    for name in ("train-tour-001", "finetune-tour-001"):
+        lines = (tour / "runs" / name / "metrics.jsonl").read_text("utf-8").splitlines()
+        last = json.loads(lines[-1])
+        assert f"<title>{name}: loss, epoch {last['epoch']}: {last['loss']:.5g}</title>" in text
+    assert "the runs&#39; own validation images: 2 images" in text and "data:image/jpeg;base64," in text
+
+
 def test_the_tour_takes_the_images_it_says(tour: Path) -> None:
     document = json.loads((tour / "data/person/annotations.json").read_text("utf-8"))
     with_box = {annotation["image_id"] for annotation in document["annotations"]}

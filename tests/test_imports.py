@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "models",
     }
     | {"progress", "runs", "storage"},
+    "reports": {"config", "data", "errors", "evaluation", "geometry", "inference", "progress", "runs", "storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
     | {"runs", "storage"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
@@ -68,7 +69,7 @@ MAY_IMPORT = {
         "training",
     },
     "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
-    | {"runs", "training"},
+    | {"reports", "runs", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -87,7 +88,7 @@ WITH_KERAS = {
 }
 # rooms that are imported without Keras, whatever they import in turn
 WITHOUT_KERAS = {"errors", "progress", "config", "storage", "machine", "detections", "data", "runs", "cli", "__main__"}
-WITHOUT_KERAS |= {"__init__", "labelling", "inference"}
+WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
 
 BACKENDS = {"tensorflow", "jax"}
 

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
@@ -16,15 +15,13 @@ from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import Colour, contact_sheet, draw_boxes
 from fcoslite.errors import ConfigError
 from fcoslite.evaluation.detection_errors import JudgedImage, WorstError
+from fcoslite.evaluation.error_pictures import draw_error
 from fcoslite.evaluation.plots import draw_precision_recall, save_figure
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.predictor import Predictor
 from fcoslite.storage.files import replace_file
 
-_RED: Colour = (235, 40, 40)
 _GREEN: Colour = (40, 230, 90)
-_YELLOW: Colour = (255, 225, 40)  # ground truth
-_CYAN: Colour = (60, 210, 235)  # a crowd
 _QUALITIES = (85, 75, 65, 55, 45)
 
 
@@ -55,41 +52,9 @@ def write_error_sheet(errors: Sequence[WorstError], folder: Path, path: Path) ->
         path: JPEG.
     """
     cell = 300
-    crops = [_error_crop(error, folder, cell) for error in errors]
+    crops = [draw_error(error, read_labelled(error.judged.image, folder), cell) for error in errors]
     sheet = contact_sheet(crops, columns=6, cell_width=cell, titles=[error.caption for error in errors])
     replace_file(path, _jpeg(sheet, 85))
-
-
-def _error_crop(error: WorstError, folder: Path, cell: int) -> np.ndarray:
-    image, found = error.judged.image, error.judged.found
-    pixels = read_labelled(image, folder)
-    centre = (error.box_xyxy[:2] + error.box_xyxy[2:]) / 2
-    # twice the box, and never so near that a small person is a few blurred pixels
-    side = max(2 * float((error.box_xyxy[2:] - error.box_xyxy[:2]).max()), 120.0)
-    left, top = np.maximum(np.floor(centre - side / 2), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + side / 2), (image.width, image.height)).astype(int)
-    crop = pixels[top:bottom, left:right]
-    scale = cell / max(crop.shape[:2])
-    crop = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-
-    def placed(boxes_xyxy: np.ndarray) -> np.ndarray:
-        return (boxes_xyxy - np.array([left, top] * 2)) * scale
-
-    seen = (found.boxes_xyxy[:, :2] < (right, bottom)) & (found.boxes_xyxy[:, 2:] > (left, top))
-    crop = draw_boxes(crop, placed(found.boxes_xyxy[seen.all(axis=1)]), _GREEN)
-    for box, iscrowd in zip(placed(image.boxes_xyxy), image.iscrowd, strict=True):
-        _draw_dashes(crop, box, _CYAN if iscrowd else _YELLOW)
-    return draw_boxes(crop, placed(error.box_xyxy[None]), _RED)
-
-
-def _draw_dashes(canvas: np.ndarray, box_xyxy: np.ndarray, colour: Colour) -> None:
-    left, top, right, bottom = box_xyxy
-    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
-    for start, end in pairwise(corners):
-        dashes = max(1, round(float(np.abs(end - start).sum()) / 14))
-        for dash in range(dashes):
-            first, last = (np.round(start + (end - start) * (dash + part) / dashes).astype(int) for part in (0, 0.5))
-            cv2.line(canvas, first.tolist(), last.tolist(), colour, 2)
 
 
 def write_detection_sheet(judged: Sequence[JudgedImage], folder: Path, path: Path, limit_bytes: int) -> None:

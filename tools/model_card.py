@@ -26,7 +26,14 @@ from fcoslite.config.settings import WorkspaceSettings
 from fcoslite.data.embedded import embedded_data
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
-from fcoslite.evaluation.detection_errors import error_figures, judge_all, only_persons, taken_for_persons, worst_errors
+from fcoslite.evaluation.detection_errors import (
+    error_figures,
+    judge_all,
+    only_persons,
+    taken_for_persons,
+    worst_false_detections,
+    worst_misses,
+)
 from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.inference.predictor import Predictor
@@ -79,7 +86,8 @@ def main() -> None:
 
     point = (at_default["recall"], at_default["precision"])
     plot_operating_point(evaluation.precision, point, settings.webcam.score, out / "precision_recall.png")
-    write_error_sheet(worst_errors(judged, each=12), options.images, out / "worst_errors.jpg")
+    errors = [*worst_false_detections(judged, 12), *worst_misses(judged, 12)]
+    write_error_sheet(errors, options.images, out / "worst_errors.jpg")
     embedded = read_coco(embedded_data() / "annotations.json", embedded_data() / "images", _CLASSES)
     judged_embedded = judge_all(predictor, embedded, terminal.progress)
     write_detection_sheet(judged_embedded, embedded.folder, out / "detections.jpg", limit_bytes=350_000)

@@ -9,7 +9,7 @@ import pytest
 from fcoslite.cli.app import run
 
 COMMANDS = ["demo", "check", "extract", "label", "build-records", "train", "finetune", "eval", "webcam"]
-COMMANDS += ["runs list", "runs show", "runs plot", "runs sync"]
+COMMANDS += ["runs list", "runs show", "runs plot", "runs sync", "report"]
 READERS = ("check", "runs list", "runs show")  # they write nothing
 
 
@@ -84,6 +84,10 @@ def _fails(arguments, capsys, code: int) -> str:
         (["runs", "plot", "train-x-001"], 1, "no run named"),
         (["runs", "sync", "train-x-001"], 1, "no run named"),
         (["runs", "sink"], 2, "sink"),
+        (["report"], 2, "RUN"),
+        (["report", "train-x-001"], 1, "no run named"),
+        (["report", "x", "--annotations", "x.json"], 2, "--images"),
+        (["report", "x", "--annotations", "x.json", "--images", "y"], 1, "x.json"),
     ],
 )
 def test_wrong_input_is_told_with_a_hint_and_leaves_nothing(arguments, code, message, capsys, tmp_path, monkeypatch):

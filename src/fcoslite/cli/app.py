@@ -17,6 +17,7 @@ from fcoslite.cli import (
     extract,
     label,
     records,
+    report,
     runs,
     train,
     webcam,
@@ -44,6 +45,7 @@ app.command("export")(export.command)
 app.command("detect")(detect.command)
 app.command("webcam")(webcam.command)
 app.add_typer(runs.app, name="runs")
+app.command("report")(report.command)
 
 
 def _print_version(value: bool) -> None:

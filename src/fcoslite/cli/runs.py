@@ -75,7 +75,7 @@ def show_command(
 
     from fcoslite.runs.summary import details
 
-    found = details(_open([run], runs)[0])
+    found = details(open_runs([run], runs)[0])
 
     def render() -> None:
         facts = {**found.facts, **asdict(found.overview)}
@@ -114,7 +114,7 @@ def plot_command(
     """Draw losses, AP and learning rate of one run, or of several to compare them."""
     from fcoslite.errors import RunError
 
-    opened = _open(run, runs)
+    opened = open_runs(run, runs)
     lines = {one.name: one.read_metrics() for one in opened}
     for name, epochs in lines.items():
         if not epochs:
@@ -143,7 +143,7 @@ def sync_command(
     from fcoslite.errors import RunError
     from fcoslite.runs.mlflow_copy import sync_runs
 
-    done = sync_runs(_open(run, runs), mlflow_uri, dry_run, terminal.progress)
+    done = sync_runs(open_runs(run, runs), mlflow_uri, dry_run, terminal.progress)
 
     def render() -> None:
         rows = [[one.run, one.state, str(one.points), str(one.parameters), one.uri, one.problem] for one in done]
@@ -161,7 +161,8 @@ def _workspace() -> Path:
     return Path(WorkspaceSettings().runs)
 
 
-def _open(names: list[str], folder: Path | None) -> "list[Run]":
+def open_runs(names: list[str], folder: Path | None) -> "list[Run]":
+    """Runs by path, or by name in a folder; None: the workspace's."""
     from fcoslite.runs.run import open_run
 
     return [open_run(name, folder or _workspace()) for name in names]

@@ -1,6 +1,6 @@
 """What a person detector gets right and wrong at one score threshold, after the idea of TIDE (arXiv 2008.08115).
 
-Used by tools/model_card.py.
+Used by reports and by tools/model_card.py.
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ import numpy as np
 from fcoslite.data.dataset import CocoDataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
+from fcoslite.evaluation.evaluation import Evaluation
 from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.inference.predictor import Predictor
 from fcoslite.progress import Progress, no_progress
@@ -80,6 +81,21 @@ def judge_all(predictor: Predictor, dataset: CocoDataset, progress: Progress = n
     return judged
 
 
+def judge_evaluation(evaluation: Evaluation, class_count: int, least_score: float) -> list[JudgedImage]:
+    """Judge what an evaluation has found with at least a score; boxes of each class with each other only.
+
+    Returns:
+        One per image, or per image and class where there are several classes.
+    """
+    judged = []
+    for image, found in zip(evaluation.images, evaluation.detections, strict=True):
+        found = found.take(found.scores >= least_score)
+        for class_id in range(1, class_count + 1):
+            of_class = _with_boxes(image, image.class_ids == class_id)
+            judged.append(judge(of_class, found.take(found.class_ids == class_id)))
+    return judged
+
+
 def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
     """Precision, recall, F1, and how many errors there are of each kind, and of each of COCO's sizes."""
     kinds = Counter(kind for item in judged for kind in item.kinds)
@@ -120,7 +136,8 @@ def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
 def only_persons(dataset: CocoDataset) -> CocoDataset:
     """The same images with the boxes of the class `person` alone."""
     person = dataset.class_names.index("person") + 1
-    images = tuple(_with_boxes(image, image.class_ids == person) for image in dataset.images)
+    chosen = (_with_boxes(image, image.class_ids == person) for image in dataset.images)
+    images = tuple(replace(image, class_ids=np.ones_like(image.class_ids)) for image in chosen)
     return CocoDataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder, dataset.follow_links)
 
 
@@ -128,7 +145,7 @@ def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:
     return replace(
         image,
         boxes_xyxy=image.boxes_xyxy[rows],
-        class_ids=np.ones(int(rows.sum()), np.int32),
+        class_ids=image.class_ids[rows],
         iscrowd=image.iscrowd[rows],
         areas=image.areas[rows],
         scores=image.scores[rows],
@@ -164,26 +181,36 @@ class WorstError:
         judged: The image.
         box_xyxy: [4], pixels.
         caption: Kind, and score or size.
+        score: Of a false detection; None of a missed person.
     """
 
     judged: JudgedImage
     box_xyxy: np.ndarray
     caption: str
+    score: float | None = None
 
 
-def worst_errors(judged: Sequence[JudgedImage], each: int) -> list[WorstError]:
-    """The false detections of the highest scores and the missed persons of the largest boxes, `each` at most."""
-    false, missed = [], []
+def worst_false_detections(judged: Sequence[JudgedImage], most: int) -> list[WorstError]:
+    """The false detections of the highest scores, `most` at most."""
+    errors = [
+        (float(score), WorstError(item, box, f"{kind}, score {score:.2f}", float(score)))
+        for item in judged
+        for kind, box, score in zip(item.kinds, item.found.boxes_xyxy, item.found.scores, strict=True)
+        if kind in FALSE_KINDS
+    ]
+    return _first(errors, most)
+
+
+def worst_misses(judged: Sequence[JudgedImage], most: int) -> list[WorstError]:
+    """The missed persons of the largest boxes, `most` at most."""
+    errors = []
     for item in judged:
-        for kind, box, score in zip(item.kinds, item.found.boxes_xyxy, item.found.scores, strict=True):
-            if kind in FALSE_KINDS:
-                false.append((float(score), WorstError(item, box, f"{kind}, score {score:.2f}")))
         for box, best in zip(item.image.boxes_xyxy[item.missed], item.best_iou[item.missed], strict=True):
             width, height = box[2:] - box[:2]
             caption = f"missed, {width:.0f} x {height:.0f}, best IoU {best:.2f}"
-            missed.append((float(width * height), WorstError(item, box, caption)))
-    return [
-        error
-        for errors in (false, missed)
-        for _, error in sorted(errors, key=lambda pair: pair[0], reverse=True)[:each]
-    ]
+            errors.append((float(width * height), WorstError(item, box, caption)))
+    return _first(errors, most)
+
+
+def _first(errors: list[tuple[float, WorstError]], most: int) -> list[WorstError]:
+    return [error for _, error in sorted(errors, key=lambda pair: pair[0], reverse=True)[:most]]

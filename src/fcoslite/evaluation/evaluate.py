@@ -11,7 +11,7 @@ from fcoslite.data.images import encode_picture
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source
-from fcoslite.data.sources.split import split
+from fcoslite.data.sources.split import in_split_order, split
 from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
 from fcoslite.evaluation.conditions import CONDITIONS
@@ -96,7 +96,8 @@ def plan_evaluation(
         settings: Loss, thresholds, workspace.
         weights: A weights file, such as `runs.find_weights` finds.
         records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
-            used, or all of them where the set is too small to have one.
+            used, or all of them where the set is too small to have one. Of a run that was trained on a COCO folder
+            without records, the folder's validation part is.
         annotations: COCO instances file, with `images`; all its images are used.
         images: Folder of its images.
         out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
@@ -120,9 +121,19 @@ def plan_evaluation(
         unchecked = FolderSource(dataset, dataset.images, known.image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
+    elif records is None and run is not None and run.records is None:
+        data = Path(run.facts().get("data") or run.path)  # without either, the run's folder has no annotations
+        dataset = read_coco(data / "annotations.json", data / "images", known.class_names)
+        parts = split(len(dataset.images), settings.data)
+        if not parts.validation:
+            raise DataError(
+                f"{run.path} was trained on all images of {data}", "give --annotations and --images, or --records"
+            )
+        chosen = in_split_order(dataset, settings.seed)[: len(parts.validation)]
+        unchecked = FolderSource(dataset, chosen, known.image_size, settings.compute.workers)
+        source = unchecked.checked(skip_bad_records, progress)
+        category_ids = dataset.category_ids
     else:
-        if records is None and run is not None and run.records is None:
-            raise DataError(f"{run.path} was trained without records", "give --annotations and --images, or --records")
         if engine == "auto" and weights.suffix == ".npz":
             engine = "keras"
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
@@ -164,7 +175,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     Returns:
         The document of metrics.json.
     """
-    evaluator = _evaluator(plan)
+    evaluator = open_evaluator(plan)
     evaluation = evaluator.run(plan.source, batch_size, progress)
     facts: dict[str, Any] = {"weights": str(plan.weights), "data": str(plan.data), "out": str(plan.out)}
     document = evaluation_document(evaluation, facts | plan.skipped())
@@ -184,7 +195,8 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     return document
 
 
-def _evaluator(plan: EvaluationPlan) -> Evaluates:
+def open_evaluator(plan: EvaluationPlan) -> Evaluates:
+    """Load the detector of a plan on its engine."""
     settings = plan.settings
     if plan.engine == "keras":
         load_backend()

@@ -12,6 +12,16 @@ from matplotlib.lines import Line2D
 
 from fcoslite.storage.files import replace_file
 
+# what metrics.jsonl holds of training and of validation, by chart
+CURVES = (
+    ("total loss", ("loss", "val_loss")),
+    ("class loss", ("class_loss", "val_class_loss")),
+    ("box loss", ("box_loss", "val_box_loss")),
+    ("quality loss", ("quality_loss", "val_quality_loss")),
+    ("validation AP", ("val_ap", "val_ap50", "val_ap75")),
+    ("learning rate", ("learning_rate",)),
+)
+
 
 def plot_precision_recall(precision: np.ndarray, path: Path) -> None:
     """Precision over recall at IoU 0.50, 0.75 and 0.95, from [10, 101] of `coco_metrics`."""
@@ -57,16 +67,8 @@ def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
     """The curves of several runs in one chart, from their lines of metrics.jsonl by name."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
-    charts = [
-        ("total loss", ["loss", "val_loss"]),
-        ("class loss", ["class_loss", "val_class_loss"]),
-        ("box loss", ["box_loss", "val_box_loss"]),
-        ("quality loss", ["quality_loss", "val_quality_loss"]),
-        ("validation AP", ["val_ap", "val_ap50", "val_ap75"]),
-        ("learning rate", ["learning_rate"]),
-    ]
     alone = len(runs) == 1
-    for axes, (title, keys) in zip(panels, charts, strict=True):
+    for axes, (title, keys) in zip(panels, CURVES, strict=True):
         for number, lines in enumerate(runs.values()):
             for style, key in zip(("-", "--", ":"), keys, strict=False):
                 points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]

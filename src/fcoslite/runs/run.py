@@ -157,6 +157,10 @@ class Run:
         """All whole lines of metrics.jsonl; a line torn by a crash, or otherwise damaged, is left out."""
         return self._read_metrics()[0]
 
+    def count_damaged_metrics(self) -> int:
+        """How many lines `read_metrics` leaves out; but for a torn last one, which may be one that is being written."""
+        return len(self._read_metrics()[1])
+
     def _read_metrics(self) -> tuple[list[dict[str, Any]], list[bytes]]:
         """The whole lines of metrics.jsonl, and the damaged ones: without the last if it is torn."""
         if not self.metrics_file.is_file():

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
-from fcoslite.data.dataset import seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source, steps_per_pass
-from fcoslite.data.sources.split import Split, split
+from fcoslite.data.sources.split import Split, in_split_order, split
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluation import check_source
 from fcoslite.models.detector import build_detector
@@ -259,9 +258,7 @@ def _from_folder(
     if not annotations.is_file():
         raise DataError(f"no annotations.json in {folder}", "--data names a folder made by `fcoslite extract`")
     dataset = read_coco(annotations, folder / "images", settings.model.classes)
-    by_id = {image.image_id: image for image in dataset.images}
-    # in the order that records of the same set have, so that both split alike
-    images = tuple(by_id[image_id] for image_id in seeded_order(by_id, settings.seed, "records"))
+    images = in_split_order(dataset, settings.seed)
     parts: Split = split(len(images), settings.data)
 
     def open_range(positions: range) -> FolderSource:

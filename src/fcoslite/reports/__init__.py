@@ -1,0 +1,1 @@
+"""Reports on runs: one HTML file with settings, data, curves, an evaluation and its worst errors."""
