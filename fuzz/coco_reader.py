@@ -21,15 +21,16 @@ import atheris
 with atheris.instrument_imports(include=["fcoslite"]):
     import numpy as np
 
+    from fcoslite.data.dataset import AnnotationTable
     from fcoslite.data.formats.coco import encode_annotations
-    from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+    from fcoslite.data.formats.coco_columns import open_coco
     from fcoslite.errors import DataError
 
 FOLDER = tempfile.TemporaryDirectory()
 VALUES = [None, True, -1, 0, 1, 5, 0.5, 2**53 + 1, 2**63, 1e308, -1e308, "", "a.jpg", "../a", "person", [], {}]
 
 
-def open_bytes(content: bytes) -> CocoFile:
+def open_bytes(content: bytes) -> AnnotationTable:
     """The reader takes files."""
     path = Path(FOLDER.name) / "instances.json"
     path.write_bytes(content)

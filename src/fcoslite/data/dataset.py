@@ -1,11 +1,97 @@
-"""A data set as labelled images, and its seeded order."""
+"""A data set as columns of annotations, as the formats read and write it; as labelled images; and its seeded order."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Raw
+
+Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Side = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What we need of an image: its sides are in pixels; the split is train, val, test or another name, if any."""
+
+    image_id: Id = msgspec.field(name="id")
+    file_name: str
+    height: Side
+    width: Side
+    split: str | None = None
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A class of objects."""
+
+    id: Id
+    name: str
+    supercategory: str | None = None
+
+
+@dataclass(frozen=True)
+class AnnotationTable:
+    """A data set of any format: its images, by id ascending, and the annotations of the chosen classes in columns.
+
+    Attributes:
+        path: The file or folder that was read, for messages.
+        folder: Where the image files are.
+        categories: The chosen ones; class id 1 is the first.
+        images: All I images, by id.
+        starts: [I + 1] int64; the annotations of image i are rows starts[i] to starts[i + 1], by id.
+        mentions_class: [I] bool, has an annotation of the classes, be it one with an unusable box.
+        annotation_ids: [A] int64.
+        class_ids: [A] int32, 1-based.
+        boxes_xywh: [A, 4] float64, pixels, cut at the border of the image.
+        areas: [A] float64, segment area in square pixels; the box's own where the file has none that is possible.
+        iscrowd: [A] bool.
+        scores: [A] float64 in (0, 1], how sure a detector was that drew the box; 1 where the file does not say.
+        dropped_boxes: Annotations of the classes left out: no area inside an image, or no such image.
+        clipped_boxes: Boxes that reached over the border of their image.
+        info: JSON of COCO's section of that name.
+        licenses: JSON of COCO's section of that name.
+        raw_images: Image records as COCO's file has them, with licences and attributions; empty for other formats.
+    """
+
+    path: Path
+    folder: Path
+    categories: tuple[Category, ...]
+    images: tuple[ImageRecord, ...]
+    starts: np.ndarray
+    mentions_class: np.ndarray
+    annotation_ids: np.ndarray
+    class_ids: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    iscrowd: np.ndarray
+    scores: np.ndarray
+    dropped_boxes: int
+    clipped_boxes: int
+    info: Raw = field(default_factory=lambda: Raw(b"{}"))
+    licenses: Raw = field(default_factory=lambda: Raw(b"[]"))
+    raw_images: tuple[Raw, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class id - 1."""
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that there are, in the order of their first images."""
+        return tuple(dict.fromkeys(image.split for image in self.images if image.split is not None))
+
+    def rows(self, image: int) -> slice:
+        """Rows of the annotations of the image at that index."""
+        return slice(int(self.starts[image]), int(self.starts[image + 1]))
+
+    def rows_of(self, chosen: Sequence[int]) -> np.ndarray:
+        """The rows of the annotations of the images at those indexes, in that order."""
+        none = [np.empty(0, np.int64)]
+        return np.concatenate(none + [np.arange(self.starts[index], self.starts[index + 1]) for index in chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +108,7 @@ class LabelledImage:
         iscrowd: [N] bool, the box covers a group.
         areas: [N] float32, area of the segment (not of the box), square pixels.
         scores: [N] float32 in (0, 1], how sure a detector was that drew the box; 1 where a person did.
+        split: The part of the data set that it belongs to, such as train or val; None where that is not said.
     """
 
     image_id: int
@@ -33,16 +120,17 @@ class LabelledImage:
     iscrowd: np.ndarray
     areas: np.ndarray
     scores: np.ndarray
+    split: str | None = None
 
 
 @dataclass(frozen=True)
-class CocoDataset:
+class Dataset:
     """Labelled images by image id, ascending.
 
     Attributes:
-        images: All images of the file, those without a box too.
+        images: All images, those without a box too.
         class_names: Names by class id - 1.
-        category_ids: The file's own category ids by class id - 1.
+        category_ids: The data set's own category ids by class id - 1.
         folder: Where the image files are.
         follow_links: Links out of the folder are meant.
     """

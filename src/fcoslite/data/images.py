@@ -6,14 +6,14 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fcoslite.errors import DataError
-from fcoslite.storage.staged_folder import EXTRACT_KIND, MANIFEST
+from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 # Pillow's own bound of what it takes for a decompression bomb: 512 MiB of decoded pixels
 MAX_PIXELS = 178_956_970
@@ -27,6 +27,7 @@ _EXIF_ORIENTATION = 0x0112
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in a scan, FF 00 and FF D0 to FF D7 are data
 _JPEG_END = 0xD9
 _DAMAGED = "damaged or cut short"
+_OUTSIDE = "a link that leaves the images folder is not followed"
 
 # of what it warns of, we refuse what matters
 warnings.filterwarnings("ignore", module="PIL")
@@ -81,15 +82,43 @@ def read_labelled(image: AnnotatedImage, folder: Path, follow_links: bool = Fals
     """
     path = folder / image.file_name
     if not follow_links and not _is_inside(path, folder):
-        raise UnusableImageError(path, "a link that leaves the images folder is not followed")
+        raise UnusableImageError(path, _OUTSIDE)
     return read_image(path, (image.height, image.width))
 
 
-def follows_links(folder: Path) -> bool:
-    """Whether an images folder is of an extract whose images are meant to be links to elsewhere."""
+def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tuple[int, int]:
+    """Height and width of an image as it is shown, pixels, by its header; no pixel is decoded.
+
+    Args:
+        file_name: Relative to the folder.
+        folder: The images folder; nothing outside of it is read.
+        follow_links: Take links out of the folder, too: see `follows_links`.
+
+    Raises:
+        UnusableImageError: The file is missing, outside, no image, or too large.
+    """
+    path = folder / file_name
+    if not follow_links and not _is_inside(path, folder):
+        raise UnusableImageError(path, _OUTSIDE)
     try:
-        manifest = json.loads((folder.parent / MANIFEST).read_text("utf-8"))
-        return bool(manifest["kind"] == EXTRACT_KIND and manifest["options"]["link"] == "symlink")
+        if not path.is_file():
+            raise UnusableImageError(path, "not a file" if path.exists() else "missing")
+        with path.open("rb") as file:
+            stored, orientation, _ = _open_header(path, file, MAX_PIXELS)
+    except OSError as error:
+        raise UnusableImageError(path, str(error.strerror).lower()) from None
+    return stored[::-1] if orientation >= 5 else stored
+
+
+def follows_links(folder: Path) -> bool:
+    """Whether a folder is of an output of ours whose images are meant to be links to elsewhere."""
+    return any(_has_links(place / MANIFEST) for place in (folder, folder.parent))
+
+
+def _has_links(path: Path) -> bool:
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        return bool(manifest["kind"] in (EXTRACT_KIND, CONVERT_KIND) and manifest["options"]["link"] == "symlink")
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -181,12 +210,20 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_header(path: Path, content: bytes, max_pixels: int) -> tuple[tuple[int, int], int]:
-    """Height and width as stored, and EXIF orientation, 1 to 8; no pixel is decoded."""
+    """Height and width as stored, and EXIF orientation, 1 to 8, of a file that is whole; no pixel is decoded."""
+    stored, orientation, form = _open_header(path, io.BytesIO(content), max_pixels)
+    has_end = _HAS_END.get(form)
+    if has_end is not None and not has_end(content):
+        raise UnusableImageError(path, "cut short")
+    return stored, orientation
+
+
+def _open_header(path: Path, file: BinaryIO, max_pixels: int) -> tuple[tuple[int, int], int, str]:
+    """Height and width as stored, EXIF orientation, 1 to 8, and Pillow's name of the format."""
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as header:
-            stored = (header.height, header.width)
-            orientation = header.getexif().get(_EXIF_ORIENTATION, 1) if header.format in _TURNED_BY_EXIF else 1
-            has_end = _HAS_END.get(str(header.format))
+        with Image.open(file, formats=_FORMATS) as header:
+            stored, form = (header.height, header.width), str(header.format)
+            orientation = header.getexif().get(_EXIF_ORIENTATION, 1) if form in _TURNED_BY_EXIF else 1
     except Image.DecompressionBombError:
         raise UnusableImageError(path, _too_large(MAX_PIXELS)) from None
     except UnidentifiedImageError:
@@ -195,9 +232,7 @@ def _read_header(path: Path, content: bytes, max_pixels: int) -> tuple[tuple[int
         raise UnusableImageError(path, _DAMAGED) from None
     if stored[0] * stored[1] > max_pixels:
         raise UnusableImageError(path, _too_large(max_pixels))
-    if has_end is not None and not has_end(content):
-        raise UnusableImageError(path, "cut short")
-    return stored, orientation if orientation in range(1, 9) else 1
+    return stored, orientation if orientation in range(1, 9) else 1, form
 
 
 def _jpeg_has_end(jpeg: bytes) -> bool:

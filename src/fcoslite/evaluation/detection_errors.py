@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
 from fcoslite.evaluation.evaluation import Evaluation
@@ -71,7 +71,7 @@ def judge(image: LabelledImage, found: Detections) -> JudgedImage:
     return JudgedImage(image, found, tuple(kinds), free, overlaps.max(axis=0, initial=0.0))
 
 
-def judge_all(predictor: Predictor, dataset: CocoDataset, progress: Progress = no_progress) -> list[JudgedImage]:
+def judge_all(predictor: Predictor, dataset: Dataset, progress: Progress = no_progress) -> list[JudgedImage]:
     """Detect on all images of a data set of persons, and judge."""
     judged = []
     with progress("detecting", len(dataset.images), "images") as advance:
@@ -133,12 +133,12 @@ def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
     }
 
 
-def only_persons(dataset: CocoDataset) -> CocoDataset:
+def only_persons(dataset: Dataset) -> Dataset:
     """The same images with the boxes of the class `person` alone."""
     person = dataset.class_names.index("person") + 1
     chosen = (_with_boxes(image, image.class_ids == person) for image in dataset.images)
     images = tuple(replace(image, class_ids=np.ones_like(image.class_ids)) for image in chosen)
-    return CocoDataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder, dataset.follow_links)
+    return Dataset(images, ("person",), (dataset.category_ids[person - 1],), dataset.folder, dataset.follow_links)
 
 
 def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:
@@ -152,7 +152,7 @@ def _with_boxes(image: LabelledImage, rows: np.ndarray) -> LabelledImage:
     )
 
 
-def taken_for_persons(judged: Sequence[JudgedImage], dataset: CocoDataset) -> dict[str, dict[str, int]]:
+def taken_for_persons(judged: Sequence[JudgedImage], dataset: Dataset) -> dict[str, dict[str, int]]:
     """What lies under the background errors.
 
     Args:

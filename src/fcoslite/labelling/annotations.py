@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import score_of
-from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.errors import DataError
 from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.labelling.fuse import repeats
@@ -28,7 +29,7 @@ class HumanBoxes:
         places: In `file.images`, by file name without folders.
     """
 
-    file: CocoFile
+    file: AnnotationTable
     places: dict[str, int]
 
     def sides(self, name: str) -> tuple[int, int] | None:

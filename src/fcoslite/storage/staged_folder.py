@@ -23,6 +23,7 @@ _log = logging.getLogger("fcoslite")
 
 MANIFEST = "manifest.json"
 EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` writes
+CONVERT_KIND = "fcoslite-convert"
 _JOB = ".job.json"
 
 

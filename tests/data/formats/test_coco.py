@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from fcoslite.data.dataset import LabelledImage
-from fcoslite.data.formats.coco import read_coco, to_coco_json, xywh_to_xyxy
+from fcoslite.data.formats.coco import read_coco, to_coco_json
+from fcoslite.data.formats.table import xywh_to_xyxy
 from fcoslite.errors import ConfigError, DataError
 
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fcoslite.data.formats.coco_columns as coco_file_module
+import fcoslite.data.formats.json_file as coco_file_module
+from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import encode_annotations
-from fcoslite.data.formats.coco_columns import CocoFile, open_coco
+from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.errors import ConfigError, DataError, FcosliteError
 
 IMAGE = {"id": 5, "file_name": "a.jpg", "height": 50, "width": 100}
@@ -244,7 +245,7 @@ def test_annotations_of_unknown_images_and_categories_are_left_out(
     assert "1 annotations are of a category that it does not list and are left out; the first has id 12" in caplog.text
 
 
-def check_invariants(source: CocoFile) -> None:
+def check_invariants(source: AnnotationTable) -> None:
     """What every caller relies on."""
     images, boxes = len(source.images), source.boxes_xywh
     assert source.starts[0] == 0 and source.starts[-1] == len(boxes) and len(source.starts) == images + 1
@@ -259,7 +260,7 @@ def check_invariants(source: CocoFile) -> None:
     assert all(not Path(image.file_name).is_absolute() for image in source.images)
 
 
-def open_or_refuse(path: Path) -> CocoFile | None:
+def open_or_refuse(path: Path) -> AnnotationTable | None:
     """A correct result, or an error with a hint; anything else fails the test."""
     try:
         source = open_coco(path, ["person"])

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import fcoslite.data.records.build as build_module
-from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def dataset(demo_data: Path) -> CocoDataset:
+def dataset(demo_data: Path) -> Dataset:
     return read_coco(demo_data / "annotations.json", demo_data / "images")
 
 
@@ -50,7 +50,7 @@ def records(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_image_comes_back(dataset: CocoDataset, records: Path) -> None:
+def test_every_image_comes_back(dataset: Dataset, records: Path) -> None:
     images = {image.image_id: image for image in dataset.images}
     found = parsed(records)
     assert sorted(int(record["image_id"]) for record in found) == sorted(images)
@@ -69,7 +69,7 @@ def test_every_image_comes_back(dataset: CocoDataset, records: Path) -> None:
     assert any(record["crowd"].any() for record in found)
 
 
-def test_the_missions_three_keys(dataset: CocoDataset, records: Path) -> None:
+def test_the_missions_three_keys(dataset: Dataset, records: Path) -> None:
     ragged = tf.io.RaggedFeature
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
@@ -90,7 +90,7 @@ def test_the_missions_three_keys(dataset: CocoDataset, records: Path) -> None:
         assert float(record["scale"]) == pytest.approx(letterbox.scale)
 
 
-def test_manifest_describes_the_shards(dataset: CocoDataset, records: Path) -> None:
+def test_manifest_describes_the_shards(dataset: Dataset, records: Path) -> None:
     manifest = read_manifest(records)
     assert manifest.class_names == dataset.class_names and manifest.image_size == 96
     total = len(dataset.images)
@@ -113,7 +113,7 @@ def test_same_bytes_whatever_the_workers(demo_data: Path, records: Path, tmp_pat
 
 
 def test_limit_takes_the_first_of_a_shuffle_by_seed(
-    dataset: CocoDataset, demo_data: Path, records: Path, tmp_path: Path
+    dataset: Dataset, demo_data: Path, records: Path, tmp_path: Path
 ) -> None:
     order = [record["image_id"] for record in parsed(records)]
     assert order != sorted(order)

@@ -5,12 +5,10 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from fcoslite.data.dataset import seeded_order
-from fcoslite.data.formats.coco_columns import CocoFile
+from fcoslite.data.dataset import AnnotationTable, seeded_order
 from fcoslite.data.images import follows_links
 from fcoslite.data.skipped import SkippedImage, try_images
 from fcoslite.errors import DataError
@@ -24,7 +22,7 @@ def _every(indexes: Sequence[int]) -> Generator[int, None, None]:
 
 
 def select_images(
-    source: CocoFile,
+    source: AnnotationTable,
     limit: int | None,
     negatives: float,
     seed: int,
@@ -66,11 +64,11 @@ def select_images(
 
 
 def usable_images(
-    indexes: Sequence[int], source: CocoFile, folder: Path, skipped: list[SkippedImage], progress: Progress
+    indexes: Sequence[int], source: AnnotationTable, skipped: list[SkippedImage], progress: Progress
 ) -> Generator[int, None, None]:
     """Those whose image can be decoded; the others are added to `skipped`."""
     images = [source.images[index] for index in indexes]
-    tried = try_images(images, folder, follows_links(folder), os.cpu_count() or 1)
+    tried = try_images(images, source.folder, follows_links(source.folder), os.cpu_count() or 1)
     with progress("Checking images", len(indexes), "images") as advance, closing(tried):
         for index, problem in zip(indexes, tried, strict=True):
             advance()

@@ -1,6 +1,7 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
 import filecmp
+import hashlib
 import logging
 import os
 import shutil
@@ -14,8 +15,8 @@ import numpy as np
 
 from fcoslite import __version__
 from fcoslite.data.extract.choose_images import select_images, usable_images
-from fcoslite.data.formats.coco import check_images_folder, encode_annotations
-from fcoslite.data.formats.coco_columns import open_coco, rows_of
+from fcoslite.data.formats.coco import encode_annotations
+from fcoslite.data.formats.open import Format, open_data
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
@@ -79,7 +80,7 @@ class ExtractResult:
 
 def extract(
     annotations: Path,
-    images: Path,
+    images: Path | None,
     out: Path,
     classes: Sequence[str] = ("person",),
     limit: int | None = None,
@@ -91,12 +92,14 @@ def extract(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
+    form: Format | None = None,
+    split: str | None = None,
 ) -> ExtractResult:
     """Write a smaller, valid COCO data set of the images that show the chosen classes.
 
     Args:
-        annotations: COCO instances file.
-        images: The folder its file names are relative to.
+        annotations: A data set, as `open_data` takes it: a COCO instances file, or a folder in any format.
+        images: The folder its file names are relative to; None: where the format has them.
         out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
             same options there is nothing to do; if that was stopped in the middle, it goes on.
         classes: Class names; they get the category ids 1, 2, ... in this order.
@@ -111,6 +114,8 @@ def extract(
         overwrite: Replace a former extract at `out`.
         dry_run: Check and count, write nothing.
         progress: Told about every image checked and placed.
+        form: The format; None: recognised.
+        split: Take this part of the data set only; None: all. What is written knows of each image which it is of.
 
     Raises:
         DataError: A file or folder is missing or unusable, or no image is left.
@@ -120,20 +125,19 @@ def extract(
     """
     _check_arguments(limit, negatives, link)
     most_skipped(max_skipped, 0)  # a wrong one is told now
-    check_images_folder(images)
-    check_output(out, EXTRACT_KIND, overwrite, (annotations, images))
-    source = open_coco(annotations, classes)
+    check_output(out, EXTRACT_KIND, overwrite, (annotations,) if images is None else (annotations, images))
+    source = open_data(annotations, images, classes, split, form)
     skipped: list[SkippedImage] = []
-    usable = partial(usable_images, source=source, folder=images, skipped=skipped, progress=progress)
+    usable = partial(usable_images, source=source, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)
     looked_at = len(chosen) + len(skipped)
     if len(chosen) == negative_count:
         hint = f"--images must be the folder that holds {skipped[0].file_name}"
-        raise DataError(f"{images}: {summary(skipped, looked_at)}", hint)
+        raise DataError(f"{source.folder}: {summary(skipped, looked_at)}", hint)
     refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
-    rows = rows_of(source, chosen)
+    rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
-    placed = {name: file_size(images / name) for name in (source.images[index].file_name for index in chosen)}
+    placed = {name: file_size(source.folder / name) for name in (source.images[index].file_name for index in chosen)}
     size_bytes = sum(placed.values())
     result = ExtractResult(
         out=out,
@@ -150,11 +154,11 @@ def extract(
         free_bytes=free_bytes(out),
     )
     if yolo_labels:
-        refuse_shared_labels(source, chosen)
+        refuse_shared_labels(list(placed))
     manifest = {
         "kind": EXTRACT_KIND,
         "version": __version__,
-        "source": {"annotations": annotations.name, "sha256": file_digest(annotations)},
+        "source": {"annotations": annotations.name, "sha256": _digest(annotations, encoded)},
         "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
         "images": result.images,
         "boxes": result.boxes,
@@ -177,13 +181,18 @@ def extract(
     if dry_run:
         return result
     with staged_folder(out, job, overwrite) as folder:
-        _place_images(placed, images, folder, link, progress)
+        _place_images(placed, source.folder, folder, link, progress)
         if yolo_labels:
-            write_yolo_labels(source, chosen, folder / "labels")
+            write_yolo_labels(source, chosen, list(placed), folder / "labels")
         write_skipped(skipped, looked_at, folder)
         (folder / "annotations.json").write_bytes(encoded)
         write_json(folder / MANIFEST, {**manifest, "job": job})
     return result
+
+
+def _digest(annotations: Path, encoded: bytes) -> str:
+    """Of what was read: a file itself, of a folder what was found in it."""
+    return file_digest(annotations) if annotations.is_file() else hashlib.sha256(encoded).hexdigest()
 
 
 def _check_arguments(limit: int | None, negatives: float, link: str) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from fcoslite.data.dataset import CocoDataset, LabelledImage
-from fcoslite.data.formats.coco_columns import CocoFile, open_coco, rows_of
-from fcoslite.data.images import follows_links
+from fcoslite.data.dataset import AnnotationTable, Dataset, LabelledImage
+from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError
 
 
-def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> CocoDataset:
+def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> Dataset:
     """Read a COCO instances file; no image is opened.
 
     Boxes are cut at the border of their image; those without area are dropped with a warning.
@@ -28,38 +28,13 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
         ConfigError: No such class.
     """
     check_images_folder(images)
-    source = open_coco(annotations, classes)
-    boxes_xyxy = xywh_to_xyxy(source.boxes_xywh)
-    areas, scores = source.areas.astype(np.float32), source.scores.astype(np.float32)
-    labelled = []
-    for index, image in enumerate(source.images):
-        rows = source.rows(index)
-        labelled.append(
-            LabelledImage(
-                image_id=image.image_id,
-                file_name=image.file_name,
-                height=image.height,
-                width=image.width,
-                boxes_xyxy=boxes_xyxy[rows],
-                class_ids=source.class_ids[rows],
-                iscrowd=source.iscrowd[rows],
-                areas=areas[rows],
-                scores=scores[rows],
-            )
-        )
-    category_ids = tuple(category.id for category in source.categories)
-    return CocoDataset(tuple(labelled), source.class_names, category_ids, images, follows_links(images))
+    return to_dataset(open_coco(annotations, classes, [images]))
 
 
 def check_images_folder(folder: Path) -> None:
     """Raise DataError unless `folder` is a folder."""
     if not folder.is_dir():
         raise DataError(f"no images folder at {folder}", "file names in the annotations are relative to it")
-
-
-def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
-    """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
 
 
 def to_coco_json(
@@ -110,12 +85,11 @@ def to_coco_json(
     }
 
 
-def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
+def encode_annotations(source: AnnotationTable, chosen: Sequence[int]) -> bytes:
     """COCO instances JSON of the chosen images; category id 1 is the first class."""
-    image_ids = np.repeat(
-        [source.images[index].image_id for index in chosen], [len(rows_of(source, [index])) for index in chosen]
-    )
-    rows = rows_of(source, chosen)
+    counts = np.diff(source.starts)[list(chosen)]
+    image_ids = np.repeat([source.images[index].image_id for index in chosen], counts)
+    rows = source.rows_of(chosen)
     columns = zip(
         source.annotation_ids[rows].tolist(),
         image_ids.tolist(),
@@ -133,7 +107,7 @@ def encode_annotations(source: CocoFile, chosen: Sequence[int]) -> bytes:
             {"supercategory": category.supercategory or "", "id": index, "name": category.name}
             for index, category in enumerate(source.categories, start=1)
         ],
-        "images": [source.raw_images[index] for index in chosen],
+        "images": [(source.raw_images or source.images)[index] for index in chosen],
         "annotations": [
             {
                 "id": annotation_id,

@@ -1,40 +1,301 @@
-"""YOLO label files: one per image, each line `class x_center y_center width height`."""
+"""YOLO data sets: data.yaml, images, and a text file per image, each line `class x_center y_center width height`."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from fcoslite.data.formats.coco import xywh_to_xyxy
-from fcoslite.data.formats.coco_columns import CocoFile
-from fcoslite.errors import DataError
+from fcoslite.config.plain_yaml import read_yaml
+from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.formats.files import (
+    SPLITS,
+    choose_splits,
+    files_below,
+    images_below,
+    is_image,
+    number_images,
+    read_text,
+)
+from fcoslite.data.formats.table import BoxList, assemble, choose_categories
+from fcoslite.errors import ConfigError, DataError
+
+_log = logging.getLogger("fcoslite")
+
+IMAGES = "images"
+_LABELS = "labels"
+_CLASSES = "classes.txt"
+_SLACK = 0.01  # of an image's side: what rounding, or a hand at the border, does
+_LINE = "a line is `class x_center y_center width height`, or `class x1 y1 x2 y2 x3 y3 ...`, as fractions of the image"
 
 
-def refuse_shared_labels(source: CocoFile, chosen: Sequence[int]) -> None:
+def find_yolo(folder: Path) -> str | None:
+    """The file that makes a folder a YOLO data set; None if it is none."""
+    names = sorted(path.name for suffix in ("yaml", "yml") for path in folder.glob(f"*.{suffix}"))
+    for name in sorted(names, key=lambda name: name.startswith("data"), reverse=True):
+        try:
+            document = read_yaml(read_text(folder / name), name)
+        except (ConfigError, DataError):
+            if name.startswith("data"):
+                return name  # and whoever opens it says what is wrong
+            continue
+        if isinstance(document, dict) and "names" in document and set(document) & set(SPLITS):
+            return name
+    return _CLASSES if (folder / _CLASSES).is_file() and (folder / _LABELS).is_dir() else None
+
+
+def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | None = None) -> AnnotationTable:
+    """Read a data set; of the images only the headers, which tell their sides.
+
+    Images without a label file are images without boxes. Polygons become the boxes around them.
+
+    Args:
+        path: Its data.yaml, or classes.txt beside images/ and labels/.
+        classes: Names whose boxes to read, class ids in this order; None: all, by YOLO's numbers.
+        split: The only one to read.
+
+    Raises:
+        DataError: A file is missing, or says what cannot be.
+        ConfigError: No such class.
+    """
+    root = path.parent
+    if path.name == _CLASSES:
+        names = dict(enumerate(read_text(path).splitlines()))
+        parts = {"": images_below(root / IMAGES, root)}
+        keypoints = False
+    else:
+        document = _read_description(path)
+        names = _names(document, path)
+        root, parts = _parts(document, path)
+        keypoints = "kpt_shape" in document
+    known = [Category(number, name) for number, name in names.items()]
+    chosen = choose_categories(known, classes, path)
+    images = number_images(_once(choose_splits(parts, split, path), path), root)
+    position = {category.id: index for index, category in enumerate(known)}
+    boxes, label_files = BoxList(), [label_name(image.file_name) for image in images]
+    labelled = [index for index, name in enumerate(label_files) if (root / name).is_file()]
+    for index in labelled:
+        image = images[index]
+        _read_labels(root / label_files[index], index, (image.width, image.height), position, keypoints, boxes)
+    lost = _warn_of_orphans(root, label_files, {label_name(image) for part in parts.values() for image in part}, path)
+    if not labelled and images:
+        _log.warning("%s: no image has a label file; the first would be %s", path, root / label_files[0])
+    columns = boxes.columns(known, chosen, lambda image, line: f"is {label_files[image]}, line {line}", lost)
+    return assemble(path, root, chosen, images, columns)
+
+
+def label_name(image: str) -> str:
+    """Where the labels of an image are: beside the last folder called `images`, else beside the image."""
+    parts = list(PurePosixPath(image).with_suffix(".txt").parts)
+    places = [index for index, part in enumerate(parts[:-1]) if part == IMAGES]
+    if places:
+        parts[places[-1]] = _LABELS
+    return "/".join(parts)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        document = read_yaml(read_text(path), str(path))
+    except ConfigError as error:
+        raise DataError(error.message, "a YOLO data set is described by `names`, `train`, `val` and `test`") from None
+    if not isinstance(document, dict):
+        raise DataError(f"{path} does not describe a YOLO data set", "it needs `names`, and `train`, `val` or `test`")
+    return document
+
+
+def _names(document: Mapping[str, Any], path: Path) -> dict[int, str]:
+    names = document.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise DataError(f"{path}: names is {names!r}", "it lists the classes: names: [person, dog]")
+    for number, name in names.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise DataError(f"{path}: names has the class {number!r}", "classes are numbered 0, 1, 2, ...")
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            hint = "give every class a name; in YAML, words such as yes, no and off need quotes to be text"
+            raise DataError(f"{path}: class {number} is called {name!r}", hint)
+    named = {number: str(names[number]).strip() for number in sorted(names)}
+    if len(set(named.values())) < len(named):
+        raise DataError(f"{path}: names has a name twice", "give every class a name of its own")
+    if "nc" in document and document["nc"] != len(named):
+        raise DataError(
+            f"{path}: nc is {document['nc']!r}, but names has {len(named)} classes", "mend the one that is wrong"
+        )
+    return named
+
+
+def _parts(document: Mapping[str, Any], path: Path) -> tuple[Path, dict[str, list[str]]]:
+    """The folder that all images lie in, and the images of each split, relative to it."""
+    root = path.parent
+    if isinstance(document.get("path"), str):
+        root = _root(document["path"], root, path)
+    parts: dict[str, list[str]] = {}
+    for split in SPLITS:
+        value = document.get(split)
+        entries = value if isinstance(value, list) else [] if value in (None, "") else [value]
+        for entry in entries:
+            if not isinstance(entry, str):
+                raise DataError(f"{path}: {split} is {entry!r}", "it is a folder of images, a list of them, or a .txt")
+            place = _place(entry, root)
+            if place is None:
+                _log.warning("%s: %s, of %s, is not there", path, entry, split)
+            elif place.is_dir():
+                parts.setdefault(split, []).extend(images_below(place, root))
+            else:
+                parts.setdefault(split, []).extend(_listed(place, root))
+    if not any(parts.values()):
+        tried = "; ".join(f"{split}: {document[split]}" for split in SPLITS if split in document)
+        raise DataError(f"{path} leads to no image ({tried})", f"its paths are looked for in {root}")
+    return root, parts
+
+
+def _root(text: str, folder: Path, path: Path) -> Path:
+    """The folder that `path` of a description names: of a data set that was moved, its own."""
+    named = folder / text
+    if not named.is_dir() or named.resolve().is_relative_to(folder.resolve()):
+        return _place(text, folder) or folder
+    if folder.resolve().is_relative_to(named.resolve()):
+        return folder  # `path: ..` of one that is below
+    raise DataError(
+        f"{path}: its path {text} is outside of the folder it lies in",
+        f"if that is meant, put {path.name} into that folder, and name it there",
+    )
+
+
+def _place(text: str, root: Path) -> Path | None:
+    """Where a path leads within a folder, for however many of its first names are of another machine, or are `..`."""
+    names = [name for name in PurePosixPath(text.replace("\\", "/")).parts if name != "."]
+    for start in range(len(names) + 1):
+        inner = names[start:]
+        inside = not any(name in ("..", "/") or ":" in name for name in inner)
+        if inside and (inner or start == 0) and (root / "/".join(inner)).exists():
+            return root / "/".join(inner)
+    return None
+
+
+def _listed(file: Path, root: Path) -> list[str]:
+    """The images that a text file lists, a line each."""
+    if file.suffix.lower() != ".txt":
+        raise DataError(f"{file} is no folder and no .txt", "a split is a folder of images, or a .txt that lists them")
+    lines = [line.strip().replace("\\", "/") for line in read_text(file).splitlines()]
+    paths = [[name for name in PurePosixPath(line).parts if name != "."] for line in lines if line]
+    strange = next((path for path in paths if not is_image(path[-1] if path else "")), None)
+    if strange is not None:
+        raise DataError(f"{file} lists {'/'.join(strange)!r}, which is no image", "every line is the path of an image")
+    # of a data set that was moved, all lines begin with as many names that are not there any more
+    for path in paths:
+        if (found := _place("/".join(path), root)) is not None:
+            begin = len(path) - len(found.relative_to(root).parts)
+            return ["/".join(path[begin:]) for path in paths]
+    return ["/".join(name for name in path if name not in ("..", "/")) for path in paths]
+
+
+def _once(parts: Mapping[str, Sequence[str]], path: Path) -> dict[str, str | None]:
+    """Every image with its split; in two of them it is of the first."""
+    splits: dict[str, str | None] = {}
+    for split, images in parts.items():
+        again = [image for image in dict.fromkeys(images) if image in splits]
+        if again:
+            text = "%s: %d images of %s are in a split before it, too, and are taken once; the first is %s"
+            _log.warning(text, path, len(again), split, again[0])
+        for image in images:
+            splits.setdefault(image, split or None)
+    return splits
+
+
+def _warn_of_orphans(root: Path, label_files: Sequence[str], of_images: set[str], path: Path) -> int:
+    """Count the lines of label files that belong to no image."""
+    folders = {PurePosixPath(name).parts[0] for name in label_files if "/" in name}
+    labels = [name for folder in sorted(folders) for name in files_below(root / folder, root)]
+    within = {str(PurePosixPath(name).parent) for name in of_images}
+    orphans = [
+        name
+        for name in labels
+        if name.endswith(".txt")
+        and name not in of_images
+        and str(PurePosixPath(name).parent) in within
+        and PurePosixPath(name).name != _CLASSES
+    ]
+    lines = sum(1 for name in orphans for line in read_text(root / name).splitlines() if line.strip())
+    if lines:
+        text = "%s: %d label files with %d boxes belong to no image and are left out; the first is %s"
+        _log.warning(text, path, len(orphans), lines, orphans[0])
+    return lines
+
+
+def _read_labels(
+    file: Path, index: int, sides: tuple[int, int], position: Mapping[int, int], keypoints: bool, boxes: BoxList
+) -> None:
+    width, height = sides
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            raise DataError(f"{file}, line {number}: {_short(line)} has what is no number", _LINE) from None
+        category = position.get(int(values[0])) if values[0].is_integer() else None
+        if category is None:
+            raise DataError(
+                f"{file}, line {number}: there is no class {words[0]}",
+                f"the names of the data set are numbered {min(position)} to {max(position)}",
+            )
+        count, score = len(values), 1.0
+        if count == 5 or (keypoints and count > 5):
+            fractions = values[1:5]
+        elif count == 6:
+            fractions, score = values[1:5], values[5]
+            if not 0 < score <= 1:
+                raise DataError(f"{file}, line {number}: the score {words[5]} is not above 0 and at most 1", _LINE)
+        elif count >= 7 and count % 2:
+            fractions = values[1:]
+        else:
+            raise DataError(f"{file}, line {number}: {count} numbers", _LINE)
+        if not all(-_SLACK <= value <= 1 + _SLACK for value in fractions):
+            raise DataError(
+                f"{file}, line {number}: {_short(line)} has what is no fraction of the image",
+                "are they pixels? divide x and width by the image's width, y and height by its height",
+            )
+        if len(fractions) == 4:
+            x, y, w, h = fractions
+            box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
+        else:
+            x, y = min(fractions[::2]), min(fractions[1::2])
+            box = (x * width, y * height, (max(fractions[::2]) - x) * width, (max(fractions[1::2]) - y) * height)
+        boxes.add(index, category, box, number, score=score)
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return repr(line if len(line) <= 60 else line[:60] + "...")
+
+
+def refuse_shared_labels(names: Sequence[str]) -> None:
     """Raise DataError where two images would have the same label file."""
     seen: dict[Path, str] = {}
-    for index in chosen:
-        name = source.images[index].file_name
-        other = seen.setdefault(_label_name(name), name)
+    for name in names:
+        other = seen.setdefault(_beside(name), name)
         if other != name:
             raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
 
 
-def write_yolo_labels(source: CocoFile, chosen: Sequence[int], folder: Path) -> None:
-    """Write the label files of the chosen images to a folder; crowds are left out."""
-    for index in chosen:
-        image, rows = source.images[index], source.rows(index)
-        corners = xywh_to_xyxy(source.boxes_xywh[rows]) / np.array([image.width, image.height] * 2)
+def write_yolo_labels(table: AnnotationTable, chosen: Sequence[int], names: Sequence[str], folder: Path) -> None:
+    """Write the label files of the chosen images, under these names, to a folder; crowds are left out."""
+    for index, name in zip(chosen, names, strict=True):
+        image, rows = table.images[index], table.rows(index)
+        boxes = table.boxes_xywh[rows] / np.array([image.width, image.height] * 2)
         lines = []
-        for box, class_id, iscrowd in zip(corners, source.class_ids[rows], source.iscrowd[rows], strict=True):
+        for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True):
             if not iscrowd:
-                x_min, y_min, x_max, y_max = box
-                numbers = ((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
-                lines.append(" ".join([str(class_id - 1), *(f"{number:.6f}" for number in numbers)]) + "\n")
-        path = folder / _label_name(image.file_name)
+                numbers = (x + w / 2, y + h / 2, w, h)
+                lines.append(" ".join([str(class_id - 1), *(f"{number:.8f}" for number in numbers)]) + "\n")
+        path = folder / _beside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), "utf-8")
 
 
-def _label_name(file_name: str) -> Path:
+def _beside(file_name: str) -> Path:
     return Path(file_name).with_suffix(".txt")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fcoslite import __version__
-from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
+from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT, RecordsManifest, read_manifest
@@ -171,7 +171,7 @@ def _check_arguments(limit: int | None, image_size: int, encoding: str, workers:
         raise ConfigError("workers and records_per_shard must be at least 1")
 
 
-def _read(data: Path) -> CocoDataset:
+def _read(data: Path) -> Dataset:
     annotations = data / "annotations.json"
     if not annotations.is_file():
         raise DataError(
@@ -184,7 +184,7 @@ def _read(data: Path) -> CocoDataset:
     return dataset
 
 
-def _data_digest(dataset: CocoDataset, chosen: list[LabelledImage]) -> list[object]:
+def _data_digest(dataset: Dataset, chosen: list[LabelledImage]) -> list[object]:
     """What the records depend on, short of reading every image: annotations, order, and the sizes of the files."""
     sizes = {image.file_name: file_size(dataset.folder / image.file_name) for image in chosen}
     return [file_digest(dataset.folder.parent / "annotations.json"), list(sizes.items())]
@@ -203,7 +203,7 @@ def _result(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
     )
 
 
-def _estimate_bytes(chosen: list[LabelledImage], dataset: CocoDataset, image_size: int, encoding: str) -> int:
+def _estimate_bytes(chosen: list[LabelledImage], dataset: Dataset, image_size: int, encoding: str) -> int:
     sizes = []
     for image in chosen[:_SAMPLES]:
         with suppress(UnusableImageError):  # told when its record is made

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.data.records.manifest import RecordsManifest
 from fcoslite.errors import DataError
@@ -78,7 +78,7 @@ _JPEG = b"\xff\xd8"
 _ROUNDING = 1e-3  # of the image's side
 
 
-def encode_image(image: LabelledImage, dataset: CocoDataset, image_size: int, encoding: str) -> bytes:
+def encode_image(image: LabelledImage, dataset: Dataset, image_size: int, encoding: str) -> bytes:
     """Letterbox an image and compress it.
 
     Args:

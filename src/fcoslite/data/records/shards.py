@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import Shard
 from fcoslite.data.records.schema import encode_image, serialize
@@ -39,7 +39,7 @@ class RecordBytes:
     skipped: SkippedImage | None = None
 
 
-def make_record(image: LabelledImage, dataset: CocoDataset, image_size: int, encoding: str) -> RecordBytes:
+def make_record(image: LabelledImage, dataset: Dataset, image_size: int, encoding: str) -> RecordBytes:
     """Turn one labelled image into a serialized `tf.train.Example`; `parse_record` is the inverse."""
     try:
         encoded = encode_image(image, dataset, image_size, encoding)

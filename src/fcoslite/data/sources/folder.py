@@ -8,7 +8,7 @@ from itertools import chain, tee
 
 import numpy as np
 
-from fcoslite.data.dataset import CocoDataset, LabelledImage
+from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.data.skipped import go_without, summary, try_images
 from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
@@ -31,7 +31,7 @@ class FolderSource:
             out.
     """
 
-    dataset: CocoDataset
+    dataset: Dataset
     images: tuple[LabelledImage, ...]
     image_size: int
     workers: int

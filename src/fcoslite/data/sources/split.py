@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fcoslite.config.settings import DataSettings
-from fcoslite.data.dataset import CocoDataset, LabelledImage, seeded_order
+from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
 from fcoslite.errors import DataError
 
 
@@ -50,7 +50,7 @@ def split(count: int, settings: DataSettings) -> Split:
     return Split(range(validation), training, chunks)
 
 
-def in_split_order(dataset: CocoDataset, seed: int) -> tuple[LabelledImage, ...]:
+def in_split_order(dataset: Dataset, seed: int) -> tuple[LabelledImage, ...]:
     """The images of a folder in the order that records of the same set have, so that both split alike."""
     by_id = {image.image_id: image for image in dataset.images}
     return tuple(by_id[image_id] for image_id in seeded_order(by_id, seed, "records"))

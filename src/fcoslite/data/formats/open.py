@@ -1,0 +1,106 @@
+"""Data sets of all formats: recognised by what is there, and read as an `AnnotationTable`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from fcoslite.data.dataset import AnnotationTable
+from fcoslite.data.formats.coco import check_images_folder
+from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
+from fcoslite.data.formats.createml import find_createml, open_createml
+from fcoslite.data.formats.files import is_image
+from fcoslite.data.formats.photographs import find_photographs, open_photographs
+from fcoslite.data.formats.voc import find_voc, open_voc
+from fcoslite.data.formats.yolo import find_yolo, open_yolo
+from fcoslite.errors import ConfigError, DataError
+
+Format = Literal["coco", "yolo", "voc", "createml", "folder"]
+
+_FIND: dict[Format, Callable[[Path], str | None]] = {
+    "coco": find_coco,
+    "yolo": find_yolo,
+    "voc": find_voc,
+    "createml": find_createml,
+}
+
+
+def open_data(
+    path: Path,
+    images: Path | None = None,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    form: Format | None = None,
+) -> AnnotationTable:
+    """Read a data set.
+
+    Args:
+        path: A folder; or a file: of COCO, of CreateML, or the data.yaml of YOLO.
+        images: The folder that file names of COCO, CreateML or VOC are relative to; None: where the format has them.
+        classes: Names whose boxes to read, class ids in this order; None: all.
+        split: The only part to read, such as val; None: all.
+        form: The format; None: recognised.
+
+    Raises:
+        DataError: There is no data set, it could be of two formats, or it cannot be used.
+        ConfigError: No such class or format, or images are elsewhere in a format that says where they are.
+    """
+    if form is not None and form not in get_args(Format):
+        raise ConfigError(f"format is '{form}'", "it is one of " + ", ".join(get_args(Format)))
+    if not path.exists():
+        raise DataError(f"no data set at {path}", "name a folder, or an annotation file")
+    if images is not None:
+        check_images_folder(images)
+    form = form or (_recognise(path) if path.is_dir() else _of_file(path))
+    if form in ("yolo", "folder") and images is not None:
+        raise ConfigError(f"--images is not for a data set of format {form}", "leave it out: the format says where")
+    if form == "coco":
+        return open_coco_folder(path, classes, split, images)
+    if form == "createml":
+        return open_createml(path, classes, split, images)
+    if form == "yolo":
+        return open_yolo(path / _needed(find_yolo(path), path) if path.is_dir() else path, classes, split)
+    folder = path if path.is_dir() else path.parent
+    if form == "voc":
+        return open_voc(folder, classes, split, images)
+    if split is not None:
+        raise DataError(f"{path} has no split '{split}'", "it is a folder of photographs: leave --split out")
+    return open_photographs(folder, classes)
+
+
+def _recognise(folder: Path) -> Format:
+    found = {form: name for form, find in _FIND.items() if (name := find(folder)) is not None}
+    if len(found) > 1:
+        what = " and ".join(f"{name} ({form})" for form, name in found.items())
+        choices = " or ".join(f"--format {form}" for form in found)
+        raise DataError(f"{folder} could be of {len(found)} formats: it has {what}", f"say which: {choices}")
+    if found:
+        return next(iter(found))
+    if find_photographs(folder) is not None:
+        return "folder"
+    raise DataError(
+        f"no data set at {folder}: it has no annotations.json, data.yaml, Annotations/*.xml, and no image",
+        "name the folder that has one of them, or an annotation file",
+    )
+
+
+def _of_file(file: Path) -> Format:
+    suffix = file.suffix.lower()
+    if suffix in (".yaml", ".yml", ".txt"):
+        return "yolo"
+    if suffix == ".xml":
+        raise DataError(f"{file} is the annotation of one image", "name the folder of the data set")
+    if is_image(file.name):
+        raise DataError(f"{file} is an image, not a data set", "name the folder of the data set")
+    try:
+        with file.open("rb") as opened:
+            return "createml" if opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[" else "coco"
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}", "mend its permissions") from None
+
+
+def _needed(name: str | None, folder: Path) -> str:
+    if name is None:
+        raise DataError(
+            f"{folder} has no data.yaml", "a YOLO data set is described by one, with names, and train, val or test"
+        )
+    return name

@@ -1,0 +1,273 @@
+"""What the readers of all formats share: columns of boxes are checked, cut and sorted into an `AnnotationTable`."""
+
+import logging
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
+from fcoslite.data.images import follows_links
+from fcoslite.errors import ConfigError, DataError, closest
+
+_log = logging.getLogger("fcoslite")
+
+# absolute, of a Windows drive, upwards, empty, not to be written as UTF-8, or with control characters, which a terminal
+# would obey
+_REFUSED_NAME = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|\\|[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^$")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Annotations of the chosen classes as they were read.
+
+    Attributes:
+        ids: [A] int64, unique.
+        image_index: [A] int64, position among the images, which are sorted by id; -1 where there is none.
+        class_ids: [A] int32, 1-based.
+        boxes_xywh: [A, 4] float64, pixels.
+        areas: [A] float64, square pixels; NaN for that of the box.
+        iscrowd: [A] bool.
+        scores: [A] float64 in (0, 1].
+        where: Names an annotation by its place in the columns, after "the first": `has id 12`, `is a.txt, line 3`.
+        lost: Annotations that never came into the columns, and were warned of.
+    """
+
+    ids: np.ndarray
+    image_index: np.ndarray
+    class_ids: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    iscrowd: np.ndarray
+    scores: np.ndarray
+    where: Callable[[int], str]
+    lost: int = 0
+
+
+@dataclass
+class BoxList:
+    """Boxes one by one, of formats that are read so.
+
+    Attributes:
+        images: Position of the image of each.
+        categories: Position of its category among all.
+        boxes_xywh: Pixels.
+        crowds: It is to be ignored.
+        scores: In (0, 1].
+        places: Line of the file, or number within it.
+    """
+
+    images: list[int] = field(default_factory=list)
+    categories: list[int] = field(default_factory=list)
+    boxes_xywh: list[tuple[float, float, float, float]] = field(default_factory=list)
+    crowds: list[bool] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(
+        self,
+        image: int,
+        category: int,
+        box_xywh: tuple[float, float, float, float],
+        place: int,
+        crowd: bool = False,
+        score: float = 1.0,
+    ) -> None:
+        """Add a box."""
+        self.images.append(image)
+        self.categories.append(category)
+        self.boxes_xywh.append(box_xywh)
+        self.crowds.append(crowd)
+        self.scores.append(score)
+        self.places.append(place)
+
+    def columns(
+        self, known: Sequence[Category], chosen: Sequence[Category], name: Callable[[int, int], str], lost: int = 0
+    ) -> Columns:
+        """The boxes of the chosen categories.
+
+        Args:
+            known: All categories, by position.
+            chosen: Class id 1 is the first.
+            name: Of a box, by position of its image and place.
+            lost: Boxes that could not be added.
+        """
+        class_of = {category.name: number for number, category in enumerate(chosen, start=1)}
+        of_category = np.array([class_of.get(category.name, 0) for category in known], np.int32)
+        class_ids = of_category[np.array(self.categories, np.int64)]
+        keep = np.flatnonzero(class_ids)
+        boxes = np.array(self.boxes_xywh, np.float64).reshape(-1, 4)[keep]
+        return Columns(
+            ids=keep + 1,
+            image_index=np.array(self.images, np.int64)[keep],
+            class_ids=class_ids[keep],
+            boxes_xywh=boxes,
+            areas=np.full(len(keep), np.nan),
+            iscrowd=np.array(self.crowds, bool)[keep],
+            scores=np.array(self.scores, np.float64)[keep],
+            where=lambda row: f"is {name(self.images[keep[row]], self.places[keep[row]])}",
+            lost=lost,
+        )
+
+
+def assemble(
+    path: Path,
+    folder: Path,
+    categories: Sequence[Category],
+    images: Sequence[ImageRecord],
+    columns: Columns,
+) -> AnnotationTable:
+    """Cut boxes at the border of their image, leave those without area out with a warning, and sort them by image.
+
+    Args:
+        path: What was read, for messages.
+        folder: Of the image files.
+        categories: The chosen ones.
+        images: All, by id ascending.
+        columns: The annotations.
+
+    Raises:
+        DataError: There is no image, two share a file, or a file name leads out of the folder.
+    """
+    if not images:
+        raise DataError(f"{path} lists no images", "a data set needs at least one")
+    for image in images:
+        check_file_name(image.file_name, path)
+    if len({posixpath.normpath(image.file_name) for image in images}) < len(images):
+        raise DataError(f"{path} lists one file_name for two images", "give every image a file of its own")
+    has_image = columns.image_index >= 0
+    image_index = columns.image_index.clip(min=0)
+    sides = np.array([(image.width, image.height) for image in images], np.float64)[image_index]
+    boxes_xywh, clipped, usable = _clip(columns.boxes_xywh, sides)
+    impossible = (columns.areas < 0) | (columns.areas > sides.prod(axis=1))
+    areas = np.where(np.isnan(columns.areas) | impossible, boxes_xywh[:, 2] * boxes_xywh[:, 3], columns.areas)
+    mentions_class = np.zeros(len(images), bool)
+    mentions_class[image_index[has_image]] = True
+    _warn(path, columns, ~has_image, "belong to an image that it does not list and are left out")
+    _warn(path, columns, has_image & ~usable, "have a box without area inside its image and are left out")
+    _warn(path, columns, has_image & usable & impossible, "have an impossible area; that of the box is taken")
+
+    keep = np.flatnonzero(has_image & usable)
+    keep = keep[np.lexsort((columns.ids[keep], image_index[keep]))]
+    return AnnotationTable(
+        path=path,
+        folder=folder,
+        categories=tuple(categories),
+        images=tuple(images),
+        starts=np.searchsorted(image_index[keep], np.arange(len(images) + 1)),
+        mentions_class=mentions_class,
+        annotation_ids=columns.ids[keep],
+        class_ids=columns.class_ids[keep],
+        boxes_xywh=boxes_xywh[keep],
+        areas=areas[keep],
+        iscrowd=columns.iscrowd[keep],
+        scores=columns.scores[keep],
+        dropped_boxes=len(columns.ids) - len(keep) + columns.lost,
+        clipped_boxes=int(np.count_nonzero(clipped[keep])),
+    )
+
+
+def take_images(table: AnnotationTable, indexes: Sequence[int]) -> AnnotationTable:
+    """The part of a table that is of the images at these indexes, ascending."""
+    rows = table.rows_of(indexes)
+    return replace(
+        table,
+        images=tuple(table.images[index] for index in indexes),
+        starts=np.concatenate([[0], np.cumsum(np.diff(table.starts)[list(indexes)], dtype=np.int64)]),
+        mentions_class=table.mentions_class[list(indexes)],
+        annotation_ids=table.annotation_ids[rows],
+        class_ids=table.class_ids[rows],
+        boxes_xywh=table.boxes_xywh[rows],
+        areas=table.areas[rows],
+        iscrowd=table.iscrowd[rows],
+        scores=table.scores[rows],
+        raw_images=tuple(table.raw_images[index] for index in indexes) if table.raw_images else (),
+    )
+
+
+def to_dataset(table: AnnotationTable) -> Dataset:
+    """Labelled images, as sources of batches take them."""
+    boxes_xyxy = xywh_to_xyxy(table.boxes_xywh)
+    areas, scores = table.areas.astype(np.float32), table.scores.astype(np.float32)
+    labelled = []
+    for index, image in enumerate(table.images):
+        rows = table.rows(index)
+        labelled.append(
+            LabelledImage(
+                image_id=image.image_id,
+                file_name=image.file_name,
+                height=image.height,
+                width=image.width,
+                boxes_xyxy=boxes_xyxy[rows],
+                class_ids=table.class_ids[rows],
+                iscrowd=table.iscrowd[rows],
+                areas=areas[rows],
+                scores=scores[rows],
+                split=image.split,
+            )
+        )
+    category_ids = tuple(category.id for category in table.categories)
+    return Dataset(tuple(labelled), table.class_names, category_ids, table.folder, follows_links(table.folder))
+
+
+def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
+    """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
+
+
+def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
+    """The categories of these names, in their order; all for None.
+
+    Raises:
+        ConfigError: No such class, or none at all.
+    """
+    if classes is None:
+        return tuple(known)
+    if not classes:
+        raise ConfigError("no class is chosen", "name at least one with --classes")
+    by_name = {category.name: category for category in known}
+    for name in classes:
+        if name not in by_name:
+            names = ", ".join(by_name)
+            near = closest(name, list(by_name))
+            raise ConfigError(f"{path} has no class '{name}'", f"{near} (it has: {names})" if near else names)
+    return tuple(by_name[name] for name in dict.fromkeys(classes))
+
+
+def refuse_duplicates(ids: np.ndarray, what: str, path: Path) -> None:
+    """Raise DataError if an id is there twice."""
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise DataError(f"{path} uses {what} {twice[0]} twice", f"every {what} must be unique: renumber them")
+
+
+def check_file_name(name: str, path: Path) -> None:
+    """Raise DataError if the name of an image may lead out of the images folder, or cannot be written."""
+    if _REFUSED_NAME.search(name):
+        raise DataError(
+            f"{path}: the file_name {name!r} is refused: it may lie outside the images folder",
+            "write it relative to that folder, with forward slashes and without '..' or control characters",
+        )
+
+
+def _warn(path: Path, columns: Columns, which: np.ndarray, what: str) -> None:
+    rows = np.flatnonzero(which)
+    if len(rows):
+        _log.warning("%s: %d annotations %s; the first %s", path, len(rows), what, columns.where(int(rows[0])))
+
+
+def _clip(boxes_xywh: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut boxes [A, 4] at sides [A, 2] (width, height); also which were cut, and which have area left."""
+    with np.errstate(over="ignore"):
+        far = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+    near_inside, far_inside = np.clip(boxes_xywh[:, :2], 0, sides), np.clip(far, 0, sides)
+    # in float32, as they are used: a sliver may vanish there
+    usable = (far_inside.astype(np.float32) > near_inside.astype(np.float32)).all(axis=1)
+    clipped = (near_inside != boxes_xywh[:, :2]).any(axis=1) | (far_inside != far).any(axis=1)
+    cut_xywh = np.concatenate([near_inside, far_inside - near_inside], axis=1)
+    # boxes that were not cut keep the file's very numbers
+    return np.where(clipped[:, None], cut_xywh, boxes_xywh), clipped, usable
