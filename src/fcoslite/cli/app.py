@@ -10,6 +10,7 @@ import typer
 from fcoslite.cli import (
     build_records,
     check,
+    convert,
     demo,
     detect,
     evaluate,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("check")(check.command)
 app.command("extract")(extract.command)
+app.command("convert")(convert.command)
 app.command("label")(label.command)
 app.command("build-records")(build_records.command)
 app.add_typer(records.app, name="records")

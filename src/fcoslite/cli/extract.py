@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, MaxSkippedOption, with_terminal
+from fcoslite.cli.options import DryRunFlag, FormatOption, MaxSkippedOption, SplitOption, named_data, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -21,11 +21,28 @@ class Link(StrEnum):
 
 
 AnnotationsOption = Annotated[
-    Path,
-    typer.Option("--annotations", "-a", metavar="FILE", help="COCO instances file, such as instances_train2017.json."),
+    Path | None,
+    typer.Option(
+        "--annotations",
+        "-a",
+        metavar="FILE",
+        help="COCO instances file, such as instances_train2017.json.",
+        show_default="none",
+    ),
 ]
 ImagesOption = Annotated[
-    Path, typer.Option("--images", "-i", metavar="DIR", help="Folder of its images, such as train2017.")
+    Path | None,
+    typer.Option("--images", "-i", metavar="DIR", help="Folder of its images, such as train2017.", show_default="none"),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="DIR",
+        help="A data set of any format, instead: COCO, YOLO, Pascal VOC, CreateML.",
+        show_default="none",
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -75,8 +92,11 @@ SampleSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, hel
 
 @with_terminal
 def command(
-    annotations: AnnotationsOption,
-    images: ImagesOption,
+    annotations: AnnotationsOption = None,
+    images: ImagesOption = None,
+    data: DataOption = None,
+    form: FormatOption = None,
+    split: SplitOption = None,
     out: OutOption = None,
     classes: ClassesOption = ["person"],  # noqa: B006, typer copies it
     limit: LimitOption = None,
@@ -90,7 +110,7 @@ def command(
     *,
     terminal: "Terminal",
 ) -> None:
-    """Cut a COCO data set down to some classes (default: person): images, annotations.json, manifest.json.
+    """Cut a data set down to some classes (default: person): images, annotations.json, manifest.json.
 
     Licences and attributions are kept. Nothing appears in the output folder before it is complete; if stopped or
     killed, the same command goes on where it was.
@@ -101,7 +121,7 @@ def command(
     from fcoslite.data.extract.extract import extract
 
     result = extract(
-        annotations,
+        named_data(data, annotations, images),
         images,
         out or Path(DATA_FOLDER),
         classes=[name.strip() for item in classes for name in item.split(",") if name.strip()],
@@ -114,6 +134,8 @@ def command(
         overwrite=overwrite,
         dry_run=dry_run,
         progress=terminal.progress,
+        form=form.value if form else None,
+        split=split,
     )
     document = {**asdict(result), "link": link.value, "dry_run": dry_run}
     rows = [
@@ -123,6 +145,7 @@ def command(
         ["image files", f"{result.size_bytes / 1e6:,.1f} MB ({link.value})"],
         ["space", f"{result.needed_bytes / 1e6:,.1f} MB; {result.free_bytes / 1e9:,.1f} GB were free"],
         ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
+        ["boxes cut at the border", f"{result.clipped_boxes:,}"],
         ["boxes left out", f"{result.dropped_boxes:,}"],
         ["would write" if dry_run else "written to", str(result.out)],
     ]

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,25 @@ def with_terminal(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def named_data(data: Path | None, annotations: Path | None, images: Path | None) -> Path:
+    """The data set that a command was given: by --data, or by --annotations and --images.
+
+    Raises:
+        ConfigError: None, both, or half of one.
+    """
+    from fcoslite.errors import ConfigError
+
+    if data is not None and annotations is not None:
+        raise ConfigError("--data and --annotations exclude each other", "give one of them")
+    if data is None and annotations is None:
+        raise ConfigError("no data set is named", "give --data FOLDER, or --annotations FILE and --images FOLDER")
+    if annotations is not None and images is None:
+        raise ConfigError("--annotations and --images go together", "give both, or --data FOLDER")
+    named = data or annotations
+    assert named is not None
+    return named
+
+
 DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Check the input, print the plan and stop; nothing is written.")
 ]
@@ -57,6 +77,26 @@ MaxSkippedOption = Annotated[
         help="Most images that may be left out because their file is missing, damaged, too large or of another size: "
         "a count, or a share of all. skipped.jsonl lists them; more are an error.",
     ),
+]
+
+
+class Format(StrEnum):
+    """Formats of data sets."""
+
+    coco = "coco"
+    yolo = "yolo"
+    voc = "voc"
+    createml = "createml"
+    folder = "folder"
+
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="Format of the data set.", show_default="recognised by what is there"),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", metavar="train|val|test", help="Part of the data set to take.", show_default="all"),
 ]
 
 ConfigOption = Annotated[

@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import re
 import shutil
@@ -124,7 +125,7 @@ def test_a_link_that_cannot_be_made_becomes_a_copy(
     def refuse(*arguments: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(extract_module.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     result = run(demo_data, tmp_path / "out", link="hardlink", limit=3)
     assert len(names(tmp_path / "out" / "images")) == result.images == 3
     assert caplog.text.count("copying instead") == 1
@@ -223,7 +224,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_an_interrupted_extract_goes_on(demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(demo_data, tmp_path / "whole")
-    copy, copied = extract_module.shutil.copyfile, []
+    copy, copied = shutil.copyfile, []
 
     def count(source: str, target: Path) -> None:
         if len(copied) == 5:  # torn in the middle of a file
@@ -233,7 +234,7 @@ def test_an_interrupted_extract_goes_on(demo_data: Path, tmp_path: Path, monkeyp
         copied.append(source)
         copy(source, target)
 
-    monkeypatch.setattr(extract_module.shutil, "copyfile", count)
+    monkeypatch.setattr(shutil, "copyfile", count)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(demo_data, out)

@@ -1,20 +1,18 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
-import filecmp
 import hashlib
 import logging
-import os
-import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from fcoslite import __version__
 from fcoslite.data.extract.choose_images import select_images, usable_images
+from fcoslite.data.extract.place_images import Link, place_images, refuse_lost_files
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.open import Format, open_data
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
@@ -41,8 +39,6 @@ from fcoslite.storage.staged_folder import (
 )
 
 _log = logging.getLogger("fcoslite")
-
-Link = Literal["copy", "hardlink", "symlink"]
 
 
 @dataclass(frozen=True)
@@ -137,8 +133,9 @@ def extract(
     refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
     rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
-    placed = {name: file_size(source.folder / name) for name in (source.images[index].file_name for index in chosen)}
-    size_bytes = sum(placed.values())
+    names = [source.images[index].file_name for index in chosen]
+    sizes = {name: file_size(source.folder / name) for name in names}
+    size_bytes = sum(sizes.values())
     result = ExtractResult(
         out=out,
         class_names=source.class_names,
@@ -154,7 +151,7 @@ def extract(
         free_bytes=free_bytes(out),
     )
     if yolo_labels:
-        refuse_shared_labels(list(placed))
+        refuse_shared_labels(names)
     manifest = {
         "kind": EXTRACT_KIND,
         "version": __version__,
@@ -170,9 +167,9 @@ def extract(
         "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
         "seed": seed,
     }
-    job = job_digest({**manifest, "placed": list(placed.items())})
+    job = job_digest({**manifest, "placed": list(sizes.items())})
     if not overwrite and is_finished(out, job):
-        _refuse_lost_files(out, placed)
+        refuse_lost_files(out / "images", sizes)
         _log.info("%s is there already, made from the same data with the same options", out)
         return result
     check_free_space(
@@ -181,9 +178,9 @@ def extract(
     if dry_run:
         return result
     with staged_folder(out, job, overwrite) as folder:
-        _place_images(placed, source.folder, folder, link, progress)
+        place_images({name: f"images/{name}" for name in names}, source.folder, folder, link, progress)
         if yolo_labels:
-            write_yolo_labels(source, chosen, list(placed), folder / "labels")
+            write_yolo_labels(source, chosen, names, folder / "labels")
         write_skipped(skipped, looked_at, folder)
         (folder / "annotations.json").write_bytes(encoded)
         write_json(folder / MANIFEST, {**manifest, "job": job})
@@ -202,34 +199,3 @@ def _check_arguments(limit: int | None, negatives: float, link: str) -> None:
         raise ConfigError(f"negatives is {negatives}", "it is a fraction, 0 or more")
     if link not in get_args(Link):
         raise ConfigError(f"link is '{link}'", "it is one of " + ", ".join(get_args(Link)))
-
-
-def _place_images(placed: Collection[str], images: Path, folder: Path, link: Link, progress: Progress) -> None:
-    link_failed = False
-    copy = folder / ".copy"  # renamed when it is whole
-    with progress("Placing images", len(placed), "images") as advance:
-        for name in placed:
-            advance()
-            target = folder / "images" / name
-            original = os.path.realpath(images / name)
-            if target.is_file():  # by a run before, which was killed: perhaps with the whole machine
-                if filecmp.cmp(target, original, shallow=False):
-                    continue
-                target.unlink()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if link != "copy" and not link_failed:
-                try:
-                    os.link(original, target) if link == "hardlink" else target.symlink_to(original)
-                    continue
-                except OSError as error:
-                    link_failed = True
-                    _log.warning("cannot make a %s here (%s): copying instead", link, error.strerror)
-            shutil.copyfile(original, copy)
-            copy.replace(target)
-    copy.unlink(missing_ok=True)
-
-
-def _refuse_lost_files(out: Path, placed: Mapping[str, int]) -> None:
-    for name, size in placed.items():
-        if file_size(out / "images" / name) != size:
-            raise DataError(f"{out}/images/{name} is missing or of another size", "add --overwrite to make it again")

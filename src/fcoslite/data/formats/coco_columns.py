@@ -64,7 +64,8 @@ def open_coco(path: Path, classes: Sequence[str] | None = None, places: Sequence
     """
     document = decode_json(path, _Document, "a COCO instances file", _HINT)
     known = _known(document.categories, path)
-    categories = choose_categories(known, classes, path)
+    offered = known if classes is not None else _without_roots(known, document.annotations)
+    categories = choose_categories(offered, classes, path)
     records, raw_images = _images(document.images, path)
     class_of = dict.fromkeys((category.id for category in known), 0)
     class_of |= {category.id: index for index, category in enumerate(categories, start=1)}
@@ -93,6 +94,13 @@ def _known(known: list[Category], path: Path) -> list[Category]:
     if len({one.name for one in known}) < len(known) or len({one.id for one in known}) < len(known):
         raise DataError(f"{path} lists a category id or name twice", "make ids and names in `categories` unique")
     return sorted(known, key=lambda category: category.id)
+
+
+def _without_roots(known: list[Category], annotations: list[_Annotation]) -> list[Category]:
+    """Without those that have no box and stand above another one: Roboflow's name of the project is no class."""
+    used = {item.category_id for item in annotations}
+    above = {category.supercategory for category in known}
+    return [one for one in known if one.id in used or one.name not in above or one.name == one.supercategory]
 
 
 def _columns(annotations: list[_Annotation], class_of: dict[int, int], images: Sequence[ImageRecord]) -> Columns:

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Raw
 
 from fcoslite.data.dataset import AnnotationTable, ImageRecord
+from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.files import choose_splits, split_of
 from fcoslite.data.formats.table import take_images
@@ -20,7 +21,9 @@ _log = logging.getLogger("fcoslite")
 
 IMAGES = "images"
 ANNOTATIONS = "annotations.json"
+_FOLDER = "annotations"
 _PREFIX = "instances_"
+_NO_SPLIT = "default"  # as CVAT calls it
 _ROBOFLOW = "_annotations.coco.json"
 _OTHERS = (
     "manifest.json",
@@ -82,14 +85,13 @@ def _files(folder: Path) -> dict[str, Path]:
         if name is not None and (place / _ROBOFLOW).is_file():
             found.setdefault(name, place / _ROBOFLOW)
     if not found:
-        for file in sorted((folder / "annotations").glob(f"{_PREFIX}*.json")):
-            found.setdefault(split_of(_word(file)) or _word(file), file)
-        if len(found) == 1 and split_of(_word(next(iter(found.values())))) is None:
-            found = {"": next(iter(found.values()))}
+        for file in sorted((folder / _FOLDER).glob(f"{_PREFIX}*.json")):
+            word = _word(file)
+            found.setdefault("" if word == _NO_SPLIT else split_of(word) or word, file)
     if not found:
         maps = [
             file
-            for place in (folder, folder / "annotations")
+            for place in (folder, folder / _FOLDER)
             for file in sorted(place.glob("*.json"))
             if file.name not in _OTHERS and _is_map(file)
         ]
@@ -107,8 +109,8 @@ def _word(file: Path) -> str:
 def _places(file: Path, root: Path) -> list[Path]:
     """Where the images of a file may be."""
     word, beside = _word(file), file.parent
-    bases = [beside] if beside == root or beside.name != "annotations" else [beside.parent, beside]
-    if beside.name == "annotations" and beside == root:
+    bases = [beside] if beside == root or beside.name != _FOLDER else [beside.parent, beside]
+    if beside.name == _FOLDER and beside == root:
         bases = [beside.parent, beside]
     return [place for base in bases for place in (base / IMAGES / word, base / word, base / IMAGES, base)]
 
@@ -119,6 +121,40 @@ def _is_map(file: Path) -> bool:
             return not opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     except OSError:
         return False
+
+
+def write_coco(table: AnnotationTable, names: Sequence[str], folder: Path) -> None:
+    """Write annotations.json; where there are splits, annotations/instances_train.json and so on.
+
+    Args:
+        table: What to write.
+        names: Of the images in images/.
+        folder: Gets the files.
+    """
+    table = rename_images(table, names)
+    if not table.split_names:
+        (folder / ANNOTATIONS).write_bytes(encode_annotations(table, range(len(names))))
+        return
+    of_split: dict[str, list[int]] = {}
+    for index, image in enumerate(table.images):
+        of_split.setdefault(image.split or _NO_SPLIT, []).append(index)
+    (folder / _FOLDER).mkdir(exist_ok=True)
+    for split, indexes in of_split.items():
+        (folder / _FOLDER / f"{_PREFIX}{split}.json").write_bytes(encode_annotations(table, indexes))
+
+
+def rename_images(table: AnnotationTable, names: Sequence[str]) -> AnnotationTable:
+    """The same with other file names; what else COCO's image records say is kept."""
+    images = tuple(
+        msgspec.structs.replace(image, file_name=name) for image, name in zip(table.images, names, strict=True)
+    )
+    raw_images = tuple(_changed(raw, image) for raw, image in zip(table.raw_images, images, strict=False))
+    return replace(table, images=images, raw_images=raw_images)
+
+
+def _changed(raw: Raw, image: ImageRecord) -> Raw:
+    kept = {key: value for key, value in msgspec.json.decode(raw).items() if key != "split"}
+    return Raw(msgspec.json.encode(kept | msgspec.to_builtins(image)))
 
 
 def _merge(parts: Mapping[str, AnnotationTable], path: Path) -> AnnotationTable:
@@ -147,10 +183,14 @@ def _merge(parts: Mapping[str, AnnotationTable], path: Path) -> AnnotationTable:
         within = table.folder.relative_to(folder)
         for image, raw in zip(table.images, table.raw_images, strict=True):
             record = ImageRecord(
-                int(image_ids[len(images)]), (within / image.file_name).as_posix(), image.height, image.width, name
+                int(image_ids[len(images)]),
+                (within / image.file_name).as_posix(),
+                image.height,
+                image.width,
+                name or None,
             )
             images.append(record)
-            raw_images.append(Raw(msgspec.json.encode(msgspec.json.decode(raw) | msgspec.to_builtins(record))))
+            raw_images.append(_changed(raw, record))
     order = np.argsort(image_ids, kind="stable").tolist()
     starts = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(table.starts) for table in tables]))])
     whole = replace(

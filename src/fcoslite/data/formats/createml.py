@@ -37,6 +37,11 @@ class _Image(msgspec.Struct):
     annotations: list[_Annotation] | None = None
     annotation: list[_Annotation] | None = None
 
+    @property
+    def boxes(self) -> list[_Annotation]:
+        """Under whichever name."""
+        return [*(self.annotations or ()), *(self.annotation or ())]
+
 
 def find_createml(folder: Path) -> str | None:
     """The file that makes a folder a CreateML data set; None if it is none."""
@@ -62,24 +67,28 @@ def open_createml(
     files = _files(path) if path.is_dir() else {"": path}
     if not files:
         raise DataError(f"{path} has no CreateML file", f"it is called {NAME}, beside the images")
-    files = choose_splits({name: file for name, file in files.items() if name}, split, path) if split else files
     root = path if path.is_dir() else path.parent
     if images is not None:
         root = images
+    items = {name: decode_json(file, list[_Image], "a CreateML file", _HINT) for name, file in files.items()}
+    # of one split, too: names are those of the whole
+    labels = sorted({one.label for part in items.values() for item in part for one in item.boxes})
+    if split is not None:
+        items = choose_splits({name: part for name, part in items.items() if name}, split, path)
     names: dict[str, str | None] = {}
     listed: list[tuple[Path, int, Sequence[_Annotation]]] = []  # by image: its file, its place there, its boxes
-    for of_split, file in files.items():
+    for of_split, part in items.items():
+        file = files[of_split]
         within = "" if images is not None or file.parent == root else f"{file.parent.relative_to(root).as_posix()}/"
-        for index, item in enumerate(decode_json(file, list[_Image], "a CreateML file", _HINT)):
+        for index, item in enumerate(part):
             name = (item.image or item.imagefilename or "").replace("\\", "/")
             check_file_name(name, file)
             if within + name in names:
                 raise DataError(f"{file} lists {name} twice", "put all boxes of an image into one entry")
             names[within + name] = of_split or None
-            listed.append((file, index, item.annotations or item.annotation or ()))
+            listed.append((file, index, item.boxes))
     if not names:
         raise DataError(f"{path} lists no images", _HINT)
-    labels = sorted({one.label for _, _, annotations in listed for one in annotations})
     known = [Category(number, name) for number, name in enumerate(labels or classes or ["object"], start=1)]
     chosen = choose_categories(known, classes, path)
     position = {category.name: index for index, category in enumerate(known)}

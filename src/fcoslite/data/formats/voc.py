@@ -1,6 +1,7 @@
 """Pascal VOC: an XML file per image, with corners in pixels that count from 1 and belong to the box."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,8 @@ _log = logging.getLogger("fcoslite")
 IMAGES = "JPEGImages"
 _ANNOTATIONS = "Annotations"
 _SETS = "ImageSets/Main"
+_NO_SPLITS = ("trainval", "default")  # two of the others; what CVAT calls no split
+_OF_CLASS = re.compile(r".+_(train|val|trainval|test)")
 _LONGEST = 1 << 26  # bytes of an XML file
 _DEEPEST = 20
 _MOST_PIXELS = 1_000_000  # of a side
@@ -56,9 +59,15 @@ def open_voc(
         ConfigError: No such class.
     """
     root = folder if images is None else images
-    files = _files_by_split(folder, split)
+    parts = _files_by_split(folder)
+    # of one split, too: names and the first pixel are those of the whole
+    labels = {name: _read(folder / name) for names in parts.values() for name in names}
+    from_zero = any(min(box.corners[:2]) < 1 for one in labels.values() for box in one.boxes)
+    class_names = sorted({box.name for one in labels.values() for box in one.boxes}) or classes or ["object"]
+    if split is not None:
+        parts = choose_splits({name: files for name, files in parts.items() if name}, split, folder)
+    read = [(name, of_split or None, labels[name]) for of_split, names in parts.items() for name in names]
     find = _ImageFinder(root, beside=images is None)
-    read = [(name, of_split, _read(folder / name)) for name, of_split in files.items()]
     missing = sum(1 for _, _, one in read if one.sides is None)
     names = [find.image_of(name, one.image) for name, _, one in read]
     if missing:
@@ -69,16 +78,11 @@ def open_voc(
         ImageRecord(number, name, *(one.sides or headers[name]), of_split)
         for number, (name, (_, of_split, one)) in enumerate(zip(names, read, strict=True), start=1)
     ]
-    find.warn_of_the_rest(names, folder)
-    known = [
-        Category(number, name)
-        for number, name in enumerate(sorted({box.name for _, _, one in read for box in one.boxes}), start=1)
-    ]
-    if not known:
-        known = [Category(number, name) for number, name in enumerate(classes or ["object"], start=1)]
+    if split is None:
+        find.warn_of_the_rest(names, folder)
+    known = [Category(number, name) for number, name in enumerate(class_names, start=1)]
     chosen = choose_categories(known, classes, folder)
     position = {category.name: index for index, category in enumerate(known)}
-    from_zero = any(min(box.corners[:2]) < 1 for _, _, one in read for box in one.boxes)
     if from_zero:
         _log.info("%s: corners count from 0, as some are below 1: they are taken as they are", folder)
     first = 0 if from_zero else 1
@@ -109,8 +113,8 @@ class _Labels:
     boxes: tuple[_Box, ...]
 
 
-def _files_by_split(folder: Path, split: str | None) -> dict[str, str | None]:
-    """The XML files, relative to the folder, with their splits."""
+def _files_by_split(folder: Path) -> dict[str, list[str]]:
+    """The XML files, relative to the folder, by their splits; "" for those of none."""
     base = folder / _ANNOTATIONS
     if base.is_dir():
         files = {name[:-4]: f"{_ANNOTATIONS}/{name}" for name in files_below(base, base) if name.endswith(".xml")}
@@ -128,19 +132,15 @@ def _files_by_split(folder: Path, split: str | None) -> dict[str, str | None]:
     parts = {name: files for name, files in parts.items() if files}
     if not parts:
         raise DataError(f"{folder} has no XML file", "a Pascal VOC data set has one for every image, in Annotations/")
-    if split is not None:
-        parts = choose_splits({name: files for name, files in parts.items() if name}, split, folder)
-    return {file: name or None for name, files in parts.items() for file in files}
+    return parts
 
 
 def _image_sets(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
     """The split of each image, by its name without suffix."""
     of_split: dict[str, str] = {}
     absent = []
-    # trainval is the other two
-    places = [folder / _SETS / f"{name}.txt" for name in ("train", "val", "test")]
-    for place in places:
-        if not place.is_file():
+    for place in sorted((folder / _SETS).glob("*.txt")):
+        if place.stem in _NO_SPLITS or _OF_CLASS.fullmatch(place.stem):
             continue
         for line in read_text(place).splitlines():
             if not (key := line.strip()):
@@ -173,17 +173,18 @@ class _ImageFinder:
         stem = PurePosixPath(xml).with_suffix("")
         within = stem.relative_to(_ANNOTATIONS) if stem.parts[0] == _ANNOTATIONS else stem
         folders = (IMAGES, "images", "") if self._beside else ("",)
+        named = PurePosixPath(named).name or f"{within.name}.jpg"
         for folder in folders:
             found = self._by_stem.get(str(folder / within), [])
             if found:
-                exact = str(PurePosixPath(folder) / within.with_name(PurePosixPath(named).name))
+                exact = str(PurePosixPath(folder) / within.parent / named)
                 return exact if exact in found else found[0]
         for folder in folders:
-            path = str(PurePosixPath(folder) / within.parent / PurePosixPath(named).name)
+            path = str(PurePosixPath(folder) / within.parent / named)
             if path in self._known:
                 return path
         base = IMAGES if self._beside and stem.parts[0] == _ANNOTATIONS else ""
-        return str(base / within.with_name(PurePosixPath(named).name or f"{within.name}.jpg"))
+        return str(base / within.parent / named)
 
     def warn_of_the_rest(self, taken: Sequence[str], folder: Path) -> None:
         """Say how many images have no XML file, in the folders of those that have."""

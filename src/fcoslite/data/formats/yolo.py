@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import yaml
 
 from fcoslite.config.plain_yaml import read_yaml
 from fcoslite.data.dataset import AnnotationTable, Category
@@ -81,7 +82,7 @@ def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | Non
     lost = _warn_of_orphans(root, label_files, {label_name(image) for part in parts.values() for image in part}, path)
     if not labelled and images:
         _log.warning("%s: no image has a label file; the first would be %s", path, root / label_files[0])
-    columns = boxes.columns(known, chosen, lambda image, line: f"is {label_files[image]}, line {line}", lost)
+    columns = boxes.columns(known, chosen, lambda image, line: f"{label_files[image]}, line {line}", lost)
     return assemble(path, root, chosen, images, columns)
 
 
@@ -109,7 +110,7 @@ def _names(document: Mapping[str, Any], path: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DataError(f"{path}: names is {names!r}", "it lists the classes: names: [person, dog]")
+        raise DataError(f"{path}: names is {document.get('names')!r}", "it lists the classes: names: [person, dog]")
     for number, name in names.items():
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise DataError(f"{path}: names has the class {number!r}", "classes are numbered 0, 1, 2, ...")
@@ -271,6 +272,22 @@ def _read_labels(
 def _short(line: str) -> str:
     line = line.strip()
     return repr(line if len(line) <= 60 else line[:60] + "...")
+
+
+def write_yolo(table: AnnotationTable, names: Sequence[str], folder: Path) -> None:
+    """Write data.yaml and the label files of all images; crowds are left out.
+
+    Args:
+        table: What to write; its splits, if there are any, are train, val and test.
+        names: Of the images in images/; where there are splits, they begin with those.
+        folder: Gets data.yaml and labels/.
+    """
+    write_yolo_labels(table, range(len(names)), names, folder / _LABELS)
+    splits = table.split_names
+    places = {split: f"{IMAGES}/{split}" for split in SPLITS if split in splits} or {"train": IMAGES}
+    document = {**places, "names": dict(enumerate(table.class_names))}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, "utf-8")
 
 
 def refuse_shared_labels(names: Sequence[str]) -> None:
