@@ -8,10 +8,13 @@ import typer
 from fcoslite.cli.options import (
     DryRunFlag,
     EngineOption,
+    FormatOption,
     RecordsOption,
     SetOption,
     SkipBadRecordsFlag,
+    SplitOption,
     WeightsOption,
+    named_data,
     with_terminal,
 )
 
@@ -37,6 +40,17 @@ def command(
         Path | None,
         typer.Option("--images", metavar="DIR", help="Folder of its images.", show_default="none"),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="A data set of any format, instead of records: COCO, YOLO, Pascal VOC, CreateML.",
+            show_default="none",
+        ),
+    ] = None,
+    form: FormatOption = None,
+    split: SplitOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -64,30 +78,41 @@ def command(
 ) -> None:
     """Score a detector by COCO's rules, on boxes in original pixels.
 
-    With records, on their validation part (all of them where there is none); with --annotations and --images, on all
-    those images. Losses are told by --engine keras only, which is what runs on records.
+    With records, on their validation part (all of them where there is none); with --data, or --annotations and
+    --images, on all those images. Losses are told by --engine keras only, which is what runs on records.
     """
     from fcoslite.config.settings import WorkspaceSettings
-    from fcoslite.errors import ConfigError, DataError
+    from fcoslite.errors import ConfigError
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
     from fcoslite.inference.about import about
     from fcoslite.inference.runtimes.open import parse_engine
     from fcoslite.runs.find_weights import find_weights
 
-    if (annotations is None) != (images is None):
-        raise ConfigError("--annotations and --images go together", "give both, or neither for records")
-    if annotations is not None and records is not None:
-        raise ConfigError("--records and --annotations exclude each other", "give one of them")
-    for path in (annotations, images):
-        if path is not None and not path.exists():
-            raise DataError(f"{path} does not exist", "check the path")
+    named = None
+    if (data, annotations, images) != (None, None, None):
+        named = named_data(data, annotations, images)
+        if records is not None:
+            raise ConfigError("--records and --annotations, or --data, exclude each other", "give one of them")
+    elif form is not None or split is not None:
+        raise ConfigError("--format and --split are for --data", "name a data set with --data")
 
     path = find_weights(weights, Path(WorkspaceSettings().runs))
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
     settings = about(path, overrides or []).settings
     chosen = parse_engine(engine)
     plan = plan_evaluation(
-        settings, path, records, annotations, images, out, skip_bad_records, terminal.progress, conditions, chosen
+        settings,
+        path,
+        records,
+        named,
+        images,
+        out,
+        skip_bad_records,
+        terminal.progress,
+        conditions,
+        chosen,
+        form.value if form else None,
+        split,
     )
     if dry_run:
         terminal.result(plan.describe())

@@ -8,6 +8,7 @@ import typer
 from fcoslite.cli.options import (
     ConfigOption,
     DryRunFlag,
+    FormatOption,
     MlflowOption,
     RecordsOption,
     SeedOption,
@@ -27,7 +28,8 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Train on an extracted COCO folder instead of records.",
+        help="Train on a data set instead of records: COCO, YOLO, Pascal VOC or CreateML. Its own train and val parts "
+        "are kept.",
         show_default="none",
     ),
 ]
@@ -70,6 +72,7 @@ CheckpointOption = Annotated[
 def train_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    form: FormatOption = None,
     skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     chunk: Annotated[
@@ -123,6 +126,7 @@ def train_command(
         chunk=chunk,
         teacher=teacher,
         resume=resume,
+        form=form.value if form else None,
     )
     _run(terminal, request, dry_run)
 
@@ -131,6 +135,7 @@ def train_command(
 def finetune_command(
     records: RecordsOption = None,
     data: DataOption = None,
+    form: FormatOption = None,
     skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     start_from: Annotated[
@@ -168,6 +173,7 @@ def finetune_command(
         start_from=start_from,
         teacher=teacher,
         resume=resume,
+        form=form.value if form else None,
     )
     _run(terminal, request, dry_run)
 

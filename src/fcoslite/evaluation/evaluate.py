@@ -1,17 +1,20 @@
 """Evaluation as `eval` does it: weights and data in, a folder with detections, metrics and charts out."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import Settings
-from fcoslite.data.formats.coco import read_coco, to_coco_json
+from fcoslite.data.formats.coco import to_coco_json
+from fcoslite.data.formats.open import Format, data_of_run, open_data
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.images import encode_picture
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source
-from fcoslite.data.sources.split import in_split_order, split
+from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.detections.formats import to_results
 from fcoslite.errors import DataError
 from fcoslite.evaluation.conditions import CONDITIONS
@@ -25,6 +28,8 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
+
+_log = logging.getLogger("fcoslite")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ def plan_evaluation(
     progress: Progress = no_progress,
     conditions: bool = False,
     engine: Engine = "auto",
+    form: Format | None = None,
+    part: str | None = None,
 ) -> EvaluationPlan:
     """Find out about the weights, open and check the data.
 
@@ -98,7 +105,8 @@ def plan_evaluation(
         records: Folder of records; None: those the run was trained on, or the workspace's. Their validation part is
             used, or all of them where the set is too small to have one. Of a run that was trained on a COCO folder
             without records, the folder's validation part is.
-        annotations: COCO instances file, with `images`; all its images are used.
+        annotations: A data set, as `open_data` takes it: a COCO instances file, with `images`, or a folder in any
+            format. All its images are used.
         images: Folder of its images.
         out: None is `eval/` in the run or beside the weights file, `eval-<name>/` here for packaged weights.
         skip_bad_records: Go without records that are damaged, instead of refusing them.
@@ -106,6 +114,8 @@ def plan_evaluation(
         conditions: Score under the conditions of `evaluation.conditions`, too: eight more passes over the data.
         engine: What runs the detector. `auto`: Keras on records, which TensorFlow reads and whose losses are told, too;
             else what `open_runtime` chooses.
+        form: Format of the data set; None: recognised.
+        part: The only split of the data set to use, such as val.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -115,21 +125,27 @@ def plan_evaluation(
     check_engine(weights, engine)
     run = run_of(weights)
     source: Source
-    if annotations is not None and images is not None:
+    if annotations is not None:
         data = annotations
-        dataset = read_coco(annotations, images, known.class_names)
+        table = open_data(annotations, images, known.class_names, part, form)
+        if len(table.split_names) > 1:
+            names = ", ".join(table.split_names)
+            _log.warning("%s: all images are scored, of %s; --split val takes a part", annotations, names)
+        dataset = to_dataset(table)
         unchecked = FolderSource(dataset, dataset.images, known.image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     elif records is None and run is not None and run.records is None:
-        data = Path(run.facts().get("data") or run.path)  # without either, the run's folder has no annotations
-        dataset = read_coco(data / "annotations.json", data / "images", known.class_names)
-        parts = split(len(dataset.images), settings.data)
+        facts = {"data": str(run.path), **run.facts()}  # without either, the run's folder has no annotations
+        data = Path(facts["data"])
+        dataset = data_of_run(facts, known.class_names)
+        ordered, parts = split_dataset(dataset, settings.data, settings.seed)
         if not parts.validation:
             raise DataError(
-                f"{run.path} was trained on all images of {data}", "give --annotations and --images, or --records"
+                f"{run.path} was trained on all images of {data}",
+                "give --data, or --annotations and --images, or --records",
             )
-        chosen = in_split_order(dataset, settings.seed)[: len(parts.validation)]
+        chosen = ordered[: len(parts.validation)]
         unchecked = FolderSource(dataset, chosen, known.image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fcoslite.config.settings import Settings
-from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.formats.open import data_of_run
 from fcoslite.data.records.manifest import load_manifest
-from fcoslite.data.sources.split import split
+from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.errors import FcosliteError
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import Details, details
@@ -92,14 +92,14 @@ def _counts(facts: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if facts.get("records"):
         manifest = load_manifest(Path(facts["records"]))
         images, boxes = manifest.count, manifest.boxes
+        parts = split(images, settings.data)
     elif facts.get("data"):
-        folder = Path(facts["data"])
-        dataset = read_coco(folder / "annotations.json", folder / "images", settings.model.classes)
+        dataset = data_of_run(facts, settings.model.classes)
         images = len(dataset.images)
         boxes = int(np.sum([len(image.boxes_xyxy) for image in dataset.images]))
+        _, parts = split_dataset(dataset, settings.data, settings.seed)
     else:
         return {}
-    parts = split(images, settings.data)
     chunk = facts.get("chunk")
     return {
         "images": images,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
-from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.dataset import Dataset
+from fcoslite.data.formats.open import Format, data_of_run
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source, steps_per_pass
-from fcoslite.data.sources.split import Split, in_split_order, split
+from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluation import check_source
 from fcoslite.models.detector import build_detector
@@ -114,6 +115,7 @@ def plan_run(
     skip_bad_records: bool = False,
     progress: Progress = no_progress,
     teacher: str | None = None,
+    form: Format | None = None,
 ) -> TrainingPlan:
     """Open and check the data, split it, and settle what depends on it.
 
@@ -121,12 +123,13 @@ def plan_run(
         verb: `train` or `finetune`.
         settings: As configured; classes and image size are filled in from the data.
         records: Folder of records, None for the workspace's; used unless `data` is given.
-        data: Folder of an extracted COCO data set, read without records.
+        data: A data set of any format, read without records. Its own split into train and val is kept.
         chunk: Train on this chunk only, counted from 1, starting from the chunk before it where that was trained.
         start_from: Weights file to start from; its model takes the place of `settings.model`.
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         progress: Told about the shards of records that are checked.
         teacher: In the words of `find_teacher`.
+        form: Format of `data`; None: recognised.
 
     Raises:
         WeightsError: The teacher's file cannot be used.
@@ -140,8 +143,9 @@ def plan_run(
     training: Source
     validation: Source | None
     if data is not None:
-        location = {"data": str(data.resolve())}
-        training, validation = _from_folder(data, settings, chunk, skip_bad_records, progress)
+        location = {"data": str(data.resolve()), **({"format": form} if form else {})}
+        dataset = data_of_run(location, settings.model.classes)
+        training, validation = _from_folder(dataset, settings, chunk, skip_bad_records, progress)
     else:
         records = records or Path(settings.workspace.records)
         location = {"records": str(records.resolve())}
@@ -223,7 +227,8 @@ def plan_resume(
     training: Source
     validation: Source | None
     if "data" in facts:
-        training, validation = _from_folder(data or Path(facts["data"]), settings, chunk, skip, progress)
+        dataset = data_of_run(facts, settings.model.classes, data)
+        training, validation = _from_folder(dataset, settings, chunk, skip, progress)
     else:
         training, validation = _from_records(records or Path(facts["records"]), settings, chunk, skip, progress)
     if skip:
@@ -252,21 +257,23 @@ def _bad_records(*parts: Source | None) -> int:
 
 
 def _from_folder(
-    folder: Path, settings: Settings, chunk: int | None, skip_bad: bool, progress: Progress
+    dataset: Dataset, settings: Settings, chunk: int | None, skip_bad: bool, progress: Progress
 ) -> tuple[FolderSource, FolderSource | None]:
-    annotations = folder / "annotations.json"
-    if not annotations.is_file():
-        raise DataError(f"no annotations.json in {folder}", "--data names a folder made by `fcoslite extract`")
-    dataset = read_coco(annotations, folder / "images", settings.model.classes)
-    images = in_split_order(dataset, settings.seed)
-    parts: Split = split(len(images), settings.data)
+    images, parts = split_dataset(dataset, settings.data, settings.seed)
 
     def open_range(positions: range) -> FolderSource:
         chosen = images[positions.start : positions.stop]
         source = FolderSource(dataset, chosen, settings.model.image_size, settings.compute.workers)
         return source.checked(skip_bad, progress)
 
-    return open_range(parts.chunk(chunk)), open_range(parts.validation) if parts.validation else None
+    positions = parts.chunk(chunk)
+    if not any(len(images[position].class_ids) for position in positions):
+        names = ", ".join(dataset.class_names)
+        raise DataError(
+            f"{dataset.folder}: none of {len(positions):,} images to train on has a box of {names}",
+            "there is nothing to learn: are the labels where the format has them? see the warnings above",
+        )
+    return open_range(positions), open_range(parts.validation) if parts.validation else None
 
 
 def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:

@@ -18,6 +18,7 @@ from fcoslite.runs.run import Run, open_run
 from fcoslite.training.resume import settings_to_resume
 
 if TYPE_CHECKING:
+    from fcoslite.data.formats.open import Format
     from fcoslite.training.loop import TrainingResult
     from fcoslite.training.plan import TrainingPlan
 
@@ -36,12 +37,13 @@ class TrainingRequest:
         overrides: `section.key=value`, as of --set.
         values: Settings that have flags of their own, by `section.key`.
         records: Folder of records, None for the workspace's.
-        data: Folder of an extracted COCO data set, instead of records.
+        data: A data set of any format, instead of records.
         skip_bad_records: Go without records that are damaged, instead of refusing them.
         chunk: Train on this chunk only, counted from 1.
         start_from: What to fine-tune, in the words of `runs.find_weights`.
         teacher: What to ask about every view, in the words of `training.teacher.find_teacher`.
         resume: The run to go on with, by path or name; None starts a new one. All else must agree with it.
+        form: Format of `data`; None: recognised.
     """
 
     verb: str
@@ -55,6 +57,7 @@ class TrainingRequest:
     start_from: str | None = None
     teacher: str | None = None
     resume: str | None = None
+    form: "Format | None" = None
 
     @property
     def named_config(self) -> str | None:
@@ -105,6 +108,7 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
         request.skip_bad_records,
         progress,
         request.teacher,
+        request.form,
     )
     return plan, None
 
@@ -128,6 +132,8 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
         raise RunError(f"{run.path} was started by `fcoslite {facts.get('verb')}`", "resume it with that command")
     if request.chunk is not None and request.chunk != facts.get("chunk"):
         raise ConfigError(f"{run.path} trains chunk {facts.get('chunk')}, not {request.chunk}", "leave --chunk out")
+    if request.form is not None and request.form != facts.get("format"):
+        raise ConfigError(f"{run.path} was not started with --format {request.form}", "leave --format out")
     if request.start_from is not None:
         asked = str(find_weights(request.start_from, runs).resolve())
         if asked != facts.get("start_from"):

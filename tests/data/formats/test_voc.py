@@ -129,7 +129,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, xml: str | bytes, m
 def test_an_image_of_two_splits_is_refused(tmp_path: Path) -> None:
     cvat_voc(tmp_path)
     write(tmp_path / "ImageSets/Main/test.txt", f"{STEM}\n")
-    with pytest.raises(DataError, match=rf"test\.txt lists {STEM}, and so does train\.txt"):
+    with pytest.raises(DataError, match=rf"train\.txt lists {STEM}, and so does test\.txt"):
         open_voc(tmp_path)
 
 

@@ -1,15 +1,16 @@
 """Data sets of all formats: recognised by what is there, and read as an `AnnotationTable`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from fcoslite.data.dataset import AnnotationTable
+from fcoslite.data.dataset import AnnotationTable, Dataset
 from fcoslite.data.formats.coco import check_images_folder
 from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
 from fcoslite.data.formats.createml import find_createml, open_createml
 from fcoslite.data.formats.files import is_image
 from fcoslite.data.formats.photographs import find_photographs, open_photographs
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.formats.voc import find_voc, open_voc
 from fcoslite.data.formats.yolo import find_yolo, open_yolo
 from fcoslite.errors import ConfigError, DataError
@@ -65,6 +66,20 @@ def open_data(
     if split is not None:
         raise DataError(f"{path} has no split '{split}'", "it is a folder of photographs: leave --split out")
     return open_photographs(folder, classes)
+
+
+def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: Path | None = None) -> Dataset:
+    """The data set that a run was trained on without records, by what its run.json says.
+
+    Args:
+        facts: Of run.json; `data` is the folder.
+        classes: Names whose boxes to read.
+        moved: Where it is now, if it was moved.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return to_dataset(open_data(moved or Path(facts["data"]), None, classes, form=facts.get("format")))
 
 
 def _recognise(folder: Path) -> Format:

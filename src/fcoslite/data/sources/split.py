@@ -28,17 +28,18 @@ class Split:
         return self.chunks[number - 1]
 
 
-def split(count: int, settings: DataSettings) -> Split:
+def split(count: int, settings: DataSettings, validation: int | None = None) -> Split:
     """Split `count` records.
 
-    The first `validation_records`, but at most a fifth of a small set, validate. The rest is cut into chunks of
-    `chunk_records`; a rest that fits in one chunk is cut into four, so that training chunk by chunk works on any
-    set.
+    The first `validation_records`, but at most a fifth of a small set, validate, or the first `validation`. The rest
+    is cut into chunks of `chunk_records`; a rest that fits in one chunk is cut into four, so that training chunk by
+    chunk works on any set.
 
     Raises:
         DataError: Nothing is left to train on.
     """
-    validation = min(settings.validation_records, count // 5)
+    if validation is None:
+        validation = min(settings.validation_records, count // 5)
     training = range(validation, count)
     if not training:
         raise DataError("the records hold no image to train on", "extract more images")
@@ -50,7 +51,23 @@ def split(count: int, settings: DataSettings) -> Split:
     return Split(range(validation), training, chunks)
 
 
-def in_split_order(dataset: Dataset, seed: int) -> tuple[LabelledImage, ...]:
-    """The images of a folder in the order that records of the same set have, so that both split alike."""
+def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[tuple[LabelledImage, ...], Split]:
+    """Split the images of a folder.
+
+    They are in the order that records of the same set have, so that both split alike. Where the data set itself says
+    which images are of `train`, and which of `val`, these train and validate, and the others are left out.
+
+    Returns:
+        The images, those to validate on first, and the ranges of their positions.
+
+    Raises:
+        DataError: Nothing is left to train on.
+    """
     by_id = {image.image_id: image for image in dataset.images}
-    return tuple(by_id[image_id] for image_id in seeded_order(by_id, seed, "records"))
+    ordered = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")]
+    training = [image for image in ordered if image.split == "train"]
+    if not training:
+        return tuple(ordered), split(len(ordered), settings)
+    validation = [image for image in ordered if image.split == "val"][: settings.validation_records]
+    images = (*validation, *training)
+    return images, split(len(images), settings, len(validation) or None)

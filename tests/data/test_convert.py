@@ -1,0 +1,214 @@
+"""Data sets go from format to format without losing a box, and what a format cannot say is counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fcoslite.data.convert import ConvertResult, convert
+from fcoslite.data.dataset import Dataset
+from fcoslite.data.formats.open import open_data
+from fcoslite.data.formats.table import to_dataset
+from fcoslite.errors import ConfigError, DataError, TooManySkippedError
+from tests.exports import EXPORTS, boxes, photographs
+
+TARGETS = ("coco", "yolo", "voc", "createml")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read(folder: Path, **options: Any) -> dict[str, tuple[str | None, list[tuple[str, list[float], bool]]]]:
+    """Split, and boxes in a fixed order, by file name without folders."""
+    data: Dataset = to_dataset(open_data(folder, **options))
+    return {
+        Path(image.file_name).name: (
+            image.split,
+            sorted(
+                (data.class_names[class_id - 1], [round(side, 2) for side in box], bool(crowd))
+                for box, class_id, crowd in zip(
+                    image.boxes_xyxy.tolist(), image.class_ids, image.iscrowd.tolist(), strict=True
+                )
+            ),
+        )
+        for image in data.images
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_export_in_every_format(name: str, target: Any, tmp_path: Path) -> None:
+    make, _, splits = EXPORTS[name]
+    make(tmp_path / "in")
+    expected = read(tmp_path / "in")
+    if len(set(splits)) == 1:  # what divides nothing is not written
+        expected = {file: (None, labels) for file, (_, labels) in expected.items()}
+    result = convert(tmp_path / "in", target, tmp_path / "out", link="hardlink")
+    found = read(tmp_path / "out")
+    if target == "yolo" and len(set(splits)) == 1:
+        found = {file: (None, labels) for file, (_, labels) in found.items()}
+    assert found == expected
+    assert (result.images, result.boxes, result.crowds_left_out) == (4, sum(map(len, boxes().values())), 0)
+    assert open_data(tmp_path / "out", form=target).class_names  # it is what it says
+    assert not any("images/images" in path.as_posix() for path in (tmp_path / "out").rglob("*"))
+    assert result.splits == {split: splits.count(split) for split in splits if split and len(set(splits)) > 1}
+
+
+def without_areas(demo_data: Path, folder: Path) -> Path:
+    """The embedded photographs, with the boxes' own areas, which all formats know."""
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    for annotation in document["annotations"]:
+        del annotation["area"]
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(document), "utf-8")
+    return path
+
+
+def test_there_and_back_again(demo_data: Path, tmp_path: Path) -> None:
+    images = demo_data / "images"
+    start = without_areas(demo_data, tmp_path)
+    before = to_dataset(open_data(start, images))
+    crowds = sum(int(image.iscrowd.sum()) for image in before.images)
+    assert crowds > 0
+    voc = convert(start, "voc", tmp_path / "voc", images=images, link="copy")
+    assert (voc.crowds_left_out, voc.crowd_boxes) == (0, crowds)
+    yolo = convert(tmp_path / "voc", "yolo", tmp_path / "yolo", link="hardlink")
+    assert yolo.crowds_left_out == crowds and yolo.boxes == voc.boxes - crowds
+    convert(tmp_path / "yolo", "createml", tmp_path / "createml", link="symlink")
+    convert(tmp_path / "createml", "coco", tmp_path / "coco", link="copy")
+    after = to_dataset(open_data(tmp_path / "coco"))
+    again = {image.file_name: image for image in after.images}
+    for image in before.images:
+        other, drawn = again[image.file_name], ~image.iscrowd
+        assert [before.class_names[index - 1] for index in image.class_ids[drawn]] == [
+            after.class_names[index - 1] for index in other.class_ids
+        ]
+        np.testing.assert_allclose(other.boxes_xyxy, image.boxes_xyxy[drawn], atol=1e-3)
+
+
+def test_the_figures_stay(demo_data: Path, tmp_path: Path) -> None:
+    from fcoslite.config.settings import Settings
+    from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
+    from fcoslite.runs.find_weights import packaged_weights
+
+    start = without_areas(demo_data, tmp_path)
+    convert(start, "voc", tmp_path / "voc", images=demo_data / "images", link="symlink")
+    convert(tmp_path / "voc", "coco", tmp_path / "coco", link="hardlink")
+    figures = []
+    for number, (data, images) in enumerate([(start, demo_data / "images"), (tmp_path / "coco", None)]):
+        plan = plan_evaluation(
+            Settings(), packaged_weights()["lite0"], None, data, images, tmp_path / str(number), engine="onnx"
+        )
+        figures.append(evaluate(plan)["metrics"])
+    assert figures[0]["ap"] > 0.2
+    assert figures[1] == pytest.approx(figures[0], abs=1e-6)
+
+
+def test_images_stay_where_they_are_unless_asked(tmp_path: Path) -> None:
+    EXPORTS["ultralytics-yolo"][0](tmp_path / "in")
+    result = convert(tmp_path / "in", "coco", tmp_path / "out")
+    assert names(tmp_path / "out") == ["annotations", "manifest.json"]
+    assert result.size_bytes > 100_000 > result.needed_bytes
+    for link in ("copy", "hardlink", "symlink"):
+        convert(tmp_path / "in", "coco", tmp_path / link, link=link)  # type: ignore[arg-type]
+        image = next(path for path in (tmp_path / link / "images").rglob("*.jpg"))
+        source = tmp_path / "in" / "images" / image.parent.name / image.name
+        assert image.read_bytes() == source.read_bytes()
+        assert image.is_symlink() == (link == "symlink")
+        assert (image.stat().st_ino == source.stat().st_ino) == (link != "copy")
+
+
+def test_scores_are_kept_or_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    EXPORTS["label-studio-yolo"][0](tmp_path / "in")
+    label = next(path for path in sorted((tmp_path / "in" / "labels").iterdir()) if path.stat().st_size)
+    label.write_text("".join(f"{line} 0.5\n" for line in label.read_text().splitlines()))
+    assert convert(tmp_path / "in", "coco", tmp_path / "coco").scores_left_out == 0
+    assert sorted(open_data(tmp_path / "coco").scores.tolist()) == [0.5, 0.5, 1, 1]
+    assert convert(tmp_path / "in", "voc", tmp_path / "voc").scores_left_out == 2
+    assert "voc knows no scores: 2 boxes have lost theirs" in caplog.text
+
+
+def test_splits_that_a_format_cannot_say_are_refused(tmp_path: Path) -> None:
+    EXPORTS["cvat-voc"][0](tmp_path / "in")
+    sets = tmp_path / "in" / "ImageSets" / "Main"
+    (sets / "val.txt").rename(sets / "nights.txt")
+    with pytest.raises(DataError, match="2 images are of the split 'nights', which yolo cannot say") as caught:
+        convert(tmp_path / "in", "yolo", tmp_path / "out")
+    assert "--split" in caught.value.hint
+    assert convert(tmp_path / "in", "yolo", tmp_path / "out", split="nights").images == 2
+    expected = read(tmp_path / "in")
+    convert(tmp_path / "in", "coco", tmp_path / "coco", link="copy")
+    assert read(tmp_path / "coco") == expected
+    (sets / "nights.txt").unlink()
+    convert(tmp_path / "in", "voc", tmp_path / "rest", link="copy")
+    assert sorted(str(split) for split, _ in read(tmp_path / "rest").values()) == ["None", "None", "train", "train"]
+
+
+def test_two_images_of_one_name_keep_theirs(tmp_path: Path) -> None:
+    EXPORTS["ultralytics-yolo"][0](tmp_path / "in")
+    name = photographs()[0][0]
+    for folder, suffix in (("images", ".jpg"), ("labels", ".txt")):
+        there = (tmp_path / "in" / folder / "train" / name).with_suffix(suffix)
+        other = tmp_path / "in" / folder / "val" / there.name
+        other.write_bytes(there.read_bytes())
+    result = convert(tmp_path / "in", "voc", tmp_path / "out", link="copy")
+    assert (result.images, result.boxes) == (5, 6)
+    assert len(open_data(tmp_path / "out").class_ids) == 6
+
+
+def run(data: Path, out: Path, **options: Any) -> ConvertResult:
+    return convert(data, "voc", out, **options)
+
+
+def test_images_that_cannot_be_used_are_left_out_and_listed(tmp_path: Path) -> None:
+    EXPORTS["ultralytics-yolo"][0](tmp_path / "in")
+    broken = tmp_path / "in" / "images" / "train" / photographs()[0][0]
+    broken.write_bytes(b"no image")
+    for link in ("none", "copy"):
+        with pytest.raises(TooManySkippedError, match="1 of 4 images cannot be used"):
+            run(tmp_path / "in", tmp_path / "out", link=link)
+    assert names(tmp_path) == ["in"]
+    result = run(tmp_path / "in", tmp_path / "out", link="copy", max_skipped="1")
+    assert (result.images, result.boxes, result.skipped_images) == (3, 2, 1)
+    assert broken.name in (tmp_path / "out" / "skipped.jsonl").read_text()
+
+
+def test_sides_that_are_not_those_of_the_image(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    document["images"][0]["width"] += 7
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(TooManySkippedError, match=r"its annotations are for \d+x"):
+        run(path, tmp_path / "out", images=demo_data / "images", link="copy")
+    assert run(path, tmp_path / "out", images=demo_data / "images").skipped_images == 0  # boxes alone
+
+
+def test_nothing_is_lost_and_nothing_half_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    EXPORTS["ultralytics-yolo"][0](tmp_path / "in")
+    planned = run(tmp_path / "in", tmp_path / "out", dry_run=True)
+    assert names(tmp_path) == ["in"]
+    assert run(tmp_path / "in", tmp_path / "out") == planned
+    caplog.set_level("INFO")
+    assert run(tmp_path / "in", tmp_path / "out") == planned
+    assert "is there already" in caplog.text
+    with pytest.raises(DataError, match="exists already"):
+        convert(tmp_path / "in", "coco", tmp_path / "out")
+    convert(tmp_path / "in", "coco", tmp_path / "out", overwrite=True)
+    assert names(tmp_path / "out") == ["annotations", "manifest.json"]
+    with pytest.raises(DataError, match="not empty"):
+        run(tmp_path / "out", tmp_path / "in", overwrite=True)
+    with pytest.raises(ConfigError, match="its own input"):
+        run(tmp_path / "out", tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("options", [{"link": "x"}, {"max_skipped": "x"}, {"form": "x"}])
+def test_arguments_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
+    EXPORTS["createml"][0](tmp_path / "in")
+    with pytest.raises(ConfigError):
+        run(tmp_path / "in", tmp_path / "out", **options)
+    with pytest.raises(ConfigError, match="no format 'folder' to write"):
+        convert(tmp_path / "in", "folder", tmp_path / "out")  # type: ignore[arg-type]
+    assert names(tmp_path) == ["in"]
