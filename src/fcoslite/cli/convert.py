@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, FormatOption, MaxSkippedOption, SplitOption, with_terminal
+from fcoslite.cli.options import (
+    Boxes,
+    BoxesOption,
+    DryRunFlag,
+    FormatOption,
+    MaxSkippedOption,
+    SplitOption,
+    with_terminal,
+)
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -42,6 +50,7 @@ def command(
         ),
     ] = None,
     form: FormatOption = None,
+    boxes: BoxesOption = Boxes.xywh,
     split: SplitOption = None,
     link: Annotated[
         Link, typer.Option("--link", help="Copy the image files, link to them, or leave them where they are.")
@@ -68,6 +77,7 @@ def command(
         out,
         images=images,
         form=form.value if form else None,
+        boxes=boxes.value,
         split=split,
         link=link.value,
         max_skipped=max_skipped,

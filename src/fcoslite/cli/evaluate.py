@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcoslite.cli.options import (
+    Boxes,
+    BoxesOption,
     DryRunFlag,
     EngineOption,
     FormatOption,
@@ -50,6 +52,7 @@ def command(
         ),
     ] = None,
     form: FormatOption = None,
+    boxes: BoxesOption = Boxes.xywh,
     split: SplitOption = None,
     out: Annotated[
         Path | None,
@@ -93,8 +96,8 @@ def command(
         named = named_data(data, annotations, images)
         if records is not None:
             raise ConfigError("--records and --annotations, or --data, exclude each other", "give one of them")
-    elif form is not None or split is not None:
-        raise ConfigError("--format and --split are for --data", "name a data set with --data")
+    elif form is not None or split is not None or boxes != Boxes.xywh:
+        raise ConfigError("--format, --split and --boxes are for --data", "name a data set with --data")
 
     path = find_weights(weights, Path(WorkspaceSettings().runs))
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
@@ -113,6 +116,7 @@ def command(
         chosen,
         form.value if form else None,
         split,
+        boxes.value,
     )
     if dry_run:
         terminal.result(plan.describe())

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, FormatOption, MaxSkippedOption, SplitOption, named_data, with_terminal
+from fcoslite.cli.options import (
+    Boxes,
+    BoxesOption,
+    DryRunFlag,
+    FormatOption,
+    MaxSkippedOption,
+    SplitOption,
+    named_data,
+    with_terminal,
+)
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -96,6 +105,7 @@ def command(
     images: ImagesOption = None,
     data: DataOption = None,
     form: FormatOption = None,
+    boxes: BoxesOption = Boxes.xywh,
     split: SplitOption = None,
     out: OutOption = None,
     classes: ClassesOption = ["person"],  # noqa: B006, typer copies it
@@ -135,6 +145,7 @@ def command(
         dry_run=dry_run,
         progress=terminal.progress,
         form=form.value if form else None,
+        boxes=boxes.value,
         split=split,
     )
     document = {**asdict(result), "link": link.value, "dry_run": dry_run}

@@ -99,6 +99,23 @@ SplitOption = Annotated[
     typer.Option("--split", metavar="train|val|test", help="Part of the data set to take.", show_default="all"),
 ]
 
+
+class Boxes(StrEnum):
+    """What the numbers of a COCO box are."""
+
+    xywh = "xywh"
+    xyxy = "xyxy"
+    fractions = "fractions"
+
+
+BoxesOption = Annotated[
+    Boxes,
+    typer.Option(
+        "--boxes",
+        help="What the numbers of a box of COCO are: x y width height, x1 y1 x2 y2, or x y width height as fractions "
+        "of the image.",
+    ),
+]
 ConfigOption = Annotated[
     str,
     typer.Option(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fcoslite.cli.options import (
+    Boxes,
+    BoxesOption,
     ConfigOption,
     DryRunFlag,
     FormatOption,
@@ -73,6 +75,7 @@ def train_command(
     records: RecordsOption = None,
     data: DataOption = None,
     form: FormatOption = None,
+    boxes: BoxesOption = Boxes.xywh,
     skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     chunk: Annotated[
@@ -127,6 +130,7 @@ def train_command(
         teacher=teacher,
         resume=resume,
         form=form.value if form else None,
+        boxes=boxes.value,
     )
     _run(terminal, request, dry_run)
 
@@ -136,6 +140,7 @@ def finetune_command(
     records: RecordsOption = None,
     data: DataOption = None,
     form: FormatOption = None,
+    boxes: BoxesOption = Boxes.xywh,
     skip_bad_records: SkipBadRecordsFlag = False,
     config: ConfigOption = "auto",
     start_from: Annotated[
@@ -174,6 +179,7 @@ def finetune_command(
         teacher=teacher,
         resume=resume,
         form=form.value if form else None,
+        boxes=boxes.value,
     )
     _run(terminal, request, dry_run)
 

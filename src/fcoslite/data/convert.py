@@ -16,6 +16,7 @@ import numpy as np
 from fcoslite import __version__
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.extract.place_images import place_images, refuse_lost_files
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_folder import IMAGES as COCO_IMAGES
 from fcoslite.data.formats.coco_folder import write_coco
@@ -130,6 +131,7 @@ def convert(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
+    boxes: BoxForm = "xywh",
 ) -> ConvertResult:
     """Write a data set in another format.
 
@@ -148,6 +150,7 @@ def convert(
         overwrite: Replace a former output of `convert`.
         dry_run: Check and count, write nothing.
         progress: Told about every image looked at and placed.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         DataError: The data set cannot be used, or `target` cannot say its splits, or `out` is taken.
@@ -162,7 +165,7 @@ def convert(
     most_skipped(max_skipped, 0)  # a wrong one is told now
     writer = _WRITERS[target]
     check_output(out, CONVERT_KIND, overwrite, (data,) if images is None else (data, images))
-    source = open_data(data, images, None, split, form)
+    source = open_data(data, images, None, split, form, boxes)
     skipped = _unusable(source, link != "none", progress)
     if len(skipped) == len(source.images):
         raise DataError(f"{source.folder}: {summary(skipped, len(skipped))}", "name their folder with --images")

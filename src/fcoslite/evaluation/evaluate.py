@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import Settings
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.data.formats.open import Format, data_of_run, open_data
 from fcoslite.data.formats.table import to_dataset
@@ -96,6 +97,7 @@ def plan_evaluation(
     engine: Engine = "auto",
     form: Format | None = None,
     part: str | None = None,
+    boxes: BoxForm = "xywh",
 ) -> EvaluationPlan:
     """Find out about the weights, open and check the data.
 
@@ -116,6 +118,7 @@ def plan_evaluation(
             else what `open_runtime` chooses.
         form: Format of the data set; None: recognised.
         part: The only split of the data set to use, such as val.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -127,7 +130,7 @@ def plan_evaluation(
     source: Source
     if annotations is not None:
         data = annotations
-        table = open_data(annotations, images, known.class_names, part, form)
+        table = open_data(annotations, images, known.class_names, part, form, boxes)
         if len(table.split_names) > 1:
             names = ", ".join(table.split_names)
             _log.warning("%s: all images are scored, of %s; --split val takes a part", annotations, names)

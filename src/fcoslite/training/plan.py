@@ -8,6 +8,7 @@ from typing import Any
 
 from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
 from fcoslite.data.dataset import Dataset
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.open import Format, data_of_run
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
@@ -116,6 +117,7 @@ def plan_run(
     progress: Progress = no_progress,
     teacher: str | None = None,
     form: Format | None = None,
+    boxes: BoxForm = "xywh",
 ) -> TrainingPlan:
     """Open and check the data, split it, and settle what depends on it.
 
@@ -130,6 +132,7 @@ def plan_run(
         progress: Told about the shards of records that are checked.
         teacher: In the words of `find_teacher`.
         form: Format of `data`; None: recognised.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         WeightsError: The teacher's file cannot be used.
@@ -144,6 +147,8 @@ def plan_run(
     validation: Source | None
     if data is not None:
         location = {"data": str(data.resolve()), **({"format": form} if form else {})}
+        if boxes != "xywh":
+            location["boxes"] = boxes
         dataset = data_of_run(location, settings.model.classes)
         training, validation = _from_folder(dataset, settings, chunk, skip_bad_records, progress)
     else:

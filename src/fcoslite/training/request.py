@@ -18,6 +18,7 @@ from fcoslite.runs.run import Run, open_run
 from fcoslite.training.resume import settings_to_resume
 
 if TYPE_CHECKING:
+    from fcoslite.data.formats.box_forms import BoxForm
     from fcoslite.data.formats.open import Format
     from fcoslite.training.loop import TrainingResult
     from fcoslite.training.plan import TrainingPlan
@@ -44,6 +45,7 @@ class TrainingRequest:
         teacher: What to ask about every view, in the words of `training.teacher.find_teacher`.
         resume: The run to go on with, by path or name; None starts a new one. All else must agree with it.
         form: Format of `data`; None: recognised.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
     """
 
     verb: str
@@ -58,6 +60,7 @@ class TrainingRequest:
     teacher: str | None = None
     resume: str | None = None
     form: "Format | None" = None
+    boxes: "BoxForm" = "xywh"
 
     @property
     def named_config(self) -> str | None:
@@ -109,6 +112,7 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
         progress,
         request.teacher,
         request.form,
+        request.boxes,
     )
     return plan, None
 
@@ -134,6 +138,8 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
         raise ConfigError(f"{run.path} trains chunk {facts.get('chunk')}, not {request.chunk}", "leave --chunk out")
     if request.form is not None and request.form != facts.get("format"):
         raise ConfigError(f"{run.path} was not started with --format {request.form}", "leave --format out")
+    if request.boxes not in ("xywh", facts.get("boxes")):
+        raise ConfigError(f"{run.path} was not started with --boxes {request.boxes}", "leave --boxes out")
     if request.start_from is not None:
         asked = str(find_weights(request.start_from, runs).resolve())
         if asked != facts.get("start_from"):

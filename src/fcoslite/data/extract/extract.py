@@ -13,6 +13,7 @@ import numpy as np
 from fcoslite import __version__
 from fcoslite.data.extract.choose_images import select_images, usable_images
 from fcoslite.data.extract.place_images import Link, place_images, refuse_lost_files
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.open import Format, open_data
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
@@ -90,6 +91,7 @@ def extract(
     progress: Progress = no_progress,
     form: Format | None = None,
     split: str | None = None,
+    boxes: BoxForm = "xywh",
 ) -> ExtractResult:
     """Write a smaller, valid COCO data set of the images that show the chosen classes.
 
@@ -112,6 +114,7 @@ def extract(
         progress: Told about every image checked and placed.
         form: The format; None: recognised.
         split: Take this part of the data set only; None: all. What is written knows of each image which it is of.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         DataError: A file or folder is missing or unusable, or no image is left.
@@ -122,7 +125,7 @@ def extract(
     _check_arguments(limit, negatives, link)
     most_skipped(max_skipped, 0)  # a wrong one is told now
     check_output(out, EXTRACT_KIND, overwrite, (annotations,) if images is None else (annotations, images))
-    source = open_data(annotations, images, classes, split, form)
+    source = open_data(annotations, images, classes, split, form, boxes)
     skipped: list[SkippedImage] = []
     usable = partial(usable_images, source=source, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)
@@ -152,6 +155,7 @@ def extract(
     )
     if yolo_labels:
         refuse_shared_labels(names)
+    said = {key: value for key, value in (("split", split), ("boxes", boxes)) if value not in (None, "xywh")}
     manifest = {
         "kind": EXTRACT_KIND,
         "version": __version__,
@@ -164,7 +168,7 @@ def extract(
         "skipped_images": result.skipped_images,
         "dropped_boxes": result.dropped_boxes,
         "clipped_boxes": result.clipped_boxes,
-        "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels},
+        "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels, **said},
         "seed": seed,
     }
     job = job_digest({**manifest, "placed": list(sizes.items())})

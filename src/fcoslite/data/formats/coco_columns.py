@@ -9,14 +9,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
 from fcoslite.data.dataset import AnnotationTable, Category, Id, ImageRecord
-from fcoslite.data.formats.json_file import decode_json
+from fcoslite.data.formats.box_forms import BoxForm, as_pixels
+from fcoslite.data.formats.coco_loose import Oddities
+from fcoslite.data.formats.files import sides_of
+from fcoslite.data.formats.json_file import OtherTreeError, decode_json
 from fcoslite.data.formats.table import Columns, assemble, check_file_name, choose_categories, refuse_duplicates
 from fcoslite.errors import DataError
 
@@ -50,35 +53,75 @@ class _Document(msgspec.Struct):
     licenses: Raw = Raw(b"[]")
 
 
-def open_coco(path: Path, classes: Sequence[str] | None = None, places: Sequence[Path] = ()) -> AnnotationTable:
+def open_coco(
+    path: Path, classes: Sequence[str] | None = None, places: Sequence[Path] = (), boxes: BoxForm = "xywh"
+) -> AnnotationTable:
     """Read and check an instances file.
 
     Args:
         path: The JSON file.
         classes: Names whose annotations to read, class ids in this order; None: all, by category id.
         places: Folders that its file names may be relative to: the first that has one of the first images.
+        boxes: What the numbers of `bbox` are: x, y, width, height in pixels, as COCO has it; x1, y1, x2, y2; or x, y,
+            width, height as fractions of the image. A warning asks where another one seems to be meant.
 
     Raises:
         DataError: The file is missing, not JSON, not of this format, or contradicts itself.
         ConfigError: No such class.
     """
-    document = decode_json(path, _Document, "a COCO instances file", _HINT)
+    oddities = Oddities(path, _HINT)
+    document = _decode(path, oddities)
     known = _known(document.categories, path)
     offered = known if classes is not None else _without_roots(known, document.annotations)
     categories = choose_categories(offered, classes, path)
-    records, raw_images = _images(document.images, path)
+    pairs = _images(document.images, path, oddities, sides_may_lack=bool(places))
+    folder = _images_folder([image for image, _ in pairs], places) or path.parent
+    records, raw_images = _with_sides(pairs, folder, oddities)
+    oddities.warn()
     class_of = dict.fromkeys((category.id for category in known), 0)
     class_of |= {category.id: index for index, category in enumerate(categories, start=1)}
     unknown = [item.id for item in document.annotations if item.category_id not in class_of]
     if unknown:
         what = "annotations are of a category that it does not list and are left out"
         _log.warning("%s: %d %s; the first has id %d", path, len(unknown), what, unknown[0])
-    columns = _columns(document.annotations, class_of, records)
+    columns = _columns(document.annotations, class_of, records, oddities.without_box)
     document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
     refuse_duplicates(columns.ids, "annotation id", path)
-    folder = _images_folder(records, places) or path.parent
-    table = assemble(path, folder, categories, records, columns)
+    table = assemble(path, folder, categories, records, as_pixels(columns, records, boxes, path))
     return replace(table, info=document.info, licenses=document.licenses, raw_images=raw_images)
+
+
+def _decode(path: Path, oddities: Oddities) -> _Document:
+    try:
+        return decode_json(path, _Document, "a COCO instances file", _HINT)
+    except OtherTreeError:
+        loose, categories = oddities.document()
+    annotations = []
+    for index, one in enumerate(loose.annotations):
+        place = f"$.annotations[{index}]"
+        box = oddities.box(one, place)
+        if box is None:
+            continue
+        score = None if one.score is None else oddities.real(one.score, f"{place}.score")
+        if score is not None and not 0 < score <= 1:
+            raise oddities.refuse(f"Expected a score > 0.0 and <= 1.0, got {score}", f"{place}.score")
+        annotations.append(
+            _Annotation(
+                id=-1 if one.id is None else oddities.whole(one.id, f"{place}.id"),
+                image_id=oddities.whole(one.image_id, f"{place}.image_id"),
+                category_id=oddities.whole(one.category_id, f"{place}.category_id"),
+                bbox=box,
+                iscrowd=oddities.crowd(one.iscrowd, f"{place}.iscrowd"),
+                area=None if one.area is None else oddities.real(one.area, f"{place}.area"),
+                score=score,
+            )
+        )
+    nameless = [item for item in annotations if item.id < 0]
+    highest = max((item.id for item in annotations), default=0)
+    for number, item in enumerate(nameless, start=max(highest, 0) + 1):
+        oddities.count("annotations have no id, and get one")
+        item.id = number
+    return _Document(loose.images, annotations, categories, loose.info, loose.licenses)
 
 
 def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path]) -> Path | None:
@@ -103,7 +146,9 @@ def _without_roots(known: list[Category], annotations: list[_Annotation]) -> lis
     return [one for one in known if one.id in used or one.name not in above or one.name == one.supercategory]
 
 
-def _columns(annotations: list[_Annotation], class_of: dict[int, int], images: Sequence[ImageRecord]) -> Columns:
+def _columns(
+    annotations: list[_Annotation], class_of: dict[int, int], images: Sequence[ImageRecord], lost: int
+) -> Columns:
     """Annotations of the chosen classes."""
     chosen = [item for item in annotations if class_of.get(item.category_id)]
     count = len(chosen)
@@ -120,24 +165,48 @@ def _columns(annotations: list[_Annotation], class_of: dict[int, int], images: S
         iscrowd=np.fromiter((bool(item.iscrowd) for item in chosen), bool, count),
         scores=np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count),
         where=lambda row: f"has id {ids[row]}",
+        lost=lost,
     )
 
 
-def _images(records: list[Raw], path: Path) -> tuple[tuple[ImageRecord, ...], tuple[Raw, ...]]:
+def _images(records: list[Raw], path: Path, oddities: Oddities, sides_may_lack: bool) -> list[tuple[ImageRecord, Raw]]:
     if not records:
         raise DataError(f"{path} lists no images", "its `images` section is empty")
     decoder = msgspec.json.Decoder(ImageRecord)
     pairs: list[tuple[ImageRecord, Raw]] = []
     for index, record in enumerate(records):
         try:
-            pairs.append((decoder.decode(record), record))
-        except msgspec.DecodeError as error:
-            raise DataError(
-                f"{path}: images[{index}]: {error}",
-                "an image needs id, file_name, and height and width in pixels",
-            ) from None
-        check_file_name(pairs[-1][0].file_name, path)
+            image, raw = decoder.decode(record), record
+        except msgspec.DecodeError:
+            image, raw = oddities.image(record, f"$.images[{index}]", sides_may_lack)
+        check_file_name(image.file_name, path)
+        if "\\" in image.file_name:
+            oddities.count("file names have backslashes, and are taken with slashes")
+            image, raw = with_changes(image, raw, file_name=image.file_name.replace("\\", "/"))
+        pairs.append((image, raw))
     pairs.sort(key=lambda pair: pair[0].image_id)
-    images = tuple(pair[0] for pair in pairs)
-    refuse_duplicates(np.array([image.image_id for image in images], np.int64), "image id", path)
-    return images, tuple(pair[1] for pair in pairs)
+    refuse_duplicates(np.array([image.image_id for image, _ in pairs], np.int64), "image id", path)
+    return pairs
+
+
+def _with_sides(
+    pairs: Sequence[tuple[ImageRecord, Raw]], folder: Path, oddities: Oddities
+) -> tuple[tuple[ImageRecord, ...], tuple[Raw, ...]]:
+    """Of images whose sides are not told, by their headers."""
+    unknown = [image.file_name for image, _ in pairs if not (image.height and image.width)]
+    sides = dict(zip(unknown, sides_of(unknown, folder), strict=True))
+    complete = []
+    for image, raw in pairs:
+        if image.file_name in sides:
+            oddities.count("images have no width or height: their header tells")
+            height, width = sides[image.file_name]
+            image, raw = with_changes(image, raw, height=height, width=width)
+        complete.append((image, raw))
+    return tuple(image for image, _ in complete), tuple(raw for _, raw in complete)
+
+
+def with_changes(image: ImageRecord, raw: Raw, **changes: Any) -> tuple[ImageRecord, Raw]:
+    """An image record, and the same as the file has it, with other values."""
+    image = msgspec.structs.replace(image, **changes)
+    kept = {key: value for key, value in msgspec.json.decode(raw).items() if key != "split"}
+    return image, Raw(msgspec.json.encode(kept | msgspec.to_builtins(image)))

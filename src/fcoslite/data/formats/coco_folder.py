@@ -11,8 +11,9 @@ import numpy as np
 from msgspec import Raw
 
 from fcoslite.data.dataset import AnnotationTable, ImageRecord
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
-from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.formats.coco_columns import open_coco, with_changes
 from fcoslite.data.formats.files import choose_splits, split_of
 from fcoslite.data.formats.table import take_images
 from fcoslite.errors import DataError
@@ -39,7 +40,11 @@ def find_coco(folder: Path) -> str | None:
 
 
 def open_coco_folder(
-    path: Path, classes: Sequence[str] | None = None, split: str | None = None, images: Path | None = None
+    path: Path,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    images: Path | None = None,
+    boxes: BoxForm = "xywh",
 ) -> AnnotationTable:
     """Read a COCO instances file, or those of a folder.
 
@@ -49,6 +54,7 @@ def open_coco_folder(
         classes: Names whose annotations to read, class ids in this order; None: all, by category id.
         split: The only one to read.
         images: The folder that file names are relative to; None: found.
+        boxes: What the numbers of `bbox` are, see `open_coco`.
 
     Raises:
         DataError: A file is missing or cannot be used, or files contradict each other.
@@ -61,7 +67,7 @@ def open_coco_folder(
         files = choose_splits({name: file for name, file in files.items() if name}, split, path)
     root = path if path.is_dir() else path.parent
     parts = {
-        name: open_coco(file, classes, [images] if images is not None else _places(file, root))
+        name: open_coco(file, classes, [images] if images is not None else _places(file, root), boxes)
         for name, file in files.items()
     }
     table = _merge(parts, path)
@@ -145,16 +151,16 @@ def write_coco(table: AnnotationTable, names: Sequence[str], folder: Path) -> No
 
 def rename_images(table: AnnotationTable, names: Sequence[str]) -> AnnotationTable:
     """The same with other file names; what else COCO's image records say is kept."""
-    images = tuple(
-        msgspec.structs.replace(image, file_name=name) for image, name in zip(table.images, names, strict=True)
-    )
-    raw_images = tuple(_changed(raw, image) for raw, image in zip(table.raw_images, images, strict=False))
-    return replace(table, images=images, raw_images=raw_images)
-
-
-def _changed(raw: Raw, image: ImageRecord) -> Raw:
-    kept = {key: value for key, value in msgspec.json.decode(raw).items() if key != "split"}
-    return Raw(msgspec.json.encode(kept | msgspec.to_builtins(image)))
+    if not table.raw_images:
+        images = [
+            msgspec.structs.replace(image, file_name=name) for image, name in zip(table.images, names, strict=True)
+        ]
+        return replace(table, images=tuple(images))
+    pairs = [
+        with_changes(image, raw, file_name=name)
+        for image, raw, name in zip(table.images, table.raw_images, names, strict=True)
+    ]
+    return replace(table, images=tuple(image for image, _ in pairs), raw_images=tuple(raw for _, raw in pairs))
 
 
 def _merge(parts: Mapping[str, AnnotationTable], path: Path) -> AnnotationTable:
@@ -182,15 +188,15 @@ def _merge(parts: Mapping[str, AnnotationTable], path: Path) -> AnnotationTable:
     for name, table in parts.items():
         within = table.folder.relative_to(folder)
         for image, raw in zip(table.images, table.raw_images, strict=True):
-            record = ImageRecord(
-                int(image_ids[len(images)]),
-                (within / image.file_name).as_posix(),
-                image.height,
-                image.width,
-                name or None,
+            record, changed = with_changes(
+                image,
+                raw,
+                image_id=int(image_ids[len(images)]),
+                file_name=(within / image.file_name).as_posix(),
+                split=name or None,
             )
             images.append(record)
-            raw_images.append(_changed(raw, record))
+            raw_images.append(changed)
     order = np.argsort(image_ids, kind="stable").tolist()
     starts = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(table.starts) for table in tables]))])
     whole = replace(

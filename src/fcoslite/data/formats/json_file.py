@@ -15,6 +15,10 @@ _UTF8_CHUNK = 1 << 24
 _Document = TypeVar("_Document")
 
 
+class OtherTreeError(DataError):
+    """A JSON file that is not of the form that was expected."""
+
+
 def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Document:
     """Decode a file.
 
@@ -25,7 +29,8 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         hint: What such a file needs.
 
     Raises:
-        DataError: It is missing, not JSON, or another tree.
+        OtherTreeError: It is JSON, but another tree.
+        DataError: It is missing, or not JSON.
     """
     if not path.is_file():
         raise DataError(f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json")
@@ -38,7 +43,7 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
     try:
         return msgspec.json.decode(memoryview(content)[start:], type=form)
     except msgspec.ValidationError as error:
-        raise DataError(f"{path} is not {what}: {error}", hint) from None
+        raise OtherTreeError(f"{path} is not {what}: {error}", hint) from None
     except msgspec.DecodeError as error:
         raise _malformed(path, content, start, str(error)) from None
     except RecursionError:

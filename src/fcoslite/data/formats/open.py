@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fcoslite.data.dataset import AnnotationTable, Dataset
+from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import check_images_folder
 from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
 from fcoslite.data.formats.createml import find_createml, open_createml
@@ -31,6 +32,7 @@ def open_data(
     classes: Sequence[str] | None = None,
     split: str | None = None,
     form: Format | None = None,
+    boxes: BoxForm = "xywh",
 ) -> AnnotationTable:
     """Read a data set.
 
@@ -40,6 +42,7 @@ def open_data(
         classes: Names whose boxes to read, class ids in this order; None: all.
         split: The only part to read, such as val; None: all.
         form: The format; None: recognised.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         DataError: There is no data set, it could be of two formats, or it cannot be used.
@@ -47,6 +50,8 @@ def open_data(
     """
     if form is not None and form not in get_args(Format):
         raise ConfigError(f"format is '{form}'", "it is one of " + ", ".join(get_args(Format)))
+    if boxes not in get_args(BoxForm):
+        raise ConfigError(f"boxes is '{boxes}'", "it is one of " + ", ".join(get_args(BoxForm)))
     if not path.exists():
         raise DataError(f"no data set at {path}", "name a folder, or an annotation file")
     if images is not None:
@@ -55,7 +60,9 @@ def open_data(
     if form in ("yolo", "folder") and images is not None:
         raise ConfigError(f"--images is not for a data set of format {form}", "leave it out: the format says where")
     if form == "coco":
-        return open_coco_folder(path, classes, split, images)
+        return open_coco_folder(path, classes, split, images, boxes)
+    if boxes != "xywh":
+        raise ConfigError(f"--boxes is not for a data set of format {form}", "leave it out: the format says it")
     if form == "createml":
         return open_createml(path, classes, split, images)
     if form == "yolo":
@@ -79,7 +86,11 @@ def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: 
     Raises:
         DataError: It cannot be read.
     """
-    return to_dataset(open_data(moved or Path(facts["data"]), None, classes, form=facts.get("format")))
+    return to_dataset(
+        open_data(
+            moved or Path(facts["data"]), None, classes, form=facts.get("format"), boxes=facts.get("boxes", "xywh")
+        )
+    )
 
 
 def _recognise(folder: Path) -> Format:

@@ -17,7 +17,7 @@ _log = logging.getLogger("fcoslite")
 
 # absolute, of a Windows drive, upwards, empty, not to be written as UTF-8, or with control characters, which a terminal
 # would obey
-_REFUSED_NAME = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|\\|[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^$")
+_REFUSED_NAME = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^$")
 
 
 @dataclass(frozen=True)
@@ -246,8 +246,8 @@ def refuse_duplicates(ids: np.ndarray, what: str, path: Path) -> None:
 
 
 def check_file_name(name: str, path: Path) -> None:
-    """Raise DataError if the name of an image may lead out of the images folder, or cannot be written."""
-    if _REFUSED_NAME.search(name):
+    """Raise DataError if the name of an image may lead out of its folder, on any system, or cannot be written."""
+    if _REFUSED_NAME.search(name.replace("\\", "/")):
         raise DataError(
             f"{path}: the file_name {name!r} is refused: it may lie outside the images folder",
             "write it relative to that folder, with forward slashes and without '..' or control characters",

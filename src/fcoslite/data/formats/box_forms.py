@@ -1,0 +1,61 @@
+"""What the four numbers of a COCO box are: as COCO has them, or as somebody else meant them."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fcoslite.data.dataset import ImageRecord
+from fcoslite.data.formats.table import Columns
+
+_log = logging.getLogger("fcoslite")
+
+BoxForm = Literal["xywh", "xyxy", "fractions"]
+
+_BORDER = 1.0  # pixels that a box may reach over, by rounding
+_SMALLEST = 8  # pixels of an image, in which a box of one pixel might be meant
+
+
+def as_pixels(columns: Columns, images: Sequence[ImageRecord], form: BoxForm, path: Path) -> Columns:
+    """Boxes as x, y, width, height in pixels; where they seem to be of another form, a warning asks.
+
+    Areas of boxes in another form are those of the boxes: nobody knows how they were computed.
+
+    Args:
+        columns: The boxes as they stand.
+        images: All images.
+        form: What they are.
+        path: The file, for messages.
+    """
+    sides = np.array([(image.width, image.height) for image in images], np.float64)[columns.image_index.clip(min=0)]
+    boxes = columns.boxes_xywh
+    if form == "xyxy":
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    elif form == "fractions":
+        boxes = boxes * np.concatenate([sides, sides], axis=1)
+    else:
+        _ask(boxes, sides, path)
+        return columns
+    return replace(columns, boxes_xywh=boxes, areas=np.full(len(boxes), np.nan))
+
+
+def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path) -> None:
+    count = len(boxes)
+    with np.errstate(over="ignore"):
+        far = boxes[:, :2] + boxes[:, 2:]
+    beyond = int((far > sides + _BORDER).any(axis=1).sum())
+    fits = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= sides + _BORDER).all(axis=1)
+    beyond_as_corners = count - int(fits.sum())
+    tiny = int(((far <= 1 + 1e-6).all(axis=1) & (sides >= _SMALLEST).all(axis=1)).sum())
+    if tiny and tiny >= 0.9 * count:
+        text = "%s: %d of %d boxes lie within the first pixel of their image: are they fractions? --boxes fractions"
+        _log.warning(text, path, tiny, count)
+    elif beyond and beyond >= 0.05 * count and beyond_as_corners <= 0.1 * beyond:
+        text = (
+            "%s: %d of %d boxes reach beyond their image as x y w h, %d as x1 y1 x2 y2: are they x1 y1 x2 y2? "
+            "--boxes xyxy"
+        )
+        _log.warning(text, path, beyond, count, beyond_as_corners)
