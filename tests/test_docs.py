@@ -247,10 +247,10 @@ def test_a_wrong_flag_value_or_setting_would_be_noticed() -> None:
     for wrong in (
         ["train", "--chunks", "2"],
         ["build-records", "--encoding", "gif"],
-        ["extract"],
+        ["convert", "a", "--to", "kitti", "--out", "b"],
         ["train", "--set", "train.lr=1"],
     ):
-        with pytest.raises(Exception, match=r"chunks|gif|annotations|train\.lr"):
+        with pytest.raises(Exception, match=r"chunks|gif|kitti|train\.lr"):
             parse(wrong)
 
 

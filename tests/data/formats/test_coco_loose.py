@@ -104,6 +104,10 @@ def test_the_project_of_roboflow_is_no_class(folder: Path) -> None:
     ]
     assert read(folder, categories=[root, *below]).class_names == ("person", "dog")
     assert read(folder, None, {"category_id": 0}, categories=[root, *below]).class_names[0] == "people-counter"
+    alone = [root, CATEGORY, {"id": 8, "name": "dog"}]  # marked by `none` alone
+    assert read(folder, categories=alone).class_names == ("person", "dog")
+    unmarked = [CATEGORY | {"supercategory": "none"}, {"id": 8, "name": "dog", "supercategory": "none"}]
+    assert read(folder, None, {"category_id": 8}, categories=unmarked).class_names == ("person", "dog")
     plain = [CATEGORY | {"supercategory": "person"}, {"id": 8, "name": "dog", "supercategory": "animal"}]  # COCO's
     assert read(folder, None, {"category_id": 8}, categories=plain).class_names == ("person", "dog")
     assert open_coco(folder / "a.json", ["person"]).class_names == ("person",)

@@ -72,7 +72,7 @@ def open_coco(
     oddities = Oddities(path, _HINT)
     document = _decode(path, oddities)
     known = _known(document.categories, path)
-    offered = known if classes is not None else _without_roots(known, document.annotations)
+    offered = known if classes is not None else _without_roots(known, document.annotations, path)
     categories = choose_categories(offered, classes, path)
     pairs = _images(document.images, path, oddities, sides_may_lack=bool(places))
     folder = _images_folder([image for image, _ in pairs], places) or path.parent
@@ -139,11 +139,16 @@ def _known(known: list[Category], path: Path) -> list[Category]:
     return sorted(known, key=lambda category: category.id)
 
 
-def _without_roots(known: list[Category], annotations: list[_Annotation]) -> list[Category]:
-    """Without those that have no box and stand above another one: Roboflow's name of the project is no class."""
+def _without_roots(known: list[Category], annotations: list[_Annotation], path: Path) -> list[Category]:
+    """Without those that have no box and stand above others: Roboflow's name of the project is no class."""
     used = {item.category_id for item in annotations}
-    above = {category.supercategory for category in known}
-    return [one for one in known if one.id in used or one.name not in above or one.name == one.supercategory]
+    above = {one.supercategory for one in known if one.supercategory != one.name}
+    marked = [one for one in known if one.supercategory == "none"]  # as Roboflow marks it: the first, and no other
+    first = known[0] if len(known) > 1 and marked == known[:1] else None
+    roots = [one for one in known if one.id not in used and (one.name in above or one is first)]
+    for one in roots:
+        _log.info("%s: '%s' has no box and stands above other categories: it is no class", path, one.name)
+    return [one for one in known if one not in roots]
 
 
 def _columns(

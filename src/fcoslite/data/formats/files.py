@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -51,15 +52,16 @@ def read_text(path: Path) -> str:
         DataError: It is missing, not UTF-8, or too large.
     """
     try:
-        if not path.is_file():
-            raise DataError(f"{path} is not a file" if path.exists() else f"{path} is missing", "check the data set")
-        if path.stat().st_size > _LONGEST:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # what is not a regular file might never end
+            raise DataError(f"{path} is not a file", "check the data set")
+        if found.st_size > _LONGEST:
             raise DataError(f"{path} has more than {_LONGEST:,} bytes", "is it what its name says?")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: byte {error.start}", "write it again in that encoding") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", "mend its permissions") from None
+        raise DataError(f"{path} cannot be read: {str(error.strerror).lower()}", "check the data set") from None
 
 
 def split_of(name: str) -> str | None:

@@ -1,7 +1,7 @@
 """YOLO data sets: data.yaml, images, and a text file per image, each line `class x_center y_center width height`."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,12 +75,15 @@ def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | Non
     images = number_images(_once(choose_splits(parts, split, path), path), root)
     position = {category.id: index for index, category in enumerate(known)}
     boxes, label_files = BoxList(), [label_name(image.file_name) for image in images]
-    labelled = [index for index, name in enumerate(label_files) if (root / name).is_file()]
+    of_images = {label_name(image) for part in parts.values() for image in part}
+    there = {name for folder in _folders(of_images) for name in files_below(root / folder, root)}
+    there |= {name for name in label_files if "/" not in name and (root / name).is_file()}
+    labelled = [index for index, name in enumerate(label_files) if name in there]
     for index in labelled:
         image = images[index]
         _read_labels(root / label_files[index], index, (image.width, image.height), position, keypoints, boxes)
-    lost = _warn_of_orphans(root, label_files, {label_name(image) for part in parts.values() for image in part}, path)
-    if not labelled and images:
+    lost = _warn_of_orphans(root, there, of_images, path) if split is None else 0
+    if not labelled:
         _log.warning("%s: no image has a label file; the first would be %s", path, root / label_files[0])
     columns = boxes.columns(known, chosen, lambda image, line: f"{label_files[image]}, line {line}", lost)
     return assemble(path, root, chosen, images, columns)
@@ -206,19 +209,19 @@ def _once(parts: Mapping[str, Sequence[str]], path: Path) -> dict[str, str | Non
     return splits
 
 
-def _warn_of_orphans(root: Path, label_files: Sequence[str], of_images: set[str], path: Path) -> int:
+def _folders(names: Iterable[str]) -> list[str]:
+    """The first folders of paths."""
+    return sorted({name.partition("/")[0] for name in names if "/" in name})
+
+
+def _warn_of_orphans(root: Path, there: Iterable[str], of_images: set[str], path: Path) -> int:
     """Count the lines of label files that belong to no image."""
-    folders = {PurePosixPath(name).parts[0] for name in label_files if "/" in name}
-    labels = [name for folder in sorted(folders) for name in files_below(root / folder, root)]
-    within = {str(PurePosixPath(name).parent) for name in of_images}
-    orphans = [
+    within = {name.rpartition("/")[0] for name in of_images}
+    orphans = sorted(
         name
-        for name in labels
-        if name.endswith(".txt")
-        and name not in of_images
-        and str(PurePosixPath(name).parent) in within
-        and PurePosixPath(name).name != _CLASSES
-    ]
+        for name in set(there) - of_images
+        if name.endswith(".txt") and name.rpartition("/")[0] in within and PurePosixPath(name).name != _CLASSES
+    )
     lines = sum(1 for name in orphans for line in read_text(root / name).splitlines() if line.strip())
     if lines:
         text = "%s: %d label files with %d boxes belong to no image and are left out; the first is %s"
