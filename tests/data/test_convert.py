@@ -121,6 +121,17 @@ def test_images_stay_where_they_are_unless_asked(tmp_path: Path) -> None:
         assert (image.stat().st_ino == source.stat().st_ino) == (link != "copy")
 
 
+def test_what_we_wrote_is_known_whatever_was_put_beside_it(tmp_path: Path) -> None:
+    EXPORTS["createml"][0](tmp_path / "in")
+    convert(tmp_path / "in", "coco", tmp_path / "out", link="copy")
+    expected = read(tmp_path / "out")
+    (tmp_path / "out" / "data.yaml").write_text("names: [dog, person]\ntrain: images\n")
+    assert read(tmp_path / "out") == expected
+    (tmp_path / "out" / "manifest.json").write_text('{"kind": "fcoslite-convert", "format": ["coco"]}')
+    with pytest.raises(DataError, match="2 formats"):
+        read(tmp_path / "out")
+
+
 def test_scores_are_kept_or_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     EXPORTS["label-studio-yolo"][0](tmp_path / "in")
     label = next(path for path in sorted((tmp_path / "in" / "labels").iterdir()) if path.stat().st_size)

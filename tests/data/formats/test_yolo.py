@@ -208,6 +208,21 @@ def test_any_label_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFact
     assert (table.boxes_xywh >= 0).all() and (far <= np.array([WIDTH, HEIGHT]) + 1e-9).all()
 
 
+@given(
+    content=st.binary(max_size=80)
+    | st.text(max_size=20).map(lambda text: f"{text}\nimages/{NAME}{text}.jpg".encode("utf-8", "replace"))
+)
+def test_any_list_of_images_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp() / "listed"
+    put(NAME, folder / "images" / NAME)
+    write(folder / "data.yaml", "names: [person]\ntrain: list.txt\n")
+    (folder / "list.txt").write_bytes(content)
+    try:
+        assert open_yolo(folder / "data.yaml").images
+    except FcosliteError as error:
+        assert error.message and error.hint
+
+
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(lambda text: f"names: {text}\ntrain: images".encode()))
 def test_any_description_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.getbasetemp() / "described"

@@ -4,11 +4,12 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from fcoslite.data.dataset import ImageRecord
+from fcoslite.data.formats.table import check_file_name
 from fcoslite.data.images import UnusableImageError, follows_links, read_sides
 from fcoslite.errors import DataError, closest
 from fcoslite.machine.threads import map_in_order
@@ -98,8 +99,14 @@ def number_images(names: Mapping[str, str | None], folder: Path) -> tuple[ImageR
     )
 
 
-def sides_of(names: Iterable[str], folder: Path) -> list[tuple[int, int]]:
-    """Height and width of images by their headers; (1, 1), with a warning, where one cannot be read."""
+def sides_of(names: Collection[str], folder: Path) -> list[tuple[int, int]]:
+    """Height and width of images by their headers; (1, 1), with a warning, where one cannot be read.
+
+    Raises:
+        DataError: A name may lead out of the folder.
+    """
+    for name in names:
+        check_file_name(name, folder)
     follow_links = follows_links(folder)
     problems: list[UnusableImageError] = []
 

@@ -1,5 +1,6 @@
 """Data sets of all formats: recognised by what is there, and read as an `AnnotationTable`."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.formats.voc import find_voc, open_voc
 from fcoslite.data.formats.yolo import find_yolo, open_yolo
 from fcoslite.errors import ConfigError, DataError
+from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 Format = Literal["coco", "yolo", "voc", "createml", "folder"]
 
@@ -94,6 +96,8 @@ def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: 
 
 
 def _recognise(folder: Path) -> Format:
+    if (ours := _as_written(folder / MANIFEST)) is not None:
+        return ours  # whatever was put beside it
     found = {form: name for form, find in _FIND.items() if (name := find(folder)) is not None}
     if len(found) > 1:
         what = " and ".join(f"{name} ({form})" for form, name in found.items())
@@ -107,6 +111,17 @@ def _recognise(folder: Path) -> Format:
         f"no data set at {folder}: it has no annotations.json, data.yaml, Annotations/*.xml, and no image",
         "name the folder that has one of them, or an annotation file",
     )
+
+
+def _as_written(manifest: Path) -> Format | None:
+    """The format of what `extract` or `convert` has written."""
+    try:
+        document = json.loads(manifest.read_text("utf-8"))
+        form = "coco" if document["kind"] == EXTRACT_KIND else document["format"]
+        ours = document["kind"] in (EXTRACT_KIND, CONVERT_KIND)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return form if ours and form in get_args(Format) else None
 
 
 def _of_file(file: Path) -> Format:
