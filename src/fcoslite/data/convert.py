@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,14 +13,14 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.dataset import AnnotationTable
+from fcoslite.data.dataset import SPLITS, AnnotationTable
 from fcoslite.data.extract.place_images import place_images, refuse_lost_files
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_folder import IMAGES as COCO_IMAGES
 from fcoslite.data.formats.coco_folder import write_coco
 from fcoslite.data.formats.createml import write_createml
-from fcoslite.data.formats.files import SPLITS, split_of
+from fcoslite.data.formats.files import split_of
 from fcoslite.data.formats.open import Format, open_data
 from fcoslite.data.formats.table import take_images
 from fcoslite.data.formats.voc import IMAGES as VOC_IMAGES
@@ -180,6 +179,7 @@ def convert(
     prefix = f"{writer.images}/" if writer.images else ""
     placed = {image.file_name: prefix + name for image, name in zip(table.images, names, strict=True)}
     size_bytes = sum(size for size in sizes.values() if size > 0)
+    splits = [image.split for image in table.images]
     crowds = int(np.count_nonzero(table.iscrowd))
     scored = int(np.count_nonzero(table.scores < 1))
     annotation_bytes = len(names) * _IMAGE_BYTES + len(table.class_ids) * _BOX_BYTES
@@ -188,7 +188,7 @@ def convert(
         form=target,
         class_names=table.class_names,
         images=len(names),
-        splits=dict(Counter(image.split for image in table.images if image.split is not None)),
+        splits={name: splits.count(name) for name in table.split_names},
         boxes=len(table.class_ids) - (0 if writer.crowds else crowds),
         crowd_boxes=crowds,
         crowds_left_out=0 if writer.crowds else crowds,

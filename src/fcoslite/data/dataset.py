@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
+SPLITS = ("train", "val", "test")
+
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
 
@@ -81,8 +83,9 @@ class AnnotationTable:
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """The splits that there are, in the order of their first images."""
-        return tuple(dict.fromkeys(image.split for image in self.images if image.split is not None))
+        """The splits that there are: train, val, test, then others."""
+        names = {image.split for image in self.images if image.split is not None}
+        return tuple(sorted(names, key=lambda name: (SPLITS.index(name) if name in SPLITS else len(SPLITS), name)))
 
     def rows(self, image: int) -> slice:
         """Rows of the annotations of the image at that index."""

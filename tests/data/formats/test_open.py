@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.open import open_data
@@ -127,3 +128,16 @@ def test_an_image_that_cannot_be_read_keeps_its_boxes(tmp_path: Path, caplog: py
     table = open_data(tmp_path)
     assert table.images[0].width == 1 and len(table.class_ids) == 4
     assert "1 images cannot be read; the first" in caplog.text and name in caplog.text
+
+
+def test_sides_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
+    name, width, height = photographs()[0]
+    ultralytics_yolo(tmp_path)
+    path = tmp_path / "images" / "train" / name
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # turned by a quarter
+        image.save(path, exif=exif)
+    table = open_data(tmp_path)
+    assert (table.images[0].width, table.images[0].height) == (height, width)
+    assert read_labelled(table.images[0], table.folder).shape == (width, height, 3)

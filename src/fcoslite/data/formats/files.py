@@ -18,7 +18,6 @@ _log = logging.getLogger("fcoslite")
 
 # of what `read_image` decodes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
-SPLITS = ("train", "val", "test")
 _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?\d*", re.IGNORECASE)
 _LONGEST = 1 << 28  # bytes of a text file
 _UNKNOWN = (1, 1)

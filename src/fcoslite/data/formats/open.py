@@ -117,11 +117,12 @@ def _as_written(manifest: Path) -> Format | None:
     """The format of what `extract` or `convert` has written."""
     try:
         document = json.loads(manifest.read_text("utf-8"))
-        form = "coco" if document["kind"] == EXTRACT_KIND else document["format"]
-        ours = document["kind"] in (EXTRACT_KIND, CONVERT_KIND)
+        if document["kind"] == EXTRACT_KIND:
+            return "coco"
+        written = document["format"] if document["kind"] == CONVERT_KIND else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return form if ours and form in get_args(Format) else None
+    return next((form for form in _FIND if form == written), None)
 
 
 def _of_file(file: Path) -> Format:

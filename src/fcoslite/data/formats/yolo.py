@@ -9,9 +9,8 @@ import numpy as np
 import yaml
 
 from fcoslite.config.plain_yaml import read_yaml
-from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.dataset import SPLITS, AnnotationTable, Category
 from fcoslite.data.formats.files import (
-    SPLITS,
     choose_splits,
     files_below,
     images_below,
