@@ -1,20 +1,31 @@
 """Data sets go from format to format without losing a box, and what a format cannot say is counted."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fcoslite.data.convert import ConvertResult, convert
 from fcoslite.data.dataset import Dataset
 from fcoslite.data.formats.open import open_data
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
-from tests.exports import EXPORTS, boxes, photographs
+from tests.exports import EXPORTS, boxes, photographs, put
 
 TARGETS = ("coco", "yolo", "voc", "createml")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_sync() -> Iterator[None]:
+    """Waiting for the disk of a busy machine, some ninety times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.sync", lambda: None, raising=False)
+        yield
 
 
 def names(folder: Path) -> list[str]:
@@ -55,6 +66,47 @@ def test_every_export_in_every_format(name: str, target: Any, tmp_path: Path) ->
     assert open_data(tmp_path / "out", form=target).class_names  # it is what it says
     assert not any("images/images" in path.as_posix() for path in (tmp_path / "out").rglob("*"))
     assert result.splits == {split: splits.count(split) for split in splits if split and len(set(splits)) > 1}
+
+
+_WIDTH, _HEIGHT = photographs(1)[0][1:]
+_box = st.tuples(
+    st.floats(0, _WIDTH - 1),
+    st.floats(0, _HEIGHT - 1),
+    st.floats(0.01, _WIDTH),
+    st.floats(0.01, _HEIGHT),
+    st.booleans(),
+)
+
+
+@settings(max_examples=25)
+@given(drawn=st.lists(_box, max_size=6), target=st.sampled_from(TARGETS))
+def test_any_boxes_come_back(tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], target: Any) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    name = photographs(1)[0][0]
+    document = {
+        "images": [{"id": 3, "file_name": name, "width": _WIDTH, "height": _HEIGHT}],
+        "categories": [{"id": 1, "name": "d & <g>"}, {"id": 2, "name": "no"}],
+        "annotations": [
+            {
+                "id": index,
+                "image_id": 3,
+                "category_id": 1 + dog,
+                "bbox": [x, y, min(w, _WIDTH - x), min(h, _HEIGHT - y)],
+            }
+            for index, (x, y, w, h, dog) in enumerate(drawn)
+        ],
+    }
+    put(name, folder / "in" / "images" / name)
+    (folder / "in" / "annotations.json").write_text(json.dumps(document), "utf-8")
+    before = open_data(folder / "in")
+    convert(folder / "in", target, folder / "out", link="hardlink")
+    after = open_data(folder / "out")
+    assert len(after.class_ids) + after.dropped_boxes == len(before.class_ids)
+    if not after.dropped_boxes:
+        np.testing.assert_allclose(after.boxes_xywh, before.boxes_xywh, atol=1e-3)
+        assert [after.class_names[number - 1] for number in after.class_ids] == [
+            before.class_names[number - 1] for number in before.class_ids
+        ]
 
 
 def without_areas(demo_data: Path, folder: Path) -> Path:

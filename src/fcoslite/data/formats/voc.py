@@ -235,7 +235,7 @@ def _box(file: Path, one: Element) -> _Box:
         x_min, y_min, x_max, y_max = min(x), min(y), max(x), max(y)
     else:
         raise DataError(f"{place}: an object has no bndbox", "turned boxes (robndbox) are not read: export upright")
-    if x_max < x_min or y_max < y_min:
+    if x_max < x_min - 1 or y_max < y_min - 1:  # one within a pixel ends up to 1 before
         raise DataError(f"{place}: the box ends before it begins", "xmin, ymin is its upper left corner")
     difficult = (one.findtext("difficult") or "0").strip().lower() not in ("", "0", "false", "unspecified")
     return _Box(name, (x_min, y_min, x_max, y_max), difficult, int(one.get(_LINE, "0")))
