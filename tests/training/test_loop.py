@@ -490,6 +490,24 @@ def test_larger_records_are_no_reason_to_warn(large_records, slim, caplog):
     assert caplog.text == ""
 
 
+def test_a_validation_without_boxes_has_losses_and_no_ap(workspace, slim, tmp_path, caplog):
+    settings = slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 2})})
+    held_out = {image.image_id for image in plan_run("train", settings, data=workspace / "data").validation.images}
+    document = json.loads((workspace / "data/annotations.json").read_text("utf-8"))
+    document["annotations"] = [box for box in document["annotations"] if box["image_id"] not in held_out]
+    shutil.copytree(workspace / "data/images", tmp_path / "data/images")
+    (tmp_path / "data/annotations.json").write_text(json.dumps(document))
+    with caplog.at_level("INFO"):
+        result = loop.train(plan_run("train", settings, data=tmp_path / "data"), Path(settings.workspace.runs))
+    lines = result.run.read_metrics()
+    assert [line[key] for line in lines for key in ("val_ap", "val_ap_large", "val_ap75_per_image")] == [-1] * 6
+    assert result.best["val_loss"] == min(line["val_loss"] for line in lines) > 0
+    assert caplog.text.count("AP none, AP50 none") == 2
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = {name for (name,) in database.execute("select distinct key from metrics")}
+    assert "val_loss" in names and not any(name.startswith(("val_ap", "val_ar")) for name in names)
+
+
 def test_the_recipe_for_small_data_on_larger_records_with_a_backbone_that_stays(large_records, tmp_path):
     """Everything the config `small-data` switches on; at a factor of zero the backbone is what it started from."""
     changes = {

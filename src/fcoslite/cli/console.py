@@ -16,6 +16,7 @@ from rich.text import Text
 
 from fcoslite.errors import FcosliteError
 from fcoslite.progress import Advance, no_progress
+from fcoslite.runs.figures import is_figure
 
 
 class _Stderr:
@@ -148,7 +149,7 @@ def _plain(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if is_figure(value) else "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
