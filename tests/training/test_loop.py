@@ -287,8 +287,10 @@ def test_resuming_on_other_or_moved_data(undisturbed, workspace, tmp_path):
         plan_resume(copy)
     assert len(plan_resume(copy, records=moved).training) == 21
     build_records(workspace / "data", moved, image_size=64, limit=20, overwrite=True)
-    with pytest.raises(DataError, match="is not what"):
+    with pytest.raises(DataError, match="is not what") as other:
         plan_resume(copy, records=moved)
+    assert other.value.message.startswith(f"{moved} ")
+    assert f"that was {tmp_path / 'gone'};" in other.value.hint
 
 
 def test_the_weights_that_are_kept_are_averages(undisturbed):
