@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fcoslite.progress as progress_module
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector
+from fcoslite.progress import logged_progress
 from fcoslite.runs.find_weights import find_backbone, find_weights
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays
@@ -53,9 +55,11 @@ def _assert_same_state(one: Run, other: Run) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(workspace, slim_settings, tmp_path_factory) -> loop.TrainingResult:
-    """Three epochs of the slim model."""
+    """Three epochs of the slim model, where there is no terminal and every minute takes no time."""
     settings = slim_settings(tmp_path_factory.mktemp("undisturbed"))
-    return loop.train(_plan(workspace, settings, 3), Path(settings.workspace.runs))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress_module, "_SAY_EVERY", 0.0)
+        return loop.train(_plan(workspace, settings, 3), Path(settings.workspace.runs), logged_progress)
 
 
 def test_a_run_leaves_everything_it_promises(undisturbed):
@@ -82,7 +86,10 @@ def test_a_run_leaves_everything_it_promises(undisturbed):
     assert lines[0]["loss"] == pytest.approx(
         sum(lines[0][f"{part}_loss"] for part in ("class", "box", "quality")), rel=1e-4
     )
-    assert "epoch 3/3" in (run.path / "run.log").read_text()
+    log = (run.path / "run.log").read_text()
+    assert "epoch 3/3" in log
+    assert "INFO train train-smoke-001: 60 of 60 images, 100%, " in log and "; epoch 3/3 loss " in log
+    assert log.count("INFO train train-smoke-001: ") == 15 and "INFO evaluating: " in log
     assert run.settings().train.epochs == 3
     assert run.settings().model.classes == ("person",)
 
