@@ -204,6 +204,13 @@ def test_a_folder_too_many(data: Data) -> None:
     assert f"old/{data.names[0]}, which is {data.names[0]} there" in hint
 
 
+def test_files_that_have_been_mended_meanwhile(data: Data) -> None:
+    dataset = read_coco(data.annotations, data.images)
+    skipped = [SkippedImage(image.image_id, image.file_name, "missing") for image in dataset.images]
+    hint = explain(skipped, dataset.images, data.images)
+    assert hint == f"the files can be read by now (4 of 4 looked at, such as {data.names[0]}): run the command again"
+
+
 def test_the_most_frequent_reason_is_told(data: Data) -> None:
     swap(data.records[0])
     data.write()

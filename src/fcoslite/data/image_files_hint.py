@@ -171,6 +171,8 @@ def _of_its_content(path: Path, image: AnnotatedImage) -> _Cause:
             return _Cause("they are pointers of Git LFS, not images", name, "`git lfs pull` fetches the images")
         advice = "replace the files, or take them out of the annotations"
         return _Cause("the files themselves are bad", f"{name}: {error.reason}", advice)
+    if (height, width) == sides:
+        return _Cause("the files can be read by now", name, "run the command again")
     if (width, height) == sides:
         return _Cause(
             "width and height are exchanged in the annotations",
