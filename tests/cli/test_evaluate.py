@@ -49,6 +49,25 @@ def test_conditions_in_figures_and_on_a_sheet(few: list[str], capsys: pytest.Cap
     assert cv2.imread("scores/conditions.png").std() > 20
 
 
+def test_where_there_is_nothing_to_find_there_is_no_figure(few: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(Path("few.json").read_text("utf-8"))
+    image = document["images"][0]["id"]
+    box = {"id": 1, "image_id": image, "category_id": document["categories"][0]["id"], "iscrowd": 0}
+    box |= {"bbox": [10, 10, 200, 150], "area": 30_000}
+    for annotations, has in (([box], {"ap", "ap50", "ap_large", "ar_large", "ap75_per_image"}), ([], set())):
+        Path("few.json").write_text(json.dumps(document | {"annotations": annotations}))
+        assert run(["eval", "--conditions", "--set", "evaluate.score=0.999", *few]) == 0
+        shown = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.count(" "))
+        written = json.loads(Path("scores/metrics.json").read_text("utf-8"))
+        for name in ("ap", "ap50", "ap_small", "ap_large", "ar_small", "ar_large", "ap75_per_image"):
+            assert written["metrics"][name] == (0 if name in has else -1)
+            assert shown[name] == ("0.0000" if name in has else "none")
+        assert shown["night"] == shown["mean"] == ("0.0000" if has else "none")
+        figure = 0 if has else -1
+        assert written["conditions"]["mean"] == {"ap": figure, "ap50": figure, "share": -1}
+        assert cv2.imread("scores/sizes.png") is not None and cv2.imread("scores/precision_recall.png") is not None
+
+
 def test_conditions_of_records(
     demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fcoslite.errors import FcosliteError
-from fcoslite.progress import Advance, no_progress
+from fcoslite.progress import Advance, logged_progress
+from fcoslite.runs.figures import is_figure
 
 
 class _Stderr:
@@ -43,6 +44,14 @@ class _Stderr:
 
 _plain_stderr = Console(stderr=True)
 _stderr = Console(file=cast(IO[str], _Stderr()))
+
+
+def _shows_bars() -> bool:
+    # FORCE_COLOR makes Rich take the log file of a CI for a terminal, and on TERM=dumb it draws nothing
+    try:
+        return _stderr.is_interactive and _stderr.file.isatty()
+    except (OSError, ValueError):  # it was closed
+        return False
 
 
 class _RateColumn(TextColumn):
@@ -85,9 +94,12 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """Show a bar with rate and time left, on a terminal only."""
-        if self.quiet or not _stderr.is_terminal:
-            with no_progress(title, total, unit) as advance:
+        """Show a bar with rate and time left; elsewhere than on a terminal say a line a minute, unless --quiet.
+
+        The lines are messages of the log, so that a run's run.log has them, with --quiet, too.
+        """
+        if self.quiet or not _shows_bars():
+            with logged_progress(title, total, unit) as advance:
                 yield advance
             return
         columns = (
@@ -148,7 +160,7 @@ def _plain(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if is_figure(value) else "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -72,6 +72,7 @@ def command(
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
     from fcoslite.inference.about import about
     from fcoslite.inference.runtimes.open import parse_engine
+    from fcoslite.runs.figures import figure_text
     from fcoslite.runs.find_weights import find_weights
 
     if (annotations is None) != (images is None):
@@ -97,14 +98,12 @@ def command(
         terminal.result(document)
         return
     metrics = document["metrics"]
-    rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
+    rows = [[name, figure_text(value)] for name, value in metrics.items()]
     terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
     if "conditions" in document:
         columns = ["condition", "AP", "AP50", "share of the AP by day"]
-        terminal.table(columns, [[name, *map(_figure, row.values())] for name, row in document["conditions"].items()])
+        terminal.table(
+            columns, [[name, *map(figure_text, row.values())] for name, row in document["conditions"].items()]
+        )
     skipped = f", bad records skipped: {plan.skipped_records}" if plan.skipped_records else ""
     terminal.note(f"{document['images']} images, {document['boxes']} boxes{skipped}; files in {document['out']}")
-
-
-def _figure(value: float) -> str:
-    return f"{value:.4f}" if value >= 0 else "-"

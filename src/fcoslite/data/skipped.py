@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -52,7 +52,12 @@ def try_images(
         yield from tried
 
 
-def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: str, hint: str) -> None:
+Explain = Callable[[Sequence[SkippedImage]], str]  # what is the matter with them, and what to do
+
+
+def refuse_too_many(
+    skipped: Sequence[SkippedImage], total: int, max_skipped: str, hint: str, explain: Explain | None = None
+) -> None:
     """Stop because of the images that would be left out.
 
     Args:
@@ -60,6 +65,7 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
         total: Images in all.
         max_skipped: Most that may be left out: a count, or a share such as `1%`.
         hint: What else to do about too many.
+        explain: Asked when there are.
 
     Raises:
         TooManySkippedError: There are more.
@@ -68,7 +74,7 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
     if len(skipped) > most_skipped(max_skipped, total):
         raise TooManySkippedError(
             f"{summary(skipped, total)}: more than --max-skipped {max_skipped} allows",
-            f"mend or replace them, or allow more with --max-skipped; {hint}",
+            f"{explain(skipped) if explain else 'mend or replace them'}, or allow more with --max-skipped; {hint}",
         )
 
 

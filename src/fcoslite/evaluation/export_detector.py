@@ -28,6 +28,7 @@ from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
 from fcoslite.models.facts import ExportFacts
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.figures import is_figure
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
 
@@ -143,6 +144,8 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
         if plan.check is not None or plan.precision == "int8":
             data = plan.check or embedded_data()
             before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
+            if not is_figure(before_ap):
+                raise DataError(f"{data} has no box to score on", "name a data set with boxes with --check")
             if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
                 message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
                 raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from fcoslite.errors import FcosliteError, RunError, TrackingError
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.figures import is_figure
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, RUNNING, STOPPED, end_state, overview
 
@@ -222,7 +223,7 @@ def _points(run: Run) -> Counter[_Point]:
         (name, line["step"]): float(value)
         for line in run.read_metrics()
         for name, value in line.items()
-        if name != "step" and isinstance(value, (int, float))
+        if name != "step" and is_figure(value)
     }
     return Counter((name, step, value) for (name, step), value in latest.items())
 

@@ -17,6 +17,7 @@ from fcoslite.data.extract.choose_images import select_images, usable_images
 from fcoslite.data.formats.coco import check_images_folder, encode_annotations
 from fcoslite.data.formats.coco_columns import open_coco, rows_of
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
+from fcoslite.data.image_files_hint import explain
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
     SkippedImage,
@@ -99,7 +100,8 @@ def extract(
         images: The folder its file names are relative to.
         out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
             same options there is nothing to do; if that was stopped in the middle, it goes on.
-        classes: Class names; they get the category ids 1, 2, ... in this order.
+        classes: Class names, or several in a text with commas between; they get the category ids 1, 2, ... in this
+            order.
         limit: Take a seeded sample of this many images with a box; None: all.
         negatives: Images without any of the classes to add, as a fraction of those with one.
         link: How image files come to `out`; a link that cannot be made becomes a copy, with a warning.
@@ -127,10 +129,10 @@ def extract(
     usable = partial(usable_images, source=source, folder=images, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)
     looked_at = len(chosen) + len(skipped)
+    why = partial(explain, images=source.images, folder=images)
     if len(chosen) == negative_count:
-        hint = f"--images must be the folder that holds {skipped[0].file_name}"
-        raise DataError(f"{images}: {summary(skipped, looked_at)}", hint)
-    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
+        raise DataError(f"{images}: {summary(skipped, looked_at)}", why(skipped))
+    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all", why)
     rows = rows_of(source, chosen)
     encoded = encode_annotations(source, chosen)
     placed = {name: file_size(images / name) for name in (source.images[index].file_name for index in chosen)}

@@ -8,7 +8,6 @@ pass through an extract unchanged.
 import codecs
 import logging
 import mmap
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
+from fcoslite.data.formats.class_choice import chosen_names, listed
+from fcoslite.data.formats.duplicates import refuse_duplicate_categories, refuse_duplicate_ids, refuse_shared_files
 from fcoslite.errors import ConfigError, DataError, closest
 
 _log = logging.getLogger("fcoslite")
@@ -123,7 +124,8 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
 
     Args:
         path: The JSON file.
-        classes: Names whose annotations to read, class ids in this order; None: all, by category id.
+        classes: Names whose annotations to read, class ids in this order, as `chosen_names` takes them; None: all, by
+            category id.
 
     Raises:
         DataError: The file is missing, not JSON, not of this format, or contradicts itself.
@@ -138,7 +140,7 @@ def open_coco(path: Path, classes: Sequence[str] | None = None) -> CocoFile:
     _warn(path, unknown, "are of a category that it does not list and are left out")
     ids, image_ids, class_ids, boxes_xywh, areas, iscrowd, scores = _columns(document.annotations, class_of)
     document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
-    _refuse_duplicates(ids, "annotation id", path)
+    refuse_duplicate_ids(ids, "annotation id", path, lambda row: f"a box of image {image_ids[row]}")
 
     known_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
     image_index = np.searchsorted(known_ids, image_ids).clip(max=len(images) - 1)
@@ -246,18 +248,17 @@ def _choose(known: list[Category], classes: Sequence[str] | None, path: Path) ->
     by_name = {category.name: category for category in known}
     if not known:
         raise DataError(f"{path} lists no categories", "its `categories` section names the classes of the boxes")
-    if len(by_name) < len(known) or len({category.id for category in known}) < len(known):
-        raise DataError(f"{path} lists a category id or name twice", "make ids and names in `categories` unique")
+    refuse_duplicate_categories([(category.id, category.name) for category in known], path)
     if classes is None:
         return tuple(known)
-    if not classes:
+    chosen = chosen_names(classes, by_name)
+    if not chosen:
         raise ConfigError("no class is chosen", "name at least one with --classes")
-    for name in classes:
+    for name in chosen:
         if name not in by_name:
-            names = ", ".join(by_name)
-            near = closest(name, list(by_name))
+            names, near = listed(list(by_name)), closest(name, list(by_name))
             raise ConfigError(f"{path} has no class '{name}'", f"{near} (it has: {names})" if near else names)
-    return tuple(by_name[name] for name in dict.fromkeys(classes))
+    return tuple(by_name[name] for name in chosen)
 
 
 def _images(records: list[Raw], path: Path) -> tuple[tuple[ImageRecord, ...], tuple[Raw, ...]]:
@@ -276,9 +277,9 @@ def _images(records: list[Raw], path: Path) -> tuple[tuple[ImageRecord, ...], tu
         _check_file_name(pairs[-1][0].file_name, path)
     pairs.sort(key=lambda pair: pair[0].image_id)
     images = tuple(pair[0] for pair in pairs)
-    _refuse_duplicates(np.array([image.image_id for image in images], np.int64), "image id", path)
-    if len({posixpath.normpath(image.file_name) for image in images}) < len(images):
-        raise DataError(f"{path} lists one file_name for two images", "give every image a file of its own")
+    image_ids = np.array([image.image_id for image in images], np.int64)
+    refuse_duplicate_ids(image_ids, "image id", path, lambda place: images[place].file_name)
+    refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
     return images, tuple(pair[1] for pair in pairs)
 
 
@@ -293,13 +294,6 @@ def _check_file_name(name: str, path: Path) -> None:
 def _warn(path: Path, ids: Sequence[int] | np.ndarray, what: str) -> None:
     if len(ids):
         _log.warning("%s: %d annotations %s; the first has id %d", path, len(ids), what, ids[0])
-
-
-def _refuse_duplicates(ids: np.ndarray, what: str, path: Path) -> None:
-    ordered = np.sort(ids)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise DataError(f"{path} uses {what} {twice[0]} twice", f"every {what} must be unique: renumber them")
 
 
 def _clip(boxes_xywh: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
