@@ -18,6 +18,7 @@ from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
 from fcoslite.inference.input.frame_source import Frame, FrameSource
 from fcoslite.inference.input.image_files import IMAGE_SUFFIXES, images_in, is_image
+from fcoslite.storage.native_path import native_path
 
 _NETWORK_SECONDS = 5.0
 
@@ -116,7 +117,8 @@ def _network_hint(host: str, port: int) -> str:
 
 
 def _open_video(path: Path) -> FrameSource:
-    capture = cv2.VideoCapture(str(path))
+    with native_path(path) as text:
+        capture = cv2.VideoCapture(text)
     if not capture.isOpened():
         hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)

@@ -12,6 +12,7 @@ from fcoslite.detections.draw import fit_image
 from fcoslite.detections.formats import to_boxes
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
+from fcoslite.storage.native_path import native_path
 from fcoslite.storage.space import check_room
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -81,7 +82,8 @@ class VideoWriter:
         height, width = image_rgb.shape[:2]
         codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
         self._size = (width, height)
-        self._video = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+        with native_path(self._path) as text:
+            self._video = cv2.VideoWriter(text, codec, self._fps, self._size)
         if not self._video.isOpened():
             hint = "try the other kind of file, .mp4 or .avi"
             raise FcosliteError(f"OpenCV cannot write {self._path} of {width}x{height} pixels", hint)
