@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "training",
     },
     "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
-    | {"runs", "text", "training"},
+    | {"runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},

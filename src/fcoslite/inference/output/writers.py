@@ -1,8 +1,7 @@
 """The files results are saved to: drawn video, drawn images, one JSON line per frame."""
 
-import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +11,10 @@ from fcoslite.detections.draw import fit_image
 from fcoslite.detections.formats import to_boxes
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
+from fcoslite.storage.line_file import LineFile
 from fcoslite.storage.native_path import native_path
 from fcoslite.storage.space import check_room
+from fcoslite.text import to_json
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
@@ -114,30 +115,27 @@ class ImageWriter:
 
 
 class JsonlWriter:
-    """One JSON line per frame, flushed, so that a broken-off run keeps every line."""
+    """One JSON line per frame.
+
+    Args:
+        path: `-` is stdout.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
+        self._file = LineFile(path)
 
     def write(self, result: FrameResult) -> None:
         """Append one line.
 
         Raises:
-            FcosliteError: The disk is nearly full.
+            FcosliteError: The disk is nearly full, or nobody reads the pipe any more.
             OSError: It cannot be written.
         """
-        check_room(self._path)
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
-        self._file.write(json.dumps(to_record(result), ensure_ascii=False) + "\n")
-        self._file.flush()
+        self._file.write(to_json(to_record(result)) + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
 
 def to_record(result: FrameResult) -> dict[str, Any]:
