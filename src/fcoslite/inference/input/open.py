@@ -129,7 +129,8 @@ def _open_video(path: Path) -> FrameSource:
 
 def _plausible_fps(capture: Any) -> float | None:
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0 < fps <= 1000 else None
+    # 1000 is a container's unit of time, and the rate of no camera
+    return fps if 0 < fps < 1000 else None
 
 
 def _frame_count(capture: Any) -> int | None:

@@ -74,7 +74,7 @@ class DrawnWriter:
         if self._video is None or self._of != result.source.name:
             self.close()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._video = VideoWriter(path, result.fps, live=False)
+            self._video = VideoWriter(path, result.fps)
             self._of = result.source.name
         image_rgb = result.image_rgb
         if result.crossings is not None:
