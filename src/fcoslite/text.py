@@ -1,4 +1,4 @@
-"""Names of files as text that can be shown, written and handed to libraries in C++.
+"""Names of files, and addresses, as text that can be shown, written and handed to libraries in C++.
 
 To Linux a name is bytes, to Python text, in which a byte that is not UTF-8 stands as a lone surrogate (PEP 383). UTF-8
 has no surrogates: what encodes such a name raises, and what converts it for C++ may crash.
@@ -20,6 +20,23 @@ def printable(text: str) -> str:
         character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
         for character in as_utf8(text)
     )
+
+
+def is_like_address(text: str) -> bool:
+    """Whether it may be an address, such as `rtsp:/host`, or hold a user and password, such as `user:password@host`."""
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/|(?![./~\\]).*:.*@", text, re.DOTALL))
+
+
+def without_user(text: str) -> str:
+    """The text as it may be shown: of an address, scheme, host and path, never what stands before the last @."""
+    if not is_like_address(text):
+        return text
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})?", text)[0]  # type: ignore[index]
+    rest = text.removeprefix(scheme)
+    if re.search("[/?#].*@", rest, re.DOTALL):  # where the host begins cannot be told
+        return f"{scheme}..."
+    _, user, place = rest.rpartition("@")
+    return f"{scheme}{'...@' if user and not scheme else ''}{re.split('[?#]', place)[0]}"
 
 
 def to_json(document: Any, **options: Any) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.errors import ConfigError, SourceError, closest
+from fcoslite.inference.input.addresses import is_address
 from fcoslite.inference.input.image_files import images_in, is_image
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
+from fcoslite.text import without_user
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,11 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _video(path: Path, every: int, frames: tuple[int, int | None]) -> Video:
-    if not path.is_file():  # a camera or stream, too: it could not be gone on with
+    if is_address(str(path)):
+        raise SourceError(
+            f"{without_user(str(path))} is no file", "record a stream to a file first, with FFmpeg for example"
+        )
+    if not path.is_file():  # a camera, too: it could not be gone on with
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give photographs, folders of them, or video files"
         raise SourceError(f"no file or folder '{path}'", hint)
