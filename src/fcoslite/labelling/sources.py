@@ -12,7 +12,7 @@ from fcoslite.inference.input.addresses import is_address
 from fcoslite.inference.input.image_files import images_in, is_image
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
-from fcoslite.text import without_user
+from fcoslite.text import as_utf8, without_user
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Photograph:
 
     @property
     def name(self) -> str:
-        """In the data set."""
-        return self.path.name
+        """In the data set, whose annotations are UTF-8."""
+        return as_utf8(self.path.name)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Video:
 
     def name(self, number: int) -> str:
         """Of a frame in the data set."""
-        return f"{self.path.stem}-{number:06d}.jpg"
+        return f"{as_utf8(self.path.stem)}-{number:06d}.jpg"
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _refuse_shared_names(sources: Sequence[Source]) -> None:
     seen: dict[str, Path] = {}
     for source in sources:
         # frames are named by the video
-        key = source.name if isinstance(source, Photograph) else f"{source.path.stem}-"
+        key = source.name if isinstance(source, Photograph) else f"{as_utf8(source.path.stem)}-"
         if key in seen:
             raise ConfigError(
                 f"{seen[key]} and {source.path} would have the same name in the data set",
