@@ -15,6 +15,7 @@ from fcoslite.inference.detect_sources import Result, ResultWriter, Unreadable, 
 from fcoslite.inference.input.listing import list_sources
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.output import result_files as files
+from fcoslite.inference.output.places import check_new
 
 Finder = Callable[..., Predicts]
 
@@ -191,14 +192,14 @@ def test_lines(written: Path) -> None:
 def test_what_is_there_is_not_written_over_unasked(written: Path, tmp_path: Path) -> None:
     for path, folder in ((written / "drawn", True), (written / "coco.json", False)):
         with pytest.raises(DataError, match="there already") as raised:
-            files.check_new(path, "--flag", folder, overwrite=False)
+            check_new(path, "--flag", folder, overwrite=False)
         assert "--overwrite" in (raised.value.hint or "")
-        files.check_new(path, "--flag", folder, overwrite=True)
+        check_new(path, "--flag", folder, overwrite=True)
     (tmp_path / "empty").mkdir()
-    files.check_new(tmp_path / "empty", "--save", True, overwrite=False)
-    files.check_new(Path("-"), "--csv", False, overwrite=False)
+    check_new(tmp_path / "empty", "--save", True, overwrite=False)
+    check_new(Path("-"), "--csv", False, overwrite=False)
     with pytest.raises(DataError, match="is a folder"):
-        files.check_new(tmp_path / "empty", "--csv", False, overwrite=True)
+        check_new(tmp_path / "empty", "--csv", False, overwrite=True)
 
 
 def test_a_box_at_the_border_is_cropped_within_it(tmp_path: Path, photograph: np.ndarray) -> None:

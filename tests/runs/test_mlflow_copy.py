@@ -336,3 +336,10 @@ def _until(condition) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never came to that")
+
+
+@pytest.mark.parametrize("password", ["s3cret", "s3/cret", "s3@cret"])
+def test_an_error_does_not_tell_a_password(password: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="MLflow at http://") as caught:
+        MlflowMirror(_run(tmp_path), f"http://admin:{password}@127.0.0.1:1")
+    assert "cret" not in caught.value.message and "admin" not in caught.value.message

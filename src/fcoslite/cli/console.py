@@ -1,6 +1,5 @@
 """The only place that prints: results to stdout, everything else to stderr."""
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from rich.text import Text
 from fcoslite.errors import FcosliteError
 from fcoslite.progress import Advance, logged_progress
 from fcoslite.runs.figures import is_figure
+from fcoslite.storage.line_file import STDOUT, LineFile
+from fcoslite.text import printable, to_json
 
 
 class _Stderr:
@@ -68,7 +69,7 @@ class _MessageHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
-        _stderr.print(Text(record.getMessage(), style=style), soft_wrap=True)
+        _stderr.print(Text(printable(record.getMessage()), style=style), soft_wrap=True)
 
 
 class Terminal:
@@ -133,8 +134,7 @@ class Terminal:
     def result(self, document: Mapping[str, Any], render: Callable[[], None] | None = None) -> None:
         """Print the result: `document` with --json, else by calling `render`, else as two columns."""
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
-            sys.stdout.flush()
+            LineFile(STDOUT).write(to_json(document, indent=2, default=str) + "\n")
         elif render is not None:
             render()
         else:
@@ -147,12 +147,12 @@ class Terminal:
         # a pipe has no width of its own: do not fold a table that a program will read
         console = Console(width=None if sys.stdout.isatty() else 200)
         if title:
-            console.print(Text(title, style="bold"), soft_wrap=True)
+            console.print(Text(printable(title), style="bold"), soft_wrap=True)
         table = Table(show_header=header, box=None, pad_edge=False)
         for index, column in enumerate(columns):
             table.add_column(column, style="bold" if index == 0 else "", overflow="fold")
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*[Text(printable(cell)) for cell in row])
         console.print(table)
 
 

@@ -49,6 +49,8 @@ DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Check the input, print the plan and stop; nothing is written.")
 ]
 
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")]
+
 MaxSkippedOption = Annotated[
     str,
     typer.Option(

@@ -1,6 +1,5 @@
 """Images that cannot be used: left out, listed with their reasons, and refused when they are too many."""
 
-import json
 import logging
 import re
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
+from fcoslite.text import to_json
 
 _log = logging.getLogger("fcoslite")
 
@@ -123,5 +123,5 @@ def write_skipped(skipped: Sequence[SkippedImage], total: int, folder: Path) -> 
     """Warn of the images that are left out of `total`, and list them in skipped.jsonl; without any, do nothing."""
     if skipped:
         _log.warning("%s and are left out: see %s", summary(skipped, total), LISTING)
-        lines = [json.dumps(asdict(image), ensure_ascii=False) + "\n" for image in skipped]
+        lines = [to_json(asdict(image)) + "\n" for image in skipped]
         (folder / LISTING).write_text("".join(lines), "utf-8")

@@ -1,6 +1,5 @@
 """Evaluation as `eval` does it: weights and data in, a folder with detections, metrics and charts out."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
+from fcoslite.text import to_json
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     truth = to_coco_json(evaluation.images, plan.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
-        replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
+        replace_file(plan.out / f"{name}.json", to_json(content).encode())
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     if plan.conditions:

@@ -13,6 +13,7 @@ from fcoslite.data.images import read_labelled
 from fcoslite.data.records.manifest import RecordsManifest
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import PAD_COLOUR, Letterbox
+from fcoslite.text import as_utf8
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -66,7 +67,7 @@ FEATURES = (
     Feature("image_id", "int64_list", lambda of: [of.image.image_id], "image_id"),
     Feature("height", "int64_list", lambda of: [of.image.height], "height"),
     Feature("width", "int64_list", lambda of: [of.image.width], "width"),
-    Feature("file_name", "bytes_list", lambda of: [of.image.file_name.encode()], "file_name"),
+    Feature("file_name", "bytes_list", lambda of: [as_utf8(of.image.file_name).encode()], "file_name"),
     # for other readers; they follow from height and width
     Feature("scale", "float_list", lambda of: [of.letterbox.scale], checked=False),
     Feature("pad_left", "int64_list", lambda of: [of.letterbox.pad_left], checked=False),

@@ -176,7 +176,7 @@ def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: i
     boxes: list[int] = []
     skipped = []
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        with tf.io.TFRecordWriter(os.fsencode(path)) as writer:
             for made in records:
                 used += 1
                 if made.skipped is not None:
