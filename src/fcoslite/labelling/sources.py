@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, SourceError, closest
-from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import SourceError, closest
-from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.image_files import images_in
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _list(word: str, recursive: bool) -> Sequence[Listed]:
     if path.is_file():
         return [_file(path)]
     if matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207, a pattern may be absolute
-        return [_file(match) for match in map(Path, matches) if match.is_file()]
+        return [_file(match) for match in map(Path, matches) if not match.is_dir()]
     if word.isdecimal():
         raise SourceError(f"no file or folder '{word}'", f"a camera is watched by: fcoslite webcam --source {word}")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

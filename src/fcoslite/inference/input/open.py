@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES, is_image
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
 from fcoslite.inference.input.frame_source import Frame, FrameSource
-from fcoslite.inference.input.image_files import IMAGE_SUFFIXES, images_in, is_image
+from fcoslite.inference.input.image_files import images_in
 
 _NETWORK_SECONDS = 5.0
 
