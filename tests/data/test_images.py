@@ -382,7 +382,7 @@ def test_a_bomb_is_refused_by_its_header(
 def test_what_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(tmp_path / "absent.jpg") == "missing"
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "absent.jpg")
-    assert refusal(tmp_path / "dangling.jpg") == "missing"
+    assert refusal(tmp_path / "dangling.jpg") == "a link to nothing"
     (tmp_path / "folder.jpg").mkdir()
     assert refusal(tmp_path / "folder.jpg") == "not a file"
     assert "too long" in refusal(tmp_path / ("a" * 5000 + ".jpg"))

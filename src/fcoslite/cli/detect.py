@@ -124,7 +124,7 @@ def command(
     if track or tracking_line is not None:
         check_tracking()
     words = [word for source in sources for word in (sys.stdin.read().splitlines() if source == "-" else [source])]
-    listed = list_sources(words, recursive)
+    listed = list_sources(words, recursive, without_suffix=yolo is not None or crops is not None)
     if not listed:
         raise ConfigError("no source is named", "stdin gave no path")
     result_files.check_apart(listed, save, [path for path in files.values() if path is not None])
@@ -184,3 +184,5 @@ def command(
         terminal.note(f"{name}: {number:,} tracked{crossed}")
     if summary.unreadable:
         terminal.note(f"{len(summary.unreadable):,} could not be read")
+    if summary.unwritten:
+        terminal.note(f"{len(summary.unwritten):,} could not be written")

@@ -231,7 +231,8 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _read_file(path: Path) -> bytes:
     try:
         if not path.is_file():  # what is not a regular file might never end
-            raise UnusableImageError(path, "not a file" if path.exists() else "missing")
+            missing = "a link to nothing" if path.is_symlink() else "missing"
+            raise UnusableImageError(path, "not a file" if path.exists() else missing)
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")

@@ -95,7 +95,7 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     for path in paths:
         if path.is_dir():
             sources += map(Photograph, _images_in(path))
-        elif is_image(path) and path.is_file():
+        elif is_image(path) and (path.is_file() or path.is_symlink()):
             sources.append(Photograph(path))
         else:
             sources.append(_video(path, every, frames))
