@@ -112,8 +112,13 @@ def in_one_pass(function: Callable[_Arguments, _Result]) -> Callable[_Arguments,
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
     """Hold back what C++ writes to stderr; it is shown after all if an exception comes out."""
-    sys.stderr.flush()
-    original = os.dup(2)
+    try:
+        original = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
