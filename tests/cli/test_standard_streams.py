@@ -16,7 +16,7 @@ RESULTS = ["runs list --json", "--help", "--version", "extract --help"]
 def shell(line: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """A line for the shell, in which `fcoslite` stands for the command."""
     given = {**os.environ, "PYTHON": sys.executable, **env}
-    line = line.replace("fcoslite", '"$PYTHON" -m fcoslite')
+    line = line.replace("fcoslite ", '"$PYTHON" -m fcoslite ')
     return subprocess.run(["sh", "-c", line], cwd=folder, env=given, capture_output=True, text=True, timeout=120)
 
 
