@@ -146,7 +146,7 @@ def command(
     words = [word for source in sources for word in (_paths_of_stdin() if source == "-" else [source])]
     for word in filter(is_address, words):
         parse_address(word)  # before it is a name in anything
-    listed = list_sources(words, recursive)
+    listed = list_sources(words, recursive, without_suffix=yolo is not None or crops is not None)
     if unfit := next((one for one in listed if is_address(one.text) and re.search("[@?]", one.name)), None):
         # as given it would tell user, password or query
         shown = parse_address(unfit.text).shown
@@ -210,3 +210,5 @@ def command(
         terminal.note(f"{name}: {number:,} tracked{crossed}")
     if summary.unreadable:
         terminal.note(f"{len(summary.unreadable):,} could not be read")
+    if summary.unwritten:
+        terminal.note(f"{len(summary.unwritten):,} could not be written")

@@ -67,7 +67,7 @@ def command(
     With records, on their validation part (all of them where there is none); with --annotations and --images, on all
     those images. Losses are told by --engine keras only, which is what runs on records.
     """
-    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.config.load import load_settings
     from fcoslite.errors import ConfigError, DataError
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
     from fcoslite.inference.about import about
@@ -83,12 +83,23 @@ def command(
         if path is not None and not path.exists():
             raise DataError(f"{path} does not exist", "check the path")
 
-    path = find_weights(weights, Path(WorkspaceSettings().runs))
+    given = overrides or []
+    path = find_weights(weights, Path(load_settings(None, given).workspace.runs))
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
-    settings = about(path, overrides or []).settings
+    settings = about(path, given).settings
     chosen = parse_engine(engine)
     plan = plan_evaluation(
-        settings, path, records, annotations, images, out, skip_bad_records, terminal.progress, conditions, chosen
+        settings,
+        path,
+        records,
+        annotations,
+        images,
+        out,
+        skip_bad_records,
+        terminal.progress,
+        conditions,
+        chosen,
+        given,
     )
     if dry_run:
         terminal.result(plan.describe())

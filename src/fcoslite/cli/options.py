@@ -76,7 +76,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override any setting, e.g. train.lr_max=1e-4. May be given several times.",
+        help="Override a setting that the command uses, e.g. data.validation_records=0. May be given several times.",
         show_default="none",
     ),
 ]

@@ -223,15 +223,21 @@ def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> It
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder of photographs", "name one with --calibrate")
     paths = images_in(folder, recursive=True)
-    with progress("reading", min(len(paths), wanted), "images") as advance:
-        for path in paths:
-            try:
-                image_rgb = read_image(path)
-            except UnusableImageError as error:
-                logger.warning("skipped: %s", error.message)
-                continue
-            yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
-            advance(1)
+    skipped = 0
+    try:
+        with progress("reading", min(len(paths), wanted), "images") as advance:
+            for path in paths:
+                try:
+                    image_rgb = read_image(path)
+                except UnusableImageError as error:
+                    skipped += 1
+                    logger.warning("skipped: %s", error.message)
+                    continue
+                yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
+                advance(1)
+    finally:  # it may be left as soon as there are enough
+        if skipped:
+            logger.warning("%d images in %s could not be read", skipped, folder)
 
 
 def _differences(one: Runtime, other: Runtime, images: Sequence[np.ndarray]) -> tuple[float, float]:

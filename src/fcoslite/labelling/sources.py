@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, SourceError, closest
 from fcoslite.inference.input.addresses import is_address
-from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
 from fcoslite.text import as_utf8, without_user
@@ -96,7 +97,7 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     for path in paths:
         if path.is_dir():
             sources += map(Photograph, _images_in(path))
-        elif is_image(path) and path.is_file():
+        elif is_image(path) and (path.is_file() or path.is_symlink()):
             sources.append(Photograph(path))
         else:
             sources.append(_video(path, every, frames))

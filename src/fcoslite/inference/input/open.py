@@ -11,13 +11,14 @@ from typing import Any
 
 import cv2
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES, is_image
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
 from fcoslite.inference.input.addresses import StreamAddress, is_address, parse_address
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
 from fcoslite.inference.input.frame_source import Frame, FrameSource
-from fcoslite.inference.input.image_files import IMAGE_SUFFIXES, images_in, is_image
+from fcoslite.inference.input.image_files import images_in
 from fcoslite.storage.native_path import native_path
 
 _NETWORK_SECONDS = 5.0
@@ -42,7 +43,7 @@ def open_source(text: str) -> FrameSource:
     path = Path(text)
     if text and path.is_dir():
         return _open_folder(path)
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
         raise SourceError(f"no file or folder '{text}'", hint)
@@ -149,6 +150,8 @@ def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
             continue
         readable += 1
         yield Frame(index, image_rgb, path.name, 0.0)
+    if 0 < readable < len(paths):
+        logger.warning("%d of %d images could not be read", len(paths) - readable, len(paths))
     if not readable:
         raise SourceError(f"no image in {paths[0].parent} can be decoded", "open one in an image viewer")
 

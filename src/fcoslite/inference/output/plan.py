@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES
 from fcoslite.errors import ConfigError
 from fcoslite.inference.input.frame_source import Kind
-from fcoslite.inference.input.image_files import IMAGE_SUFFIXES
 from fcoslite.inference.output.places import check_new
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS

@@ -275,7 +275,7 @@ def _best(found: Detections) -> str:
 
 def _write_picture(image_rgb: np.ndarray, path: Path) -> None:
     check_room(path)
-    encoded = encode_picture(image_rgb, path.suffix)
+    encoded = encode_picture(image_rgb, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded)
 

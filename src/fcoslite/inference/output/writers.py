@@ -101,7 +101,7 @@ class ImageWriter:
         """
         path = self._path / result.frame.name if self._folder else self._path
         check_room(path)
-        encoded = encode_picture(result.draw(), path.suffix)
+        encoded = encode_picture(result.draw(), path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded)
 
