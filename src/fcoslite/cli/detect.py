@@ -1,7 +1,6 @@
 """`fcoslite detect`: what is on images and videos, into files."""
 
 import io
-import re
 import sys
 from math import isfinite
 from pathlib import Path
@@ -112,10 +111,9 @@ def command(
 ) -> None:
     """Detect on images and videos. Without a place for the results, print a table."""
     from fcoslite.config.settings import WorkspaceSettings
-    from fcoslite.errors import ConfigError, SourceError
+    from fcoslite.errors import ConfigError
     from fcoslite.inference.about import about
     from fcoslite.inference.detect_sources import ResultWriter, chosen_class_ids, detect_sources
-    from fcoslite.inference.input.addresses import is_address, parse_address
     from fcoslite.inference.input.listing import list_sources
     from fcoslite.inference.output import result_files
     from fcoslite.inference.output.places import check_new
@@ -144,13 +142,7 @@ def command(
     if track or tracking_line is not None:
         check_tracking()
     words = [word for source in sources for word in (_paths_of_stdin() if source == "-" else [source])]
-    for word in filter(is_address, words):
-        parse_address(word)  # before it is a name in anything
     listed = list_sources(words, recursive, without_suffix=yolo is not None or crops is not None)
-    if unfit := next((one for one in listed if is_address(one.text) and re.search("[@?]", one.name)), None):
-        # as given it would tell user, password or query
-        shown = parse_address(unfit.text).shown
-        raise SourceError(f"two sources would both be called {shown}", "detect on them one after the other")
     if not listed:
         raise ConfigError("no source is named", "stdin gave no path")
     result_files.check_apart(listed, save, [path for path in files.values() if path is not None])

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fcoslite.data.image_formats import is_image
 from fcoslite.errors import SourceError, closest
+from fcoslite.inference.input.addresses import is_address, parse_address
 from fcoslite.inference.input.image_files import images_in
 
 
@@ -60,7 +61,8 @@ def list_sources(words: Iterable[str], recursive: bool = False, without_suffix: 
 
 
 def _list(word: str, recursive: bool) -> Sequence[Listed]:
-    if "://" in word:
+    if is_address(word):
+        parse_address(word)
         return [Listed(word, _of_address(word), moves=True)]
     path = Path(word)
     if word and path.is_dir():
@@ -90,5 +92,7 @@ def _of_address(url: str) -> str:
 
 
 def _given(text: str) -> str:
+    if is_address(text):  # as given it would tell user, password and query
+        return _of_address(text)
     parts = PurePosixPath(Path(text).as_posix()).parts
     return PurePosixPath(*(part for part in parts if part not in ("/", "..") and not part.endswith(":"))).as_posix()
