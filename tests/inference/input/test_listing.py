@@ -65,12 +65,18 @@ def test_an_image_that_cannot_be_read_is_listed(here: Path) -> None:
     [
         ("rtsp://user:pass@10.0.0.7:554/live/1?token=x", "10.0.0.7-554-live-1"),
         ("http://host/../../etc/passwd", "host-..-..-etc-passwd"),
-        ("https://", "stream"),
     ],
 )
 def test_a_stream_is_called_by_its_place_without_its_secrets(address: str, name: str) -> None:
     [one] = list_sources([address])
     assert (one.text, one.name, one.moves) == (address, name, True)
+
+
+def test_streams_that_cannot_be_told_apart_or_are_none_show_no_secret() -> None:
+    for words in (["rtsp://user:secret@host/1?secret", "rtsp://host/1?secret"], ["https://user:secret@"]):
+        with pytest.raises(SourceError) as raised:
+            list_sources(words)
+        assert "secret" not in raised.value.message + raised.value.hint
 
 
 @pytest.mark.parametrize(
