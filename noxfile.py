@@ -115,7 +115,7 @@ def lean(session: nox.Session) -> None:
     absent = "import importlib.util as u; assert not any(map(u.find_spec, ('keras', 'tensorflow', 'jax')))"
     session.run("python", "-c", absent)
     session.run("fcoslite", "detect", images, "--save", "drawn", "--coco", "found.json", "--overwrite")
-    session.run("fcoslite", "webcam", "--source", photograph, "--no-window", "--save", "webcam.jpg")
+    session.run("fcoslite", "webcam", "--source", photograph, "--no-window", "--save", "webcam.jpg", "--overwrite")
     session.run("fcoslite", "eval", "--annotations", annotations, "--images", images, "--out", "eval")
 
 

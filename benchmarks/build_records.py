@@ -18,7 +18,7 @@ import cv2
 from benchmarks.photographs import photographs
 from benchmarks.table import Must, Row, race, run_stage
 from fcoslite.data.records.build import build_records
-from fcoslite.data.records.schema import PNG_PARAMETERS
+from fcoslite.data.records.schema import PNG_COMPRESSION
 from fcoslite.geometry.letterbox import PAD_COLOUR
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import one_opencv_thread
@@ -39,7 +39,7 @@ def bare(data: Path, out: Path) -> None:
             square = cv2.copyMakeBorder(
                 resized, 0, SIZE - sides[1], 0, SIZE - sides[0], cv2.BORDER_CONSTANT, value=(PAD_COLOUR,) * 3
             )
-            file.write(cv2.imencode(".png", square, PNG_PARAMETERS)[1].tobytes())
+            file.write(cv2.imencode(".png", square, (cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION))[1].tobytes())
         os.fsync(file.fileno())
 
 

@@ -12,15 +12,16 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # what each room may import, inside functions, too; it may import itself
 MAY_IMPORT = {
-    "errors": set(),
+    "text": set(),
+    "errors": {"text"},
     "progress": set(),
-    "config": {"errors"},
-    "storage": {"errors"},
+    "config": {"errors", "text"},
+    "storage": {"errors", "text"},
     "machine": {"errors"},
     "geometry": {"machine"},
-    "detections": {"geometry"},
-    "data": {"config", "errors", "geometry", "machine", "progress", "storage"},
-    "runs": {"config", "errors", "progress", "storage"},
+    "detections": {"geometry", "text"},
+    "data": {"config", "errors", "geometry", "machine", "progress", "storage", "text"},
+    "runs": {"config", "errors", "progress", "storage", "text"},
     "models": {"config", "errors", "storage"},
     "fcos": {"config", "geometry", "models"},
     "export": {"errors", "fcos", "geometry", "models", "storage"},
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "progress",
         "runs",
         "storage",
+        "text",
     },
     "evaluation": {
         "config",
@@ -50,10 +52,10 @@ MAY_IMPORT = {
         "machine",
         "models",
     }
-    | {"progress", "runs", "storage"},
+    | {"progress", "runs", "storage", "text"},
     "reports": {"config", "data", "errors", "evaluation", "geometry", "inference", "progress", "runs", "storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
-    | {"runs", "storage"},
+    | {"runs", "storage", "text"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
@@ -69,7 +71,7 @@ MAY_IMPORT = {
         "training",
     },
     "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
-    | {"reports", "runs", "training"},
+    | {"reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -87,7 +89,19 @@ WITH_KERAS = {
     "inference/runtimes/keras.py",
 }
 # rooms that are imported without Keras, whatever they import in turn
-WITHOUT_KERAS = {"errors", "progress", "config", "storage", "machine", "detections", "data", "runs", "cli", "__main__"}
+WITHOUT_KERAS = {
+    "text",
+    "errors",
+    "progress",
+    "config",
+    "storage",
+    "machine",
+    "detections",
+    "data",
+    "runs",
+    "cli",
+    "__main__",
+}
 WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
 
 BACKENDS = {"tensorflow", "jax"}

@@ -1,5 +1,7 @@
 """The errors that fcoslite raises on purpose: a message, and a hint that says what to do next."""
 
+from fcoslite.text import printable
+
 
 class FcosliteError(Exception):
     """Something the user can mend.
@@ -12,8 +14,8 @@ class FcosliteError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message = _printable(message)
-        self.hint = _printable(hint)
+        self.message = printable(message)
+        self.hint = printable(hint)
         super().__init__(self.message)
 
 
@@ -63,13 +65,6 @@ class TrackingError(FcosliteError):
 
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
-
-
-def _printable(text: str) -> str:
-    """Names come from files and the command line: they may hold what a terminal obeys, or cannot encode."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
-    )
 
 
 def closest(name: str, choices: list[str]) -> str:

@@ -1,6 +1,7 @@
 """What is printed where, to readers that are there and to those that are not."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,56 @@ def test_messages_stand_above_the_bar_of_a_terminal_that_may_go_away() -> None:
     done = work(terminal)
     os.close(terminal)
     assert (done.returncode, done.stdout.split()) == (0, ["work", "done"])
+
+
+LONG_WORK = """
+import sys, time
+import fcoslite.progress
+from fcoslite.cli.console import Terminal
+fcoslite.progress._SAY_EVERY = 0.4  # seconds
+terminal = Terminal(quiet="quiet" in sys.argv)
+with terminal.progress("short", 1, "images") as advance:
+    advance()
+with terminal.progress("long", 12, "images") as advance:
+    for number in range(12):
+        time.sleep(0.1)
+        advance(note=f"loss {number}")
+terminal.result({"work": "done"})
+"""
+
+
+def long_work(*arguments: str, stderr: int = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LONG_WORK, *arguments]
+    variables = os.environ | environment
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, env=variables)
+
+
+@pytest.mark.parametrize("variable", ["", "FORCE_COLOR", "TTY_COMPATIBLE"])  # what CIs set
+def test_long_work_says_lines_where_there_is_no_terminal(variable: str) -> None:
+    done = long_work(**({variable: "1"} if variable else {}))
+    lines = re.sub(r"\x1b\[[\d;]*m", "", done.stderr).splitlines()
+    assert lines and all(line.startswith("long: ") for line in lines)
+    pattern = r"long: \d+ of 12 images, \d+%, \d+\.\d images/(s|min), 0:\d\d:\d\d left; loss \d+"
+    assert re.fullmatch(pattern, lines[-1]), lines
+    assert "done" in done.stdout
+
+
+def test_quiet_work_says_none() -> None:
+    assert long_work("quiet").stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_terminal_has_a_bar_or_if_it_cannot_move_lines(term: str) -> None:
+    import pty
+
+    keep, terminal = pty.openpty()
+    long_work(stderr=terminal, TERM=term)
+    os.close(terminal)
+    shown = os.read(keep, 100_000).decode()
+    os.close(keep)
+    assert ("\x1b[" in shown) == (term == "xterm")
+    assert (" of 12 images" in shown) == (term == "dumb")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")

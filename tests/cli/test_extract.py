@@ -39,6 +39,23 @@ def test_classes_by_comma_and_by_repetition(
     assert list(workspace.iterdir()) == []
 
 
+def test_a_class_with_a_comma_in_its_name(demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    for category in document["categories"]:
+        if category["name"] == "person":
+            category["name"] = "person, standing"
+    (workspace / "renamed.json").write_text(json.dumps(document))
+    arguments = [*flags(demo_data), "--annotations", "renamed.json", "--dry-run", "--json", "--classes"]
+    for choice, names in (
+        (["person, standing"], ["person, standing"]),
+        (["dog,car", "--classes", "person, standing"], ["dog", "car", "person, standing"]),
+    ):
+        assert run([*arguments, *choice]) == 0
+        assert json.loads(capsys.readouterr().out)["class_names"] == names
+    assert run([*arguments, "person"]) == 2
+    assert "it has: 'person, standing', bicycle, " in capsys.readouterr().err
+
+
 def test_images_that_cannot_be_used(demo_data: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (demo_data / "images").iterdir():
         (workspace / path.name).write_bytes(path.read_bytes())

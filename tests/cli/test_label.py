@@ -58,7 +58,7 @@ def test_table_and_dry_run(capsys: pytest.CaptureFixture[str], workspace: Path) 
         (["photographs", "--out", "data", "--frames", "9"], 2, "FIRST:END"),
         (["photographs", "--out", "data", "--score", "2"], 2, "--score"),
         (["nowhere", "--out", "data"], 1, "nowhere"),
-        (["http://host/x", "--out", "data"], 1, "no file or folder"),
+        (["http://host/x", "--out", "data"], 1, "is no file"),
     ],
 )
 def test_errors_say_what_to_do_and_leave_nothing(

@@ -98,6 +98,29 @@ def test_a_table_without_json(images: Path, capsys: pytest.CaptureFixture[str]) 
     assert "frames" in table and "limit" in table
 
 
+def test_lines_to_stdout_are_all_that_is_there(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["webcam", "--source", str(images), "--no-window", "--max-frames", "2", "--jsonl", "-"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line)["frame"] for line in printed.out.splitlines()] == [0, 1]
+    assert "2 frames, 2 detections" in printed.err
+    assert not Path("-").exists()
+    assert run([*arguments, "--json"]) == 2
+    assert "stdout" in capsys.readouterr().err
+
+
+def test_what_is_there_is_kept_before_anything_is_loaded(
+    images: Path, capsys: pytest.CaptureFixture[str], predictor: type[StandIn]
+) -> None:
+    Path("found.jsonl").write_text("mine")
+    arguments = ["webcam", "--source", str(images), "--no-window", "--max-frames", "1", "--jsonl", "found.jsonl"]
+    assert run(arguments) == 1
+    assert "found.jsonl is there already" in (told := capsys.readouterr().err) and "--overwrite" in told
+    assert Path("found.jsonl").read_text() == "mine" and predictor.loaded == []
+    assert run([*arguments, "--overwrite"]) == 0
+    assert json.loads(Path("found.jsonl").read_text())["frame"] == 0
+
+
 def test_without_a_display_the_result_is_saved(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photograph = sorted(images.iterdir())[0]
     assert run(["webcam", "--source", str(photograph)]) == 0

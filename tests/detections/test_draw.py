@@ -124,3 +124,12 @@ def test_a_contact_sheet_shows_every_image_in_its_place() -> None:
     assert titled.shape[0] > sheet.shape[0] and titled.shape[1] == sheet.shape[1]
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([], 3, 100)
+
+
+def test_a_name_that_is_not_utf8_is_drawn() -> None:
+    # OpenCV ends the process at a lone surrogate
+    found = Detections(
+        np.array([[10, 30, 90, 90]], np.float32), np.ones(1, np.float32), np.ones(1, int), ("caf\udce9",)
+    )
+    assert draw_detections(np.zeros((100, 200, 3), np.uint8), found).any()
+    assert contact_sheet([np.zeros((50, 50, 3), np.uint8)], 1, 100, titles=["caf\udce9"]).any()

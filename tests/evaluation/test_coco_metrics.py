@@ -2,12 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.detections.formats import to_results
-from fcoslite.evaluation.coco_metrics import ap75_per_image, coco_metrics
+from fcoslite.evaluation.coco_metrics import COCO_FIGURES, ap75_per_image, coco_metrics
 from tests.labelled_boxes import found, image
 
 
@@ -23,11 +25,61 @@ def test_perfect_detections_score_one():
     assert figures["ap_large"] == pytest.approx(1)
 
 
-def test_nothing_found_scores_zero_and_no_truth_minus_one():
-    figures = score([image(1, [[0, 0, 10, 10]])], [found([], [])])
-    assert set(figures.values()) == {0.0}
-    figures = score([image(1, [])], [found([], [])])
-    assert set(figures.values()) == {-1.0}
+def of_size(side, crowd=False, classes=None):
+    return {"boxes": [[0, 0, side, side]], "crowd": [crowd], "classes": classes}
+
+
+def pycocotools_figures(images, detections, names=("person", "dog")):
+    truth = COCO()
+    truth.dataset = to_coco_json(images, names)
+    truth.createIndex()
+    results = to_results(images, detections, range(1, len(names) + 1))
+    evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+    evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
+    return dict(zip(COCO_FIGURES, evaluation.stats.tolist(), strict=True)), evaluation.eval["precision"]
+
+
+SIZES = {"small": 20, "medium": 50, "large": 150}
+
+
+@given(
+    st.lists(
+        st.builds(of_size, st.sampled_from([*SIZES.values(), 32, 96]), st.booleans(), st.sampled_from([[1], [2]])),
+        max_size=4,
+    )
+)
+def test_nothing_found_scores_what_pycocotools_gives_for_what_cannot_match(labels):
+    # pycocotools takes no empty results: a wrong box on one more image, which no figure sees where it scores less
+    images = [image(number + 1, **label) for number, label in enumerate(labels)] + [image(99, [])]
+    nothing = [found([], []) for _ in images]
+    wrong = [*nothing[:-1], found([[0, 0, 5, 5]], [0.01])]
+    expected, precision = pycocotools_figures(images, wrong)
+    figures, curves = coco_metrics(images, [], ("person", "dog"))
+    assert figures == expected
+    known = precision[0, 0, :, 0, -1] > -1
+    assert (curves == (precision[:, :, known, 0, -1].mean(axis=-1) if known.any() else -1)).all()
+    for size in SIZES:
+        low, high = {"small": (0, 32), "medium": (32, 96), "large": (96, 999)}[size]
+        there = any(not label["crowd"][0] and low <= label["boxes"][0][2] <= high for label in labels)
+        assert figures[f"ap_{size}"] == figures[f"ar_{size}"] == (0 if there else -1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_that_is_not_there_has_no_figure_whatever_is_found(size):
+    images = [image(1, **of_size(SIZES[size]))]
+    for detections in ([found([], [])], [found([[0, 0, SIZES[size], SIZES[size]]], [0.9])]):
+        figures = score(images, detections)
+        assert {name for name, value in figures.items() if value == -1} == {
+            f"{kind}_{other}" for kind in ("ap", "ar") for other in SIZES if other != size
+        }
+        assert all(value == pytest.approx(len(detections[0])) for value in figures.values() if value != -1)
+
+
+def test_no_truth_has_no_figure_of_any_kind():
+    for nothing in (image(1, []), image(1, **of_size(50, crowd=True))):
+        for detections in ([found([], [])], [found([[100, 100, 180, 190]], [0.9])]):
+            assert set(score([nothing], detections).values()) == {-1.0}
+            assert ap75_per_image([nothing], detections) == -1
 
 
 def test_a_detection_in_a_crowd_is_neither_right_nor_wrong():

@@ -1,6 +1,7 @@
 """Exports, each loaded by ONNX Runtime alone and compared with Keras on real photographs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_another_size_for_any_number_of_images(tmp_path: Path, pixels: np.ndarra
     assert boxes.shape[0] == scores.shape[0] == 3
     np.testing.assert_allclose(boxes[[0]], runtime(one[None]).boxes_xyxy, atol=1e-3)
     np.testing.assert_array_equal(boxes[0], boxes[2])
+
+
+def test_data_without_a_box_shows_no_loss(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    (tmp_path / "annotations.json").write_text(json.dumps(document | {"annotations": []}))
+    shutil.copytree(demo_data / "images", tmp_path / "images")
+    with pytest.raises(DataError, match="no box to score on"):
+        export_detector(ExportPlan(LITE0, tmp_path / "x.onnx", image_size=64, check=tmp_path))
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_int8_is_a_third_and_loses_little(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Nobody:
 
 sys.modules["fcoslite.inference.predictor"] = types.ModuleType("predictor")
 sys.modules["fcoslite.inference.predictor"].Predictor = Nobody
-main(["webcam", "--source", sys.argv[1], "--no-window", "--save", sys.argv[2], "--jsonl", "out.jsonl"])
+main(["webcam", "--source", sys.argv[1], "--no-window", "--save", sys.argv[2], "--jsonl", "out.jsonl", "--overwrite"])
 """
 
 

@@ -20,6 +20,7 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import BusyError, RunError
 from fcoslite.models.detector import build_detector
+from fcoslite.runs.figures import is_figure
 from fcoslite.runs.mlflow_copy import sync_runs
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays
@@ -193,7 +194,7 @@ def test_mlflow(
     assert len(run.read_metrics()) == 2
     store = f"sqlite:///{tmp_path / 'whole.db'}"
     [synced] = sync_runs([run], store)
-    assert synced.points == sum(value is not None for line in run.read_metrics() for value in line.values()) - 2
+    assert synced.points == sum(is_figure(value) for line in run.read_metrics() for value in line.values()) - 2
     assert [again.points for again in sync_runs([run], store)] == [0]
     ended = "trained on, one warning; `runs sync` entered all points once"
     report(f"MLflow: {trouble}", 1, "nothing", ended)

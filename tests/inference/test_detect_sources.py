@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from fcoslite.data.formats.coco import read_coco
-from fcoslite.data.images import read_image
+from fcoslite.data.image_formats import IMAGE_SUFFIXES
+from fcoslite.data.images import encode_picture, read_image
 from fcoslite.errors import ConfigError, DataError, SourceError
 from fcoslite.inference.detect import Predicts
 from fcoslite.inference.detect_sources import Result, ResultWriter, Unreadable, chosen_class_ids, detect_sources
 from fcoslite.inference.input.listing import list_sources
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.output import result_files as files
+from fcoslite.inference.output.places import check_new
 
 Finder = Callable[..., Predicts]
 
@@ -48,6 +50,43 @@ def test_images_and_every_nth_frame_in_their_order(folder: Path, video: Path, ce
     assert (summary.images, summary.frames, summary.detections, summary.with_detections) == (3, 3, 6, 6)
     assert summary.document()["by_class"] == {"person": 6}
     assert kept.closed
+
+
+def test_what_cannot_be_written_is_named_and_the_rest_is_done(
+    folder: Path, centre_finder: Finder, messages: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    # a PNG by its content, and a JPEG by the name that its result is to have
+    (folder / "b2.jpg").write_bytes(cv2.imencode(".png", np.zeros((20, 70_000, 3), np.uint8))[1].tobytes())
+    kept = Keeps()
+    writers: list[ResultWriter] = [files.DrawnWriter(tmp_path / "drawn"), kept]
+    summary = detect_sources(list_sources([str(folder)]), centre_finder(), (1,), writers)
+    assert summary.images == len(kept.results) == 4
+    [unwritten] = summary.document()["unwritten"]
+    assert unwritten["name"] == "b2.jpg" and "70000x20 pixels" in unwritten["reason"]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "b.PNG", "c.jpeg"]
+    assert "65,500" in messages.text
+    with pytest.raises(DataError, match=r"no picture could be written: b2\.jpg"):
+        detect_sources(list_sources([str(folder / "b2.jpg")]), centre_finder(), (1,), [writers[0]])
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_every_kind_of_image_is_read_and_drawn_under_its_name(
+    folder: Path, centre_finder: Finder, tmp_path: Path, suffix: str
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    pixels = read_image(folder / "a.jpg")
+    (pictures / f"x{suffix}").write_bytes(encode_picture(pixels, suffix))
+    (pictures / f"empty{suffix}").write_bytes(b"")
+    (pictures / f"broken{suffix}").symlink_to("nowhere")
+    for words in ([str(pictures)], [str(each) for each in pictures.iterdir() if each.exists()]):
+        summary = detect_sources(list_sources(words), centre_finder(), (1,), [files.DrawnWriter(tmp_path / "drawn")])
+        assert (summary.images, summary.detections) == (1, 1)
+        reasons = {each.name: each.reason for each in summary.unreadable}
+        assert reasons == {f"empty{suffix}": "empty"} | (
+            {f"broken{suffix}": "a link to nothing"} if len(words) == 1 else {}
+        )
+    assert read_image(tmp_path / "drawn" / f"x{suffix}").shape == pixels.shape
 
 
 def test_other_classes_are_dropped(folder: Path, centre_finder: Finder) -> None:
@@ -191,14 +230,14 @@ def test_lines(written: Path) -> None:
 def test_what_is_there_is_not_written_over_unasked(written: Path, tmp_path: Path) -> None:
     for path, folder in ((written / "drawn", True), (written / "coco.json", False)):
         with pytest.raises(DataError, match="there already") as raised:
-            files.check_new(path, "--flag", folder, overwrite=False)
+            check_new(path, "--flag", folder, overwrite=False)
         assert "--overwrite" in (raised.value.hint or "")
-        files.check_new(path, "--flag", folder, overwrite=True)
+        check_new(path, "--flag", folder, overwrite=True)
     (tmp_path / "empty").mkdir()
-    files.check_new(tmp_path / "empty", "--save", True, overwrite=False)
-    files.check_new(Path("-"), "--csv", False, overwrite=False)
+    check_new(tmp_path / "empty", "--save", True, overwrite=False)
+    check_new(Path("-"), "--csv", False, overwrite=False)
     with pytest.raises(DataError, match="is a folder"):
-        files.check_new(tmp_path / "empty", "--csv", False, overwrite=True)
+        check_new(tmp_path / "empty", "--csv", False, overwrite=True)
 
 
 def test_a_box_at_the_border_is_cropped_within_it(tmp_path: Path, photograph: np.ndarray) -> None:

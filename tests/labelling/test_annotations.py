@@ -78,5 +78,5 @@ def test_two_images_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "humans.json"
     images = [{"id": row, "file_name": f"{row}/a.jpg", "height": 1, "width": 1} for row in (1, 2)]
     path.write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}))
-    with pytest.raises(DataError, match=r"two images called a\.jpg"):
+    with pytest.raises(DataError, match=r"two images called a\.jpg: \w+/a\.jpg and \w+/a\.jpg"):
         read_human_boxes(path)

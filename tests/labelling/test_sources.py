@@ -21,17 +21,20 @@ def film(tmp_path: Path) -> Path:
 def test_folders_images_and_videos_in_their_order(film: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg"):
+    for name in ("b.JPG", "a.png", "c.tiff", "notes.txt", ".hidden.jpg"):
         (folder / name).write_bytes(b"")
+    (folder / "d.jpg").symlink_to("nowhere")
     (tmp_path / "one.jpg").write_bytes(b"")
     sources = list_sources([film, folder, tmp_path / "one.jpg"], every=4, frames=(1, None))
     assert sources == (
         Video(film, range(1, 10, 4), 3, 32, 32),
         Photograph(folder / "a.png"),
         Photograph(folder / "b.JPG"),
+        Photograph(folder / "c.tiff"),
+        Photograph(folder / "d.jpg"),
         Photograph(tmp_path / "one.jpg"),
     )
-    assert count_pictures(sources) == 6
+    assert count_pictures(sources) == 8
 
 
 def test_what_is_done_is_left_out(film: Path) -> None:

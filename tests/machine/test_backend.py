@@ -3,6 +3,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,3 +51,61 @@ def test_one_pass_gives_what_the_operations_give() -> None:
     for share in (0.5, 0.25):
         expected = np.clip(x * share + np.sqrt(y) * (1 - share), 0.1, 0.9)
         np.testing.assert_allclose(ops.convert_to_numpy(compiled(x, y, share=share)), expected, atol=1e-5)
+
+
+LOADED = """
+import os, sys
+from fcoslite.errors import ConfigError
+from fcoslite.machine.backend import load_backend
+try:
+    load_backend()
+except ConfigError as error:
+    sys.exit(f"{error.message} | {error.hint}")
+import keras
+print(keras.backend.backend(), keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon())
+print(os.environ["KERAS_BACKEND"], keras.layers.Conv2D(3, 1)(keras.Input((8, 6, 2))).shape)
+"""
+
+
+def load(home: Path, keras_json: str | None, **env: str) -> subprocess.CompletedProcess[str]:
+    if keras_json is not None:
+        (home / ".keras").mkdir(exist_ok=True)
+        (home / ".keras" / "keras.json").write_text(keras_json)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
+    command = [sys.executable, "-c", LOADED]
+    given = {**kept, "HOME": str(home), "USERPROFILE": str(home), **env}
+    return subprocess.run(command, capture_output=True, text=True, env=given, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("keras_json", "env", "backend"),
+    [
+        (None, {}, "tensorflow"),
+        ('{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}', {}, "tensorflow"),
+        ('{"backend": "torch", "nnx_enabled": true}', {}, "tensorflow"),
+        ('{"backend": "jax"}', {}, "jax"),
+        ('{"backend": "jax"}', {"KERAS_BACKEND": "tensorflow"}, "tensorflow"),
+        ('{"backend": "torch"}', {"KERAS_BACKEND": "jax"}, "jax"),
+        ("{", {"KERAS_BACKEND": ""}, "tensorflow"),
+    ],
+)
+def test_of_keras_json_the_backend_counts_if_it_is_ours(
+    tmp_path: Path, keras_json: str | None, env: dict[str, str], backend: str
+) -> None:
+    done = load(tmp_path, keras_json, **env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{backend} channels_last float32 1e-07", f"{backend} (None, 8, 6, 3)"]
+
+
+@pytest.mark.parametrize("keras_json", ['{"floatx": "int8"}', '{"epsilon": 1}', "[]", '{"image_data_format": 3}'])
+def test_a_keras_json_that_keras_refuses_is_named(tmp_path: Path, keras_json: str) -> None:
+    done = load(tmp_path, keras_json)
+    assert done.returncode == 1
+    assert f"mend or delete {tmp_path / '.keras' / 'keras.json'}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_backend_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    assert (
+        "KERAS_BACKEND is 'torch' | fcoslite runs on tensorflow and jax"
+        in load(tmp_path, None, KERAS_BACKEND="torch").stderr
+    )

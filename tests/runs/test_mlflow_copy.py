@@ -94,6 +94,13 @@ def test_everything_arrives_once_and_exactly(store, tmp_path):
     assert "secret" not in str(logged)
 
 
+def test_what_is_no_figure_does_not_arrive(store, tmp_path):
+    run = _append(_run(tmp_path), METRICS[0] | {"val_ap_small": -1.0, "val_ap_large": 0.0})
+    assert _sync(run, store)[0] == 5
+    assert _stored(store) == _in_file(_append(_run(tmp_path), METRICS[0] | {"val_ap_large": 0.0}))
+    assert _sync(run, store) == (0, 0)
+
+
 def test_a_run_that_goes_on_keeps_its_copy(store, tmp_path):
     run = _append(_run(tmp_path), METRICS[0])
     mirror = MlflowMirror(run, f"sqlite:///{store}")
@@ -329,3 +336,10 @@ def _until(condition) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never came to that")
+
+
+@pytest.mark.parametrize("password", ["s3cret", "s3/cret", "s3@cret"])
+def test_an_error_does_not_tell_a_password(password: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="MLflow at http://") as caught:
+        MlflowMirror(_run(tmp_path), f"http://admin:{password}@127.0.0.1:1")
+    assert "cret" not in caught.value.message and "admin" not in caught.value.message

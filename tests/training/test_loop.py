@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fcoslite.progress as progress_module
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector
+from fcoslite.progress import logged_progress
 from fcoslite.runs.find_weights import find_backbone, find_weights
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays
@@ -53,9 +55,11 @@ def _assert_same_state(one: Run, other: Run) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(workspace, slim_settings, tmp_path_factory) -> loop.TrainingResult:
-    """Three epochs of the slim model."""
+    """Three epochs of the slim model, where there is no terminal and every minute takes no time."""
     settings = slim_settings(tmp_path_factory.mktemp("undisturbed"))
-    return loop.train(_plan(workspace, settings, 3), Path(settings.workspace.runs))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress_module, "_SAY_EVERY", 0.0)
+        return loop.train(_plan(workspace, settings, 3), Path(settings.workspace.runs), logged_progress)
 
 
 def test_a_run_leaves_everything_it_promises(undisturbed):
@@ -82,7 +86,10 @@ def test_a_run_leaves_everything_it_promises(undisturbed):
     assert lines[0]["loss"] == pytest.approx(
         sum(lines[0][f"{part}_loss"] for part in ("class", "box", "quality")), rel=1e-4
     )
-    assert "epoch 3/3" in (run.path / "run.log").read_text()
+    log = (run.path / "run.log").read_text()
+    assert "epoch 3/3" in log
+    assert "INFO train train-smoke-001: 60 of 60 images, 100%, " in log and "; epoch 3/3 loss " in log
+    assert log.count("INFO train train-smoke-001: ") == 15 and "INFO evaluating: " in log
     assert run.settings().train.epochs == 3
     assert run.settings().model.classes == ("person",)
 
@@ -287,8 +294,10 @@ def test_resuming_on_other_or_moved_data(undisturbed, workspace, tmp_path):
         plan_resume(copy)
     assert len(plan_resume(copy, records=moved).training) == 21
     build_records(workspace / "data", moved, image_size=64, limit=20, overwrite=True)
-    with pytest.raises(DataError, match="is not what"):
+    with pytest.raises(DataError, match="is not what") as other:
         plan_resume(copy, records=moved)
+    assert other.value.message.startswith(f"{moved} ")
+    assert f"that was {tmp_path / 'gone'};" in other.value.hint
 
 
 def test_the_weights_that_are_kept_are_averages(undisturbed):
@@ -488,6 +497,24 @@ def test_larger_records_are_no_reason_to_warn(large_records, slim, caplog):
         plan = plan_run("train", slim, large_records)
     assert (plan.settings.model.image_size, plan.training.image_size) == (64, 96)
     assert caplog.text == ""
+
+
+def test_a_validation_without_boxes_has_losses_and_no_ap(workspace, slim, tmp_path, caplog):
+    settings = slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 2})})
+    held_out = {image.image_id for image in plan_run("train", settings, data=workspace / "data").validation.images}
+    document = json.loads((workspace / "data/annotations.json").read_text("utf-8"))
+    document["annotations"] = [box for box in document["annotations"] if box["image_id"] not in held_out]
+    shutil.copytree(workspace / "data/images", tmp_path / "data/images")
+    (tmp_path / "data/annotations.json").write_text(json.dumps(document))
+    with caplog.at_level("INFO"):
+        result = loop.train(plan_run("train", settings, data=tmp_path / "data"), Path(settings.workspace.runs))
+    lines = result.run.read_metrics()
+    assert [line[key] for line in lines for key in ("val_ap", "val_ap_large", "val_ap75_per_image")] == [-1] * 6
+    assert result.best["val_loss"] == min(line["val_loss"] for line in lines) > 0
+    assert caplog.text.count("AP none, AP50 none") == 2
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = {name for (name,) in database.execute("select distinct key from metrics")}
+    assert "val_loss" in names and not any(name.startswith(("val_ap", "val_ar")) for name in names)
 
 
 def test_the_recipe_for_small_data_on_larger_records_with_a_backbone_that_stays(large_records, tmp_path):

@@ -23,6 +23,7 @@ from fcoslite.cli import (
     train,
     webcam,
 )
+from fcoslite.cli.standard_streams import flush_stdout, prepare_streams
 from fcoslite.errors import FcosliteError
 
 app = typer.Typer(
@@ -69,7 +70,16 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code: 0 fine, 1 error, 2 usage, 130 interrupted, 143 terminated."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    prepare_streams()
+    code = run(arguments)
+    try:
+        flush_stdout()
+    except FcosliteError as error:
+        code = code or _fail(error, error.exit_code, arguments)
+    except BrokenPipeError:  # whoever read it has seen enough
+        code = code or 1
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

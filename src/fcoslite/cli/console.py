@@ -1,6 +1,5 @@
 """The only place that prints: results to stdout, everything else to stderr."""
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fcoslite.errors import FcosliteError
-from fcoslite.progress import Advance, no_progress
+from fcoslite.progress import Advance, logged_progress
+from fcoslite.runs.figures import is_figure
+from fcoslite.storage.line_file import STDOUT, LineFile
+from fcoslite.text import printable, to_json
 
 
 class _Stderr:
@@ -45,6 +47,14 @@ _plain_stderr = Console(stderr=True)
 _stderr = Console(file=cast(IO[str], _Stderr()))
 
 
+def _shows_bars() -> bool:
+    # FORCE_COLOR makes Rich take the log file of a CI for a terminal, and on TERM=dumb it draws nothing
+    try:
+        return _stderr.is_interactive and _stderr.file.isatty()
+    except (OSError, ValueError):  # it was closed
+        return False
+
+
 class _RateColumn(TextColumn):
     def __init__(self) -> None:
         super().__init__("")
@@ -59,7 +69,7 @@ class _MessageHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
-        _stderr.print(Text(record.getMessage(), style=style), soft_wrap=True)
+        _stderr.print(Text(printable(record.getMessage()), style=style), soft_wrap=True)
 
 
 class Terminal:
@@ -85,9 +95,12 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """Show a bar with rate and time left, on a terminal only."""
-        if self.quiet or not _stderr.is_terminal:
-            with no_progress(title, total, unit) as advance:
+        """Show a bar with rate and time left; elsewhere than on a terminal say a line a minute, unless --quiet.
+
+        The lines are messages of the log, so that a run's run.log has them, with --quiet, too.
+        """
+        if self.quiet or not _shows_bars():
+            with logged_progress(title, total, unit) as advance:
                 yield advance
             return
         columns = (
@@ -121,8 +134,7 @@ class Terminal:
     def result(self, document: Mapping[str, Any], render: Callable[[], None] | None = None) -> None:
         """Print the result: `document` with --json, else by calling `render`, else as two columns."""
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
-            sys.stdout.flush()
+            LineFile(STDOUT).write(to_json(document, indent=2, default=str) + "\n")
         elif render is not None:
             render()
         else:
@@ -135,12 +147,12 @@ class Terminal:
         # a pipe has no width of its own: do not fold a table that a program will read
         console = Console(width=None if sys.stdout.isatty() else 200)
         if title:
-            console.print(Text(title, style="bold"), soft_wrap=True)
+            console.print(Text(printable(title), style="bold"), soft_wrap=True)
         table = Table(show_header=header, box=None, pad_edge=False)
         for index, column in enumerate(columns):
             table.add_column(column, style="bold" if index == 0 else "", overflow="fold")
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*[Text(printable(cell)) for cell in row])
         console.print(table)
 
 
@@ -148,7 +160,7 @@ def _plain(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if is_figure(value) else "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

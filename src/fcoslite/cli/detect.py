@@ -1,5 +1,6 @@
 """`fcoslite detect`: what is on images and videos, into files."""
 
+import io
 import sys
 from math import isfinite
 from pathlib import Path
@@ -7,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOption, WeightsOption, with_terminal
+from fcoslite.cli.options import (
+    DryRunFlag,
+    EngineOption,
+    IouOption,
+    OverwriteFlag,
+    ScoreOption,
+    WeightsOption,
+    with_terminal,
+)
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -28,6 +37,12 @@ def _parse_line(text: str | None) -> "Line | None":
     if (x0, y0) == (x1, y1) or not all(map(isfinite, (x0, y0, x1, y1))):
         raise typer.BadParameter("its two points must differ", param_hint="--count-line")
     return Line(x0, y0, x1, y1)
+
+
+def _paths_of_stdin() -> list[str]:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names may be of any bytes
+    return [line.rstrip("\n") for line in sys.stdin]
 
 
 @with_terminal
@@ -89,7 +104,7 @@ def command(
             show_default="none",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
+    overwrite: OverwriteFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -101,30 +116,33 @@ def command(
     from fcoslite.inference.detect_sources import ResultWriter, chosen_class_ids, detect_sources
     from fcoslite.inference.input.listing import list_sources
     from fcoslite.inference.output import result_files
+    from fcoslite.inference.output.places import check_new
     from fcoslite.inference.predictor import Predictor
     from fcoslite.inference.runtimes.open import check_engine, parse_engine
     from fcoslite.inference.tracking import Tracking, check_tracking
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import find_weights
+    from fcoslite.storage.line_file import STDOUT, is_stdout
 
     folders = {"--save": save, "--yolo": yolo, "--crops": crops}
     files = {"--coco": coco, "--jsonl": jsonl, "--csv": csv}
     places = [path for path in (*folders.values(), *files.values()) if path is not None]
-    if len({path.resolve() for path in places}) < len(places):
+    on_stdout = [path for path in places if is_stdout(path)]
+    if len({STDOUT if path in on_stdout else path.resolve() for path in places}) < len(places):
         raise ConfigError("two kinds of results have the same place", "name another one")
-    if terminal.as_json and result_files.STDOUT in places:
+    if terminal.as_json and on_stdout:
         raise ConfigError("--json prints to stdout, too", "write the lines to a file")
-    if coco == result_files.STDOUT:
+    if coco in on_stdout:
         raise ConfigError("--coco is written when all is done, to a file", "name one; --jsonl - prints as it goes")
     for flag, path in (*folders.items(), *files.items()):
         if path is not None:
-            result_files.check_new(path, flag, flag in folders, overwrite)
+            check_new(path, flag, flag in folders, overwrite)
 
     tracking_line = _parse_line(count_line)
     if track or tracking_line is not None:
         check_tracking()
-    words = [word for source in sources for word in (sys.stdin.read().splitlines() if source == "-" else [source])]
-    listed = list_sources(words, recursive)
+    words = [word for source in sources for word in (_paths_of_stdin() if source == "-" else [source])]
+    listed = list_sources(words, recursive, without_suffix=yolo is not None or crops is not None)
     if not listed:
         raise ConfigError("no source is named", "stdin gave no path")
     result_files.check_apart(listed, save, [path for path in files.values() if path is not None])
@@ -184,3 +202,5 @@ def command(
         terminal.note(f"{name}: {number:,} tracked{crossed}")
     if summary.unreadable:
         terminal.note(f"{len(summary.unreadable):,} could not be read")
+    if summary.unwritten:
+        terminal.note(f"{len(summary.unwritten):,} could not be written")

@@ -84,11 +84,12 @@ def command(
     With records, on their validation part (all of them where there is none); with --data, or --annotations and
     --images, on all those images. Losses are told by --engine keras only, which is what runs on records.
     """
-    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.config.load import load_settings
     from fcoslite.errors import ConfigError
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
     from fcoslite.inference.about import about
     from fcoslite.inference.runtimes.open import parse_engine
+    from fcoslite.runs.figures import figure_text
     from fcoslite.runs.find_weights import find_weights
 
     named = None
@@ -99,9 +100,10 @@ def command(
     elif form is not None or split is not None or boxes != Boxes.xywh:
         raise ConfigError("--format, --split and --boxes are for --data", "name a data set with --data")
 
-    path = find_weights(weights, Path(WorkspaceSettings().runs))
+    given = overrides or []
+    path = find_weights(weights, Path(load_settings(None, given).workspace.runs))
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
-    settings = about(path, overrides or []).settings
+    settings = about(path, given).settings
     chosen = parse_engine(engine)
     plan = plan_evaluation(
         settings,
@@ -114,6 +116,7 @@ def command(
         terminal.progress,
         conditions,
         chosen,
+        given,
         form.value if form else None,
         split,
         boxes.value,
@@ -126,14 +129,12 @@ def command(
         terminal.result(document)
         return
     metrics = document["metrics"]
-    rows = [[name, f"{value:.4f}" if value >= 0 else "no such boxes"] for name, value in metrics.items()]
+    rows = [[name, figure_text(value)] for name, value in metrics.items()]
     terminal.table(["metric", "value"], rows, title=f"{document['weights']} on {document['data']}")
     if "conditions" in document:
         columns = ["condition", "AP", "AP50", "share of the AP by day"]
-        terminal.table(columns, [[name, *map(_figure, row.values())] for name, row in document["conditions"].items()])
+        terminal.table(
+            columns, [[name, *map(figure_text, row.values())] for name, row in document["conditions"].items()]
+        )
     skipped = f", bad records skipped: {plan.skipped_records}" if plan.skipped_records else ""
     terminal.note(f"{document['images']} images, {document['boxes']} boxes{skipped}; files in {document['out']}")
-
-
-def _figure(value: float) -> str:
-    return f"{value:.4f}" if value >= 0 else "-"

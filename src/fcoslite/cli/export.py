@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, WeightsOption, with_terminal
+from fcoslite.cli.options import DryRunFlag, OverwriteFlag, WeightsOption, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -67,7 +67,7 @@ def command(
             show_default="NAME-SIZE-PRECISION here, with the format's ending",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")] = False,
+    overwrite: OverwriteFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",

@@ -62,7 +62,8 @@ ClassesOption = Annotated[
     typer.Option(
         "--classes",
         metavar="NAME",
-        help="Class to keep; for several, commas or the flag again. Ids are 1, 2, ... in this order.",
+        help="Class to keep; for several, commas or the flag again. A name with a comma in it is taken whole. Ids are "
+        "1, 2, ... in this order.",
     ),
 ]
 LimitOption = Annotated[
@@ -134,7 +135,7 @@ def command(
         named_data(data, annotations, images),
         images,
         out or Path(DATA_FOLDER),
-        classes=[name.strip() for item in classes for name in item.split(",") if name.strip()],
+        classes=classes,
         limit=limit,
         negatives=negatives,
         link=link.value,

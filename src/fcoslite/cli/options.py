@@ -69,6 +69,8 @@ DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Check the input, print the plan and stop; nothing is written.")
 ]
 
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Write over what is there.")]
+
 MaxSkippedOption = Annotated[
     str,
     typer.Option(
@@ -131,7 +133,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override any setting, e.g. train.lr_max=1e-4. May be given several times.",
+        help="Override a setting that the command uses, e.g. data.validation_records=0. May be given several times.",
         show_default="none",
     ),
 ]

@@ -40,7 +40,7 @@ def command(
     The file needs nothing beside it. The best weights of all runs are evaluated on the same images.
     """
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.inference.output.result_files import check_new
+    from fcoslite.inference.output.places import check_new
     from fcoslite.reports.report import plan_report, write_report
 
     if (annotations is None) != (images is None):

@@ -169,4 +169,8 @@ def open_runs(names: list[str], folder: Path | None) -> "list[Run]":
 
 
 def _text(value: Any) -> str:
-    return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+    from fcoslite.runs.figures import is_figure
+
+    if isinstance(value, float):
+        return f"{value:.5g}" if is_figure(value) else "none"
+    return "-" if value is None else str(value)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, EngineOption, IouOption, ScoreOption, WeightsOption, with_terminal
+from fcoslite.cli.options import (
+    DryRunFlag,
+    EngineOption,
+    IouOption,
+    OverwriteFlag,
+    ScoreOption,
+    WeightsOption,
+    with_terminal,
+)
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -48,7 +56,7 @@ def command(
         typer.Option(
             "--jsonl",
             metavar="FILE",
-            help="Write one JSON line a frame: boxes as x, y, width, height in pixels of the frame.",
+            help="Write one JSON line a frame: boxes as x, y, width, height in pixels of the frame; - is stdout.",
             show_default="nothing",
         ),
     ] = None,
@@ -72,12 +80,14 @@ def command(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Of --browser; 0 takes any that is free.")
     ] = 8765,
+    overwrite: OverwriteFlag = False,
     *,
     terminal: "Terminal",
     dry_run: DryRunFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
     from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.errors import ConfigError
     from fcoslite.inference.about import about
     from fcoslite.inference.input.open import open_source
     from fcoslite.inference.live import run_live
@@ -85,8 +95,12 @@ def command(
     from fcoslite.inference.runtimes.open import check_engine, parse_engine
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import find_weights
+    from fcoslite.storage.line_file import is_stdout
 
     runs = Path(WorkspaceSettings().runs)
+    lines_on_stdout = jsonl is not None and is_stdout(jsonl)
+    if lines_on_stdout and terminal.as_json:
+        raise ConfigError("--json prints to stdout, too", "write the lines to a file")
     if browser:
         from fcoslite.inference.browser.page import check_browser
 
@@ -96,7 +110,7 @@ def command(
         if source is not None or not browser:
             frames = stack.enter_context(open_source(source or "0"))
         kind, file = ("camera", None) if frames is None else (frames.kind, frames.path)
-        output = plan_output(kind, file, window=not (no_window or browser), save=save, jsonl=jsonl)
+        output = plan_output(kind, file, window=not (no_window or browser), save=save, jsonl=jsonl, overwrite=overwrite)
         path = find_weights(weights, runs)
         chosen = parse_engine(engine)
         check_engine(path, chosen)
@@ -141,4 +155,7 @@ def command(
 
                 screen = Window("fcoslite", fullscreen, hold=frames.still)
         result = run_live(frames, predictor, output, screen, max_frames=max_frames, progress=terminal.progress)
-    terminal.result(result.document())
+    if lines_on_stdout:
+        terminal.note(f"{result.frames:,} frames, {result.detections:,} detections, {result.mean_fps:.1f} frames/s")
+    else:
+        terminal.result(result.document())

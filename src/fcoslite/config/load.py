@@ -64,7 +64,7 @@ def load_settings(
     """
     tree = _read_tree(str(config), seen=()) if config is not None else {}
     for override in overrides:
-        tree = _merge(tree, _checked(_parse_override(override), f"--set {override[:100]}"))
+        tree = _merge(tree, _checked(parse_override(override), f"--set {override[:100]}"))
     for key, value in (values or {}).items():
         tree = _merge(tree, _nest(key, value))
     return make_settings(tree, origin=str(config or "settings"))
@@ -166,7 +166,12 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parse_override(override: str) -> dict[str, Any]:
+def parse_override(override: str) -> dict[str, Any]:
+    """The tree that `section.key=value` stands for; whether there is such a setting is not looked at.
+
+    Raises:
+        ConfigError: It is no override, or its value no YAML.
+    """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"'{override}' is not an override", "write it as section.key=value")

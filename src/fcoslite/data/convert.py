@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -27,6 +28,7 @@ from fcoslite.data.formats.voc import IMAGES as VOC_IMAGES
 from fcoslite.data.formats.voc import write_voc
 from fcoslite.data.formats.yolo import IMAGES as YOLO_IMAGES
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo
+from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import UnusableImageError, follows_links, read_sides
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
@@ -166,9 +168,10 @@ def convert(
     check_output(out, CONVERT_KIND, overwrite, (data,) if images is None else (data, images))
     source = open_data(data, images, None, split, form, boxes)
     skipped = _unusable(source, link != "none", progress)
+    why = partial(explain, images=source.images, folder=source.folder)
     if len(skipped) == len(source.images):
-        raise DataError(f"{source.folder}: {summary(skipped, len(skipped))}", "name their folder with --images")
-    refuse_too_many(skipped, len(source.images), max_skipped, "--dry-run -v names them all")
+        raise DataError(f"{source.folder}: {summary(skipped, len(skipped))}", why(skipped))
+    refuse_too_many(skipped, len(source.images), max_skipped, "--dry-run -v names them all", why)
     bad = {image.image_id for image in skipped}
     table = take_images(source, [index for index, image in enumerate(source.images) if image.image_id not in bad])
     table = _with_splits(table, writer, target)

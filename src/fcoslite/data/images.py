@@ -5,13 +5,16 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fcoslite.data.image_formats import FORMATS, ImageFormat, foreign_format, format_of
 from fcoslite.errors import DataError
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
@@ -19,15 +22,19 @@ from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 1 << 30
 
-# those that OpenCV decodes
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-# elsewhere the decoder turns the pixels itself
-_TURNED_BY_EXIF = ("JPEG", "MPO", "PNG", "WEBP")
+_BY_OPENCV = ("MPO", *(known.name for known in FORMATS if known.by_opencv))
+_BYTE = 255  # the largest value of 8 bits
+_WORD = 65_535  # of 16 bits
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners
 _EXIF_ORIENTATION = 0x0112
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in a scan, FF 00 and FF D0 to FF D7 are data
 _JPEG_END = 0xD9
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_LARGEST, _TIFF_SAMPLE_FORMAT = 256, 257, 258, 281, 339
+_JPEG2000_SIZES = b"\xff\x4f\xff\x51"  # the markers that a code stream begins with
+_INVERSE = {6: 8, 8: 6}  # of the orientations; the others are their own
 _DAMAGED = "damaged or cut short"
 _OUTSIDE = "a link that leaves the images folder is not followed"
+_NO_IMAGE = "no image, or of a format that is not read"
 
 # of what it warns of, we refuse what matters
 warnings.filterwarnings("ignore", module="PIL")
@@ -103,11 +110,14 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     try:
         if not path.is_file():
             raise UnusableImageError(path, "not a file" if path.exists() else "missing")
-        with path.open("rb") as file:
-            stored, orientation, _ = _open_header(path, file, MAX_PIXELS)
-    except OSError as error:
-        raise UnusableImageError(path, str(error.strerror).lower()) from None
-    return stored[::-1] if orientation >= 5 else stored
+        with path.open("rb") as file, Image.open(file, formats=[known.name for known in FORMATS]) as opened:
+            _, sides, orientation = _stored(path, opened, MAX_PIXELS)
+    except UnusableImageError:
+        raise
+    except Exception:  # the whole file is asked for the reason
+        _read_header(path, _read_file(path), MAX_PIXELS)
+        raise UnusableImageError(path, _DAMAGED) from None
+    return sides[::-1] if orientation >= 5 else sides
 
 
 def follows_links(folder: Path) -> bool:
@@ -124,7 +134,11 @@ def _has_links(path: Path) -> bool:
 
 
 def read_image(path: str | Path, sides: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode an image file. Of an animation it is the first frame; transparency is dropped; 16 bits become 8.
+    """Decode an image file. Of an animation it is the first frame; transparency is dropped, not blended.
+
+    More than 8 bits become 8. White is what the file declares (sBIT of a PNG, MaxSampleValue of a TIFF, the largest
+    value of a PPM, the precision of a JPEG 2000); where it declares less than it holds, or nothing, the largest
+    number of 8, 10, 12, 14 or 16 bits, of the fewest that hold its largest value.
 
     Args:
         path: The file.
@@ -158,36 +172,88 @@ def decode_image(
     Raises:
         UnusableImageError: It is no whole image, too large, or of other sides.
     """
-    stored, orientation = _read_header(path, content, max_pixels)
-    shown = stored[::-1] if orientation >= 5 else stored
+    header = _read_header(path, content, max_pixels)
+    orientation = header.orientation
+    shown = header.sides[::-1] if orientation >= 5 else header.sides
     if sides is None or sides == shown:
         sides = shown
-    elif sides == stored:
+    elif sides == header.sides:
         orientation = 1
     else:
         raise UnusableImageError(path, _other_sides(shown, sides))
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # of sides beyond its own bounds
+        image = _decode(content, header)
+    except Exception:  # whatever a broken file makes a decoder trip over
         image = None
     if image is None:
         raise UnusableImageError(path, _DAMAGED)
-    image = _turn(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), orientation)
+    image = _turn(image, orientation)
     if image.shape[:2] != sides:
         raise UnusableImageError(path, _other_sides(image.shape[:2], sides))
     return image
 
 
-def encode_picture(image_rgb: np.ndarray, suffix: str, jpeg_quality: int = 95) -> bytes:
+class UnwritableImageError(DataError):
+    """A picture that its format cannot hold.
+
+    Args:
+        name: Of the file, or its suffix.
+        sides: Height and width of the picture, pixels.
+        image_format: The format.
+    """
+
+    def __init__(self, name: str, sides: tuple[int, int], image_format: ImageFormat) -> None:
+        longest = image_format.longest_side
+        self.reason = f"{sides[1]}x{sides[0]} pixels cannot be written to {name}"
+        if max(sides) > longest:
+            hint = f"{image_format.name} holds {longest:,} pixels a side; .png and .tif hold more"
+        else:
+            hint = f"{image_format.name} does not hold such a picture; .png and .tif do"
+        super().__init__(self.reason, hint)
+
+
+def encode_picture(
+    image_rgb: np.ndarray, path: str | Path, jpeg_quality: int = 95, png_compression: int | None = None
+) -> bytes:
     """The content of an image file; cv2.imwrite cannot open every path on Windows.
 
     Args:
         image_rgb: [h, w, 3] uint8.
-        suffix: Of the file, such as `.png`.
+        path: Where it will be written, or only a suffix such as `.png`: one of `IMAGE_SUFFIXES`, in whatever case.
         jpeg_quality: Of a JPEG.
+        png_compression: Of a PNG, 0 to 9; None: what is fastest.
+
+    Raises:
+        UnwritableImageError: It has more pixels a side than the format can hold, or else does not suit it.
     """
-    parameters = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality) if suffix.lower() in (".jpg", ".jpeg") else ()
-    return cv2.imencode(suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+    name = os.fspath(path)
+    image_format = format_of("." + name.rpartition(".")[2])
+    if image_format is None:
+        raise ValueError(f"{name} has the suffix of no image format")
+    sides = (image_rgb.shape[0], image_rgb.shape[1])
+    encoded = None
+    if max(sides) <= image_format.longest_side:
+        with suppress(cv2.error, OSError, ValueError):
+            encoded = _encode(image_rgb, image_format, jpeg_quality, png_compression)
+    if not encoded:
+        raise UnwritableImageError(name, sides, image_format)
+    return encoded
+
+
+def _encode(
+    image_rgb: np.ndarray, image_format: ImageFormat, jpeg_quality: int, png_compression: int | None
+) -> bytes | None:
+    if not image_format.by_opencv:
+        content = io.BytesIO()
+        Image.fromarray(image_rgb).save(content, image_format.name)
+        return content.getvalue()
+    parameters: tuple[int, ...] = ()
+    if image_format.name == "JPEG":
+        parameters = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality)
+    elif image_format.name == "PNG" and png_compression is not None:
+        parameters = (cv2.IMWRITE_PNG_COMPRESSION, png_compression)
+    good, encoded = cv2.imencode(image_format.suffixes[0], cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), parameters)
+    return encoded.tobytes() if good else None
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
@@ -197,7 +263,8 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _read_file(path: Path) -> bytes:
     try:
         if not path.is_file():  # what is not a regular file might never end
-            raise UnusableImageError(path, "not a file" if path.exists() else "missing")
+            missing = "a link to nothing" if path.is_symlink() else "missing"
+            raise UnusableImageError(path, "not a file" if path.exists() else missing)
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")
@@ -209,30 +276,123 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _read_header(path: Path, content: bytes, max_pixels: int) -> tuple[tuple[int, int], int]:
-    """Height and width as stored, and EXIF orientation, 1 to 8, of a file that is whole; no pixel is decoded."""
-    stored, orientation, form = _open_header(path, io.BytesIO(content), max_pixels)
-    has_end = _HAS_END.get(form)
-    if has_end is not None and not has_end(content):
-        raise UnusableImageError(path, "cut short")
-    return stored, orientation
+class _Header(NamedTuple):
+    """What is known of an image before a pixel is decoded.
+
+    Attributes:
+        name: Of the format.
+        sides: Height and width as stored, pixels.
+        orientation: EXIF's, 1 to 8.
+        white: The largest value that a sample can have; None where it has 16 bits and the file does not say how many
+            of them it uses.
+    """
+
+    name: str
+    sides: tuple[int, int]
+    orientation: int
+    white: int | None
 
 
-def _open_header(path: Path, file: BinaryIO, max_pixels: int) -> tuple[tuple[int, int], int, str]:
-    """Height and width as stored, EXIF orientation, 1 to 8, and Pillow's name of the format."""
+def _read_header(path: Path, content: bytes, max_pixels: int) -> _Header:
     try:
-        with Image.open(file, formats=_FORMATS) as header:
-            stored, form = (header.height, header.width), str(header.format)
-            orientation = header.getexif().get(_EXIF_ORIENTATION, 1) if form in _TURNED_BY_EXIF else 1
+        with Image.open(io.BytesIO(content), formats=[known.name for known in FORMATS]) as opened:
+            name, sides, orientation = _stored(path, opened, max_pixels)
+            white = _WHITE[name](opened, content) if name in _WHITE else _BYTE
     except Image.DecompressionBombError:
         raise UnusableImageError(path, _too_large(MAX_PIXELS)) from None
     except UnidentifiedImageError:
-        raise UnusableImageError(path, "no image, or of a format that is not read") from None
+        foreign = foreign_format(content)
+        reason = f"{foreign}, which is not read: convert it to JPEG" if foreign else _NO_IMAGE
+        raise UnusableImageError(path, reason) from None
+    except UnusableImageError:
+        raise
     except Exception:  # whatever a broken file makes a parser trip over
         raise UnusableImageError(path, _DAMAGED) from None
-    if stored[0] * stored[1] > max_pixels:
+    if white is not None and white > _WORD:
+        raise UnusableImageError(path, "samples of more than 16 bits, or that are no whole numbers, are not read")
+    if name in _HAS_END and not _HAS_END[name](content):
+        raise UnusableImageError(path, "cut short")
+    return _Header(name, sides, orientation, white)
+
+
+def _stored(path: Path, opened: Image.Image, max_pixels: int) -> tuple[str, tuple[int, int], int]:
+    """Name of the format, height and width as stored, and EXIF's orientation, 1 to 8."""
+    if opened.height * opened.width > max_pixels:
         raise UnusableImageError(path, _too_large(max_pixels))
-    return stored, orientation if orientation in range(1, 9) else 1, form
+    name, sides = str(opened.format), (opened.height, opened.width)
+    if name == "TIFF":
+        sides = (opened.tag_v2[_TIFF_HEIGHT], opened.tag_v2[_TIFF_WIDTH])  # type: ignore[attr-defined]
+    orientation = opened.getexif().get(_EXIF_ORIENTATION, 1)
+    return name, sides, orientation if orientation in range(1, 9) else 1
+
+
+def _decode(content: bytes, header: _Header) -> np.ndarray | None:
+    """The pixels as they are stored, [h, w, 3] uint8 RGB; None if they cannot be decoded."""
+    if header.white == _BYTE and header.name not in _BY_OPENCV:
+        with Image.open(io.BytesIO(content), formats=[header.name]) as opened:
+            image = np.asarray(opened.convert("RGB"))
+    else:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if image_bgr is None:
+            return None
+        if image_bgr.dtype == np.uint16:
+            image_bgr = cv2.convertScaleAbs(image_bgr, alpha=_BYTE / _white_of(image_bgr, header.white))
+        image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+    # both decoders turn TIFFs, and nothing else
+    return _turn(image, _INVERSE.get(header.orientation, header.orientation)) if header.name == "TIFF" else image
+
+
+def _white_of(image: np.ndarray, declared: int | None) -> int:
+    largest = int(image.max())
+    if declared is not None and largest <= declared:
+        return declared
+    return next(2**bits - 1 for bits in _DEPTHS if largest < 2**bits)
+
+
+def _white_of_png(opened: Any, png: bytes) -> int | None:
+    if png[24] <= 8:
+        return _BYTE
+    # grey, RGB, palette, grey with alpha, RGBA; how opaque a pixel is does not matter
+    samples = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}[png[25]]
+    for name, start, length in _png_chunks(png):
+        if name == b"sBIT":
+            bits = max(png[start : start + min(length, samples)], default=16)
+            # by the standard samples fill all 16 bits whatever is declared; who does not scale them declares how many
+            return 2**bits - 1 if 8 < bits < 16 else None
+    return None
+
+
+def _white_of_tiff(opened: Any, tiff: bytes) -> int | None:
+    tags = opened.tag_v2
+    bits = max(tags.get(_TIFF_BITS, (1,)))
+    if bits > 16 or set(tags.get(_TIFF_SAMPLE_FORMAT, (1,))) - {1, 4}:  # unsigned, or not said
+        return _WORD + 1
+    if bits <= 8:
+        return _BYTE
+    if bits < 16:
+        return _WORD  # OpenCV widens them
+    declared = tags.get(_TIFF_LARGEST, 0)
+    largest = int(max(declared) if isinstance(declared, tuple) else declared)
+    return largest if 0 < largest < _WORD else None
+
+
+def _white_of_ppm(opened: Any, ppm: bytes) -> int | None:
+    if opened.mode == "F":
+        return _WORD + 1
+    if ppm[:2] in (b"P1", b"P4"):
+        return _BYTE
+    largest = int(re.sub(rb"#[^\r\n]*", b" ", ppm[:10_000]).split(maxsplit=4)[3])
+    return None if largest == _WORD else max(largest, _BYTE)
+
+
+def _white_of_jpeg2000(opened: Any, jpeg2000: bytes) -> int | None:
+    sizes = jpeg2000.index(_JPEG2000_SIZES)
+    bits = 1 + (jpeg2000[sizes + 42] & 0x7F)
+    return None if bits == 16 else max(2**bits - 1, _BYTE)
+
+
+_WHITE = {"PNG": _white_of_png, "TIFF": _white_of_tiff, "PPM": _white_of_ppm, "JPEG2000": _white_of_jpeg2000}
 
 
 def _jpeg_has_end(jpeg: bytes) -> bool:
@@ -245,13 +405,17 @@ def _jpeg_has_end(jpeg: bytes) -> bool:
     return False
 
 
-def _png_has_end(png: bytes) -> bool:
+def _png_chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each chunk, where its data begin, and how many bytes it says they are."""
     position = 8
     while len(png) >= position + 12:
-        if png[position + 4 : position + 8] == b"IEND":
-            return True
-        position += 12 + int.from_bytes(png[position : position + 4], "big")
-    return False
+        length = int.from_bytes(png[position : position + 4], "big")
+        yield png[position + 4 : position + 8], position + 8, length
+        position += 12 + length
+
+
+def _png_has_end(png: bytes) -> bool:
+    return any(name == b"IEND" for name, _, _ in _png_chunks(png))
 
 
 # OpenCV 4 fills what is missing of a JPEG with grey; 5 takes gigabytes for a PNG chunk longer than its file

@@ -1,9 +1,8 @@
 """Images that cannot be used: left out, listed with their reasons, and refused when they are too many."""
 
-import json
 import logging
 import re
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from pathlib import Path
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
+from fcoslite.text import to_json
 
 _log = logging.getLogger("fcoslite")
 
@@ -52,7 +52,12 @@ def try_images(
         yield from tried
 
 
-def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: str, hint: str) -> None:
+Explain = Callable[[Sequence[SkippedImage]], str]  # what is the matter with them, and what to do
+
+
+def refuse_too_many(
+    skipped: Sequence[SkippedImage], total: int, max_skipped: str, hint: str, explain: Explain | None = None
+) -> None:
     """Stop because of the images that would be left out.
 
     Args:
@@ -60,6 +65,7 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
         total: Images in all.
         max_skipped: Most that may be left out: a count, or a share such as `1%`.
         hint: What else to do about too many.
+        explain: Asked when there are.
 
     Raises:
         TooManySkippedError: There are more.
@@ -68,7 +74,7 @@ def refuse_too_many(skipped: Sequence[SkippedImage], total: int, max_skipped: st
     if len(skipped) > most_skipped(max_skipped, total):
         raise TooManySkippedError(
             f"{summary(skipped, total)}: more than --max-skipped {max_skipped} allows",
-            f"mend or replace them, or allow more with --max-skipped; {hint}",
+            f"{explain(skipped) if explain else 'mend or replace them'}, or allow more with --max-skipped; {hint}",
         )
 
 
@@ -117,5 +123,5 @@ def write_skipped(skipped: Sequence[SkippedImage], total: int, folder: Path) -> 
     """Warn of the images that are left out of `total`, and list them in skipped.jsonl; without any, do nothing."""
     if skipped:
         _log.warning("%s and are left out: see %s", summary(skipped, total), LISTING)
-        lines = [json.dumps(asdict(image), ensure_ascii=False) + "\n" for image in skipped]
+        lines = [to_json(asdict(image)) + "\n" for image in skipped]
         (folder / LISTING).write_text("".join(lines), "utf-8")

@@ -130,4 +130,4 @@ def _draw(predictor: Predictor, data: Path, folder: Path, progress: Progress) ->
 
 def _save(image_rgb: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_picture(image_rgb, path.suffix))
+    path.write_bytes(encode_picture(image_rgb, path))

@@ -8,6 +8,7 @@ import numpy as np
 
 from fcoslite.detections.detections import Detections
 from fcoslite.geometry.letterbox import PAD_COLOUR
+from fcoslite.text import as_utf8
 
 Colour = tuple[int, int, int]
 
@@ -128,6 +129,7 @@ def _draw(canvas: np.ndarray, boxes_xyxy: np.ndarray, colours: Sequence[Colour],
 
 def _write(canvas: np.ndarray, text: str, corner: tuple[int, int], background: Colour, above: bool = False) -> None:
     """Write `text` on a filled rectangle at or `above` a corner (x, y), kept inside the image."""
+    text = as_utf8(text)  # others make OpenCV crash
     height, width = canvas.shape[:2]
     scale = max(0.35, 0.5 * max(height, width) / _REFERENCE)
     (text_width, _), _ = cv2.getTextSize(text, _FONT, scale, _stroke(scale))
@@ -170,6 +172,7 @@ def _pad(image: np.ndarray, width: int, height: int, colour: int = PAD_COLOUR) -
 
 
 def _add_title(image: np.ndarray, title: str, cell_width: int) -> np.ndarray:
+    title = as_utf8(title)
     strip = np.full((max(14, cell_width // 14), cell_width, 3), 255, np.uint8)
     scale = strip.shape[0] / 40
     (text_width, _), _ = cv2.getTextSize(title, _FONT, scale, _stroke(scale))

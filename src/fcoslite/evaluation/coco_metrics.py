@@ -3,7 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.coco import to_coco_json
 from fcoslite.detections.detections import Detections
 from fcoslite.geometry.overlaps import pairwise_iou
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
 # pycocotools' twelve figures, in its order (COCOeval.summarize)
 COCO_FIGURES = (
@@ -40,11 +43,8 @@ def coco_metrics(
         truth = COCO()
         truth.dataset = to_coco_json(images, class_names)
         truth.createIndex()
-        if not results:  # loadRes refuses an empty list
-            sizes = np.array([area for image in images for area in image.areas[~image.iscrowd]])
-            figure = 0.0 if len(sizes) else -1.0
-            return dict.fromkeys(COCO_FIGURES, figure), np.full((10, 101), figure)
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        found = truth.loadRes(results) if results else _nothing_found(truth)
+        evaluation = COCOeval(truth, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -55,18 +55,26 @@ def coco_metrics(
     return figures, curves
 
 
+def _nothing_found(truth: "COCO") -> "COCO":
+    """Results without a detection: `loadRes` refuses an empty list."""
+    found = type(truth)()
+    found.dataset = {**truth.dataset, "annotations": []}
+    found.createIndex()
+    return found
+
+
 def ap75_per_image(images: Sequence[LabelledImage], detections: Sequence[Detections]) -> float:
     """The original detector's figure: the mean over images of each image's own AP at IoU 0.75.
 
     A mean of per-image APs is not COCO's AP; it is kept so that the original's 0.375 to 0.395 can be compared.
-    Images without a box that counts are left out.
+    Images without a box that counts are left out; -1 where that leaves none.
     """
     figures = [
         _image_ap(image.boxes_xyxy[~image.iscrowd], image.class_ids[~image.iscrowd], found, 0.75)
         for image, found in zip(images, detections, strict=True)
         if (~image.iscrowd).any()
     ]
-    return float(np.mean(figures)) if figures else 0.0
+    return float(np.mean(figures)) if figures else -1.0
 
 
 def _image_ap(boxes_xyxy: np.ndarray, class_ids: np.ndarray, found: Detections, threshold: float) -> float:

@@ -6,9 +6,12 @@ detectors see the same pixels. `training/conditions.py` draws similar ones of an
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from fcoslite.data.images import decode_image, encode_picture
 
 _GAMMA = 2.2  # pixel values are light to the power of 1 / 2.2
 _MOTION = 15  # pixels
@@ -71,8 +74,8 @@ def _motion(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def _jpeg(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A stream of few bits: JPEG of quality 8."""
-    _, encoded = cv2.imencode(".jpg", _to_bytes(image)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 8])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1] / 255
+    encoded = encode_picture(_to_bytes(image), ".jpg", jpeg_quality=8)
+    return decode_image(encoded, Path("jpeg")) / 255
 
 
 def _lowres(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,7 @@ from fcoslite.evaluation.conditions import CONDITIONS, take
 from fcoslite.evaluation.detection_errors import judge
 from fcoslite.evaluation.evaluation import Evaluates, Evaluation
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.figures import figure_text
 
 _DAY = "day"
 _MEAN = "mean"
@@ -52,7 +53,7 @@ def evaluate_conditions(
         evaluations[name] = evaluator.run(source, batch_size, _with_title(progress, name), change)
     surest = {name: _surest(each.detections[shown], shown_from) for name, each in evaluations.items()}
     drawn = [_draw(pictures[name], label, found) for name, found in surest.items()]
-    titles = [f"{name}: AP {each.metrics['ap']:.3f}" for name, each in evaluations.items()]
+    titles = [f"{name}: AP {figure_text(each.metrics['ap'], 3)}" for name, each in evaluations.items()]
     return _figures(evaluations), contact_sheet(drawn, columns=3, cell_width=_CELL, titles=titles)
 
 

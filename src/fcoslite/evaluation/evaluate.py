@@ -1,11 +1,19 @@
 """Evaluation as `eval` does it: weights and data in, a folder with detections, metrics and charts out."""
 
-import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcoslite.config.listeners import (
+    BY_KERAS,
+    ON_RECORDS,
+    WITH_CONDITIONS,
+    WITHOUT_PLACE,
+    check_overrides,
+    overridden_keys,
+)
 from fcoslite.config.settings import Settings
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import to_coco_json
@@ -17,7 +25,7 @@ from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source
 from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.detections.formats import to_results
-from fcoslite.errors import DataError
+from fcoslite.errors import ConfigError, DataError
 from fcoslite.evaluation.conditions import CONDITIONS
 from fcoslite.evaluation.day_and_night import evaluate_conditions
 from fcoslite.evaluation.evaluation import Evaluates, evaluation_document
@@ -25,10 +33,13 @@ from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
 from fcoslite.inference.about import about
 from fcoslite.inference.runtimes.open import Engine, check_engine
 from fcoslite.machine.backend import compile_with_xla, load_backend
+from fcoslite.models.header import model_settings
+from fcoslite.models.presets import architecture
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
+from fcoslite.text import to_json
 
 _log = logging.getLogger("fcoslite")
 
@@ -95,6 +106,7 @@ def plan_evaluation(
     progress: Progress = no_progress,
     conditions: bool = False,
     engine: Engine = "auto",
+    overrides: Sequence[str] = (),
     form: Format | None = None,
     part: str | None = None,
     boxes: BoxForm = "xywh",
@@ -116,17 +128,38 @@ def plan_evaluation(
         conditions: Score under the conditions of `evaluation.conditions`, too: eight more passes over the data.
         engine: What runs the detector. `auto`: Keras on records, which TensorFlow reads and whose losses are told, too;
             else what `open_runtime` chooses.
+        overrides: Those of the settings that were asked for, `section.key=value`. An image size among them takes the
+            place of that of the weights: a multiple of the largest stride, and Keras runs it.
         form: Format of the data set; None: recognised.
         part: The only split of the data set to use, such as val.
         boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
 
     Raises:
         WeightsError: The weights cannot be used.
+        ConfigError: An override would change nothing, or they cannot be run at that size.
         DataError: The data cannot be used, or `out` not be written.
     """
     known = about(weights)
     check_engine(weights, engine)
     run = run_of(weights)
+    named = annotations is not None
+    own_folder = not named and records is None and run is not None and run.records is None
+    on_records = not named and not own_folder
+    image_size = known.image_size
+    asked = {key for override in overrides for key in overridden_keys(override)}
+    if "model.image_size" in asked:
+        image_size = _checked_size(settings.model.image_size, known.image_size, weights, engine)
+    if engine == "auto" and weights.suffix == ".npz" and (on_records or image_size != known.image_size):
+        engine = "keras"
+    circumstances = {
+        ON_RECORDS: not named,  # the folder of a run is split as records are
+        WITHOUT_PLACE: on_records and records is None,
+        BY_KERAS: engine == "keras",
+        WITH_CONDITIONS: conditions,
+    }
+    check_overrides("eval", overrides, [name for name, applies in circumstances.items() if applies])
+    if "workspace.records" in asked:  # rather than those that the run was trained on
+        records = Path(settings.workspace.records)
     source: Source
     if annotations is not None:
         data = annotations
@@ -135,7 +168,7 @@ def plan_evaluation(
             names = ", ".join(table.split_names)
             _log.warning("%s: all images are scored, of %s; --split val takes a part", annotations, names)
         dataset = to_dataset(table)
-        unchecked = FolderSource(dataset, dataset.images, known.image_size, settings.compute.workers)
+        unchecked = FolderSource(dataset, dataset.images, image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     elif records is None and run is not None and run.records is None:
@@ -149,12 +182,10 @@ def plan_evaluation(
                 "give --data, or --annotations and --images, or --records",
             )
         chosen = ordered[: len(parts.validation)]
-        unchecked = FolderSource(dataset, chosen, known.image_size, settings.compute.workers)
+        unchecked = FolderSource(dataset, chosen, image_size, settings.compute.workers)
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     else:
-        if engine == "auto" and weights.suffix == ".npz":
-            engine = "keras"
         data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
         whole = RecordSource.open(data, settings.data, settings.compute, skip_bad_records)
         parts = split(len(whole), settings.data)
@@ -167,7 +198,7 @@ def plan_evaluation(
     skipped = len(source.bad) if skip_bad_records else None
     return EvaluationPlan(
         known.class_names,
-        known.image_size,
+        image_size,
         weights,
         engine,
         source,
@@ -178,6 +209,20 @@ def plan_evaluation(
         skipped,
         conditions,
     )
+
+
+def _checked_size(size: int, own: int, weights: Path, engine: Engine) -> int:
+    """A size that was asked for, if the weights can be run at it."""
+    if size == own:
+        return size
+    if weights.suffix != ".npz":
+        hint = f"evaluate the weights that it was made from, or export them with --size {size}"
+        raise ConfigError(f"model.image_size is {size}, and {weights} is made for {own} pixels", hint)
+    if engine not in ("auto", "keras"):
+        hint = f"--engine keras takes any size; or export it with --size {size}"
+        raise ConfigError(f"model.image_size is {size}, and {engine} runs {weights} at {own} pixels", hint)
+    architecture(model_settings(weights).model_copy(update={"image_size": size}))  # refuses what is no multiple
+    return size
 
 
 def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_progress) -> dict[str, Any]:
@@ -206,7 +251,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
     truth = to_coco_json(evaluation.images, plan.class_names, plan.category_ids)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name, content in (("detections", results), ("ground_truth", truth), ("metrics", document)):
-        replace_file(plan.out / f"{name}.json", json.dumps(content).encode())
+        replace_file(plan.out / f"{name}.json", to_json(content).encode())
     plot_precision_recall(evaluation.precision, plan.out / "precision_recall.png")
     plot_sizes(evaluation.metrics, plan.out / "sizes.png")
     if plan.conditions:
@@ -222,7 +267,7 @@ def open_evaluator(plan: EvaluationPlan) -> Evaluates:
         from fcoslite.evaluation.evaluator import Evaluator
         from fcoslite.models.weights import load_detector
 
-        detector, _ = load_detector(plan.weights)
+        detector, _ = load_detector(plan.weights, image_size=plan.image_size)
         return Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile))
     from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
     from fcoslite.inference.predictor import Predictor

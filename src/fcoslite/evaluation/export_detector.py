@@ -28,6 +28,7 @@ from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
 from fcoslite.models.facts import ExportFacts
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.figures import is_figure
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.space import check_writable
 
@@ -143,6 +144,8 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
         if plan.check is not None or plan.precision == "int8":
             data = plan.check or embedded_data()
             before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
+            if not is_figure(before_ap):
+                raise DataError(f"{data} has no box to score on", "name a data set with boxes with --check")
             if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
                 message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
                 raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
@@ -220,15 +223,21 @@ def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> It
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder of photographs", "name one with --calibrate")
     paths = images_in(folder, recursive=True)
-    with progress("reading", min(len(paths), wanted), "images") as advance:
-        for path in paths:
-            try:
-                image_rgb = read_image(path)
-            except UnusableImageError as error:
-                logger.warning("skipped: %s", error.message)
-                continue
-            yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
-            advance(1)
+    skipped = 0
+    try:
+        with progress("reading", min(len(paths), wanted), "images") as advance:
+            for path in paths:
+                try:
+                    image_rgb = read_image(path)
+                except UnusableImageError as error:
+                    skipped += 1
+                    logger.warning("skipped: %s", error.message)
+                    continue
+                yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
+                advance(1)
+    finally:  # it may be left as soon as there are enough
+        if skipped:
+            logger.warning("%d images in %s could not be read", skipped, folder)
 
 
 def _differences(one: Runtime, other: Runtime, images: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from matplotlib.lines import Line2D
 
+from fcoslite.runs.figures import figure_text, is_figure
 from fcoslite.storage.files import replace_file
 
 # what metrics.jsonl holds of training and of validation, by chart
@@ -34,10 +35,10 @@ def plot_precision_recall(precision: np.ndarray, path: Path) -> None:
 
 
 def draw_precision_recall(axes: Axes, curves: Mapping[str, np.ndarray]) -> None:
-    """Curves of precision by name, [101] each over recall; -1 is where there is nothing to find, and drawn as 0."""
+    """Curves of precision by name, [101] each over recall; one of -1, where there is nothing to find, has no line."""
     for name, curve in curves.items():
-        known = np.maximum(curve, 0)
-        axes.plot(np.linspace(0, 1, 101), known, label=f"{name}: AP {known.mean():.3f}")
+        known = np.where(curve < 0, np.nan, curve)
+        axes.plot(np.linspace(0, 1, 101), known, label=f"{name}: AP {figure_text(float(curve.mean()), 3)}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall")
     axes.grid(alpha=0.3)
 
@@ -50,8 +51,7 @@ def plot_sizes(metrics: Mapping[str, float], path: Path) -> None:
     for offset, kind in ((-0.2, "ap"), (0.2, "ar")):
         values = [max(metrics[f"{kind}_{size}"], 0.0) for size in sizes]
         bars = axes.bar(np.arange(3) + offset, values, 0.38, label=kind.upper())
-        known = [metrics[f"{kind}_{size}"] >= 0 for size in sizes]
-        axes.bar_label(bars, [f"{v:.3f}" if k else "no boxes" for v, k in zip(values, known, strict=True)])
+        axes.bar_label(bars, [figure_text(metrics[f"{kind}_{size}"], 3) for size in sizes])
     axes.set_xticks(range(3), sizes)
     axes.set(ylim=(0, 1.05), title="By size of the object")
     axes.legend()
@@ -71,7 +71,7 @@ def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
     for axes, (title, keys) in zip(panels, CURVES, strict=True):
         for number, lines in enumerate(runs.values()):
             for style, key in zip(("-", "--", ":"), keys, strict=False):
-                points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+                points = [(line["epoch"], line[key]) for line in lines if is_figure(line.get(key))]
                 if points:
                     # one run: a colour per curve; several: a colour per run, a style per curve
                     look = {} if alone else {"color": f"C{number % 10}", "linestyle": style}
@@ -84,7 +84,7 @@ def compare_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
             axes.legend(handles=[first[key] for key in keys if key in first])
         else:
             axes.set_axis_off()
-            axes.text(0.5, 0.5, "no validation", ha="center", va="center")
+            axes.text(0.5, 0.5, "no figures", ha="center", va="center")
     if not alone:
         colours = [Line2D([], [], color=f"C{number % 10}", label=name) for number, name in enumerate(runs)]
         figure.legend(handles=colours, loc="outside lower center", ncols=3)

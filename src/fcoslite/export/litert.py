@@ -46,7 +46,7 @@ def to_litert(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarra
         ConfigError: Keras runs on JAX, from which it cannot convert.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ConfigError("LiteRT files are made with TensorFlow", "leave KERAS_BACKEND out")
+        raise ConfigError("LiteRT files are made with TensorFlow", "set KERAS_BACKEND=tensorflow")
     import tensorflow as tf
 
     options: dict[str, Any] = {}

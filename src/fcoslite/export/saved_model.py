@@ -20,7 +20,7 @@ def write_saved_model(detector: Detector, facts: ExportFacts, folder: Path) -> N
         ConfigError: Keras runs on JAX, from which it cannot convert.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ConfigError("a SavedModel is made with TensorFlow", "leave KERAS_BACKEND out")
+        raise ConfigError("a SavedModel is made with TensorFlow", "set KERAS_BACKEND=tensorflow")
     keras_export(DetectGraph(detector), folder, "tf_saved_model", detector.image_size, facts.batch)
     (folder / EXTRA).mkdir()
     (folder / EXTRA / FACTS_FILE).write_text(facts.model_dump_json(), "utf-8")

@@ -1,10 +1,11 @@
-"""From what every location says to the boxes that are handed on: score threshold, best candidates, NMS."""
+"""From what every location says to the boxes that are handed on: score threshold, best candidates, NMS, box voting."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from fcoslite.config.settings import DetectSettings
+from fcoslite.fcos.box_voting import vote
 from fcoslite.fcos.nms import non_max_suppression
 
 _LEAST_SCORE = 0.001  # scores below never reach NMS
@@ -39,5 +40,6 @@ def postprocess(boxes_xyxy: np.ndarray, scores: np.ndarray, settings: DetectSett
         best = np.argpartition(-values, _MOST_CANDIDATES)[:_MOST_CANDIDATES]
         location, channel, values = location[best], channel[best], values[best]
     boxes = boxes_xyxy[location]
-    kept = non_max_suppression(boxes, values, channel, settings.iou, settings.max_detections)
-    return Found(boxes[kept], values[kept], (channel[kept] + 1).astype(np.int32))
+    suppressed = non_max_suppression(boxes, values, channel, settings.iou, settings.max_detections)
+    kept = suppressed.kept
+    return Found(vote(boxes, values, suppressed), values[kept], (channel[kept] + 1).astype(np.int32))

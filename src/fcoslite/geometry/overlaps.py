@@ -15,3 +15,11 @@ def pairwise_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray, b_iscrowd: np.ndarray) 
     )
     overlaps: np.ndarray = mask.iou(a_xywh, b_xywh, b_iscrowd.astype(np.uint8))
     return overlaps
+
+
+def paired_iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """IoU of each box with the one at its place, [N] from [N, 4] and [N, 4]; 0 for two without an area."""
+    shared = np.clip(np.minimum(a_xyxy, b_xyxy)[:, 2:] - np.maximum(a_xyxy, b_xyxy)[:, :2], 0, None).prod(axis=1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a_xyxy, b_xyxy)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

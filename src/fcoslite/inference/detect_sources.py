@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fcoslite.data.images import UnusableImageError, read_image
+from fcoslite.data.images import UnusableImageError, UnwritableImageError, read_image
 from fcoslite.detections.detections import Detections
-from fcoslite.errors import ConfigError, SourceError, closest
+from fcoslite.errors import ConfigError, DataError, SourceError, closest
 from fcoslite.inference.detect import Predicts, detect_each
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.listing import Listed
@@ -66,6 +66,14 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True)
+class Unwritten:
+    """A source that was detected on, and whose picture could not be written."""
+
+    name: str
+    reason: str
+
+
 @dataclass
 class Summary:
     """What was done.
@@ -79,6 +87,7 @@ class Summary:
         tracked: By video, how many were given a number, if they are tracked.
         crossings: By video, of the line, if they are counted.
         unreadable: What could not be read.
+        unwritten: Whose picture could not be written.
     """
 
     images: int = 0
@@ -89,6 +98,7 @@ class Summary:
     tracked: dict[str, int] = field(default_factory=dict)
     crossings: dict[str, Crossings] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
+    unwritten: list[Unwritten] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """As plain data."""
@@ -112,6 +122,10 @@ class Summary:
     def _leave_out(self, name: str, reason: str) -> None:
         self.unreadable.append(Unreadable(name, reason))
         logger.warning("cannot be read: %s: %s", name, reason)
+
+    def _go_without(self, name: str, error: UnwritableImageError) -> None:
+        self.unwritten.append(Unwritten(name, error.reason))
+        logger.warning("cannot be written: %s: %s; %s", name, error.reason, error.hint)
 
 
 def chosen_class_ids(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
@@ -150,10 +164,11 @@ def detect_sources(
         progress: Told of every image and frame.
 
     Returns:
-        Counts, and what could not be read.
+        Counts, and what could not be read or written.
 
     Raises:
         SourceError: Nothing at all could be read.
+        DataError: Nothing at all could be written.
         FcosliteError: Something cannot be written.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -166,12 +181,18 @@ def detect_sources(
         for result in wanted if tracking is None else track(wanted, tracking):
             summary._add(result)
             for writer in writers:
-                writer.write(result)
+                try:
+                    writer.write(result)
+                except UnwritableImageError as error:  # the others can be
+                    summary._go_without(result.source.name, error)
     if summary.unreadable and not summary.images and not summary.frames:
         first = summary.unreadable[0]
         count = len(summary.unreadable)
         more = f", and {count - 1} more" if count > 1 else ""
         raise SourceError(f"nothing could be read: {first.name}: {first.reason}{more}", "open one in a viewer")
+    if summary.unwritten and len(summary.unwritten) == summary.images + summary.frames:
+        lost = summary.unwritten[0]
+        raise DataError(f"no picture could be written: {lost.name}: {lost.reason}", "give the files other suffixes")
     return summary
 
 

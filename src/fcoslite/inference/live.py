@@ -152,7 +152,7 @@ def _writers(output: Output, source: FrameSource) -> list[Writer]:
     if output.save is not None and source.still:
         writers.append(ImageWriter(output.save, folder=source.kind == "folder"))
     elif output.save is not None:
-        writers.append(VideoWriter(output.save, source.fps, source.live))
+        writers.append(VideoWriter(output.save, source.fps))
     if output.jsonl is not None:
         writers.append(JsonlWriter(output.jsonl))
     return writers

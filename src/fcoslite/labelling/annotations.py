@@ -51,8 +51,10 @@ def read_human_boxes(path: Path) -> HumanBoxes:
     for place, image in enumerate(file.images):
         name = posixpath.basename(image.file_name)
         if name in places:
+            names = f"{file.images[places[name]].file_name} and {image.file_name}"
             raise DataError(
-                f"{path} has two images called {name}", "images are told by name: give every one a name of its own"
+                f"{path} has two images called {name}: {names}",
+                "images are told by name: give every one a name of its own",
             )
         places[name] = place
     return HumanBoxes(file, places)

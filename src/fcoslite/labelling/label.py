@@ -29,6 +29,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_digest, file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
+from fcoslite.text import as_utf8
 
 _log = logging.getLogger("fcoslite")
 
@@ -234,7 +235,7 @@ def _label_one(
     scores = np.minimum(np.round(found.scores.astype(np.float64), _SCORE_DIGITS), _HIGHEST_SCORE)
     entry = Entry(
         name=picture.name,
-        source=picture.path.name,
+        source=as_utf8(picture.path.name),
         height=height,
         width=width,
         size=size,
@@ -266,7 +267,7 @@ def _place(picture: Picture, jpeg: bytes | None, folder: Path) -> None:
 
 def _in_order(entries: dict[str, Entry], sources: Sequence[Source]) -> list[Entry]:
     """Entries in the order of their sources, however often the work was stopped."""
-    places = {source.path.name: place for place, source in enumerate(sources)}
+    places = {as_utf8(source.path.name): place for place, source in enumerate(sources)}
     return sorted(entries.values(), key=lambda entry: (places[entry.source], entry.frame or 0))
 
 

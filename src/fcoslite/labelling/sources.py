@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, SourceError, closest
-from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.addresses import is_address
+from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
+from fcoslite.text import as_utf8, without_user
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Photograph:
 
     @property
     def name(self) -> str:
-        """In the data set."""
-        return self.path.name
+        """In the data set, whose annotations are UTF-8."""
+        return as_utf8(self.path.name)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Video:
 
     def name(self, number: int) -> str:
         """Of a frame in the data set."""
-        return f"{self.path.stem}-{number:06d}.jpg"
+        return f"{as_utf8(self.path.stem)}-{number:06d}.jpg"
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     for path in paths:
         if path.is_dir():
             sources += map(Photograph, _images_in(path))
-        elif is_image(path) and path.is_file():
+        elif is_image(path) and (path.is_file() or path.is_symlink()):
             sources.append(Photograph(path))
         else:
             sources.append(_video(path, every, frames))
@@ -147,7 +150,11 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _video(path: Path, every: int, frames: tuple[int, int | None]) -> Video:
-    if not path.is_file():  # a camera or stream, too: it could not be gone on with
+    if is_address(str(path)):
+        raise SourceError(
+            f"{without_user(str(path))} is no file", "record a stream to a file first, with FFmpeg for example"
+        )
+    if not path.is_file():  # a camera, too: it could not be gone on with
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give photographs, folders of them, or video files"
         raise SourceError(f"no file or folder '{path}'", hint)
@@ -164,7 +171,7 @@ def _refuse_shared_names(sources: Sequence[Source]) -> None:
     seen: dict[str, Path] = {}
     for source in sources:
         # frames are named by the video
-        key = source.name if isinstance(source, Photograph) else f"{source.path.stem}-"
+        key = source.name if isinstance(source, Photograph) else f"{as_utf8(source.path.stem)}-"
         if key in seen:
             raise ConfigError(
                 f"{seen[key]} and {source.path} would have the same name in the data set",

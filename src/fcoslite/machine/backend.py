@@ -1,11 +1,14 @@
 """Loading Keras and TensorFlow: in silence, with GPU memory taken as needed, and errors a user can mend."""
 
 import ctypes
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from fcoslite.errors import ConfigError
@@ -15,27 +18,55 @@ _Result = TypeVar("_Result")
 
 BACKENDS = ("tensorflow", "jax")
 
+_EPSILON = 1e-7  # Keras' own default
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
 def load_backend() -> None:
-    """Import Keras and its backend. Nothing is computed yet.
+    """Import Keras and its backend, set as our models need it. Nothing is computed yet.
+
+    The backend is that of KERAS_BACKEND; else that of Keras' own keras.json, if it is one of ours and installed; else
+    TensorFlow. Nothing else in keras.json counts.
 
     Raises:
-        ConfigError: KERAS_BACKEND names a backend that is not ours or not installed.
+        ConfigError: KERAS_BACKEND names a backend that is not ours or not installed, or Keras refuses its keras.json.
     """
-    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    name = os.environ.get("KERAS_BACKEND") or _backend_of_keras_json()
     if name not in BACKENDS:
         raise ConfigError(f"KERAS_BACKEND is '{name}'", f"fcoslite runs on {' and '.join(BACKENDS)}")
+    os.environ["KERAS_BACKEND"] = name  # which Keras heeds more than its file
+    os.environ.setdefault("KERAS_NNX_ENABLED", "false")
     try:
         with _silenced_stderr():
-            import keras  # noqa: F401
+            import keras
     except ImportError as error:
         hint = "pip install 'fcoslite[jax]'" if name == "jax" else "install fcoslite with its dependencies"
         raise ConfigError(f"the backend {name} cannot be loaded: {error}", hint) from None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise ConfigError(f"Keras cannot be loaded: {error}", f"mend or delete {_keras_json()}") from None
+    name = keras.backend.backend()  # a program that uses ours may have loaded it before
+    if name not in BACKENDS:
+        raise ConfigError(f"Keras is loaded on {name}", f"fcoslite runs on {' and '.join(BACKENDS)}: set KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = name
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(_EPSILON)
     keep_freed_memory()
     if name == "tensorflow":
         load_tensorflow()
+
+
+def _keras_json() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")  # noqa: PTH111, no error
+
+
+def _backend_of_keras_json() -> str:
+    try:
+        name = json.loads(_keras_json().read_text("utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):  # not there, no JSON, or no object
+        name = None
+    return name if name in BACKENDS and find_spec(name) is not None else BACKENDS[0]
 
 
 def keep_freed_memory() -> None:
@@ -112,8 +143,13 @@ def in_one_pass(function: Callable[_Arguments, _Result]) -> Callable[_Arguments,
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
     """Hold back what C++ writes to stderr; it is shown after all if an exception comes out."""
-    sys.stderr.flush()
-    original = os.dup(2)
+    try:
+        original = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:

@@ -20,8 +20,16 @@ def save_weights(detector: Detector, path: Path, facts: Mapping[str, Any] | None
     write_arrays(path, arrays, {"kind": "weights", "model": model, **(facts or {})})
 
 
-def load_detector(path: Path, precision: str = "float32") -> tuple[Detector, dict[str, Any]]:
+def load_detector(
+    path: Path, precision: str = "float32", image_size: int | None = None
+) -> tuple[Detector, dict[str, Any]]:
     """Rebuild the detector that a weights file holds.
+
+    Args:
+        path: The file.
+        precision: To compute in.
+        image_size: Side of the letterboxed image, pixels, a multiple of the largest stride; None: what it was saved
+            with.
 
     Returns:
         The detector and the file's header.
@@ -31,6 +39,8 @@ def load_detector(path: Path, precision: str = "float32") -> tuple[Detector, dic
     """
     arrays, header = read_arrays(path)
     settings = model_of(header, path)
+    if image_size is not None:
+        settings = settings.model_copy(update={"image_size": image_size})
     try:
         detector = build_detector(settings, precision)
     except ConfigError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from fcoslite.reports.run_facts import is_number
+from fcoslite.runs.figures import is_figure
 
 WIDTH, HEIGHT = 400, 250  # of the SVG, its own units
 LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 40  # margins
@@ -85,7 +85,7 @@ def metric_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequenc
     curves = []
     for number, (name, lines) in enumerate(runs.items()):
         for style, key in enumerate(keys):
-            points = [(float(line["epoch"]), float(line[key])) for line in lines if is_number(line.get(key))]
+            points = [(float(line["epoch"]), float(line[key])) for line in lines if is_figure(line.get(key))]
             if points:
                 mark, colour, look = (key, style, 0) if alone else (f"{name}: {key}", number, style)
                 curves.append(Curve(mark, key, points, colour, look))

@@ -27,8 +27,9 @@ from fcoslite.reports.charts import (
     metric_curves,
     thinned,
 )
-from fcoslite.reports.run_facts import RunFacts, is_number, read_run
+from fcoslite.reports.run_facts import RunFacts, read_run
 from fcoslite.reports.scoring import Scored, ScoringPlan, plan_scoring, score
+from fcoslite.runs.figures import is_figure
 from fcoslite.runs.run import Run
 from fcoslite.storage.files import replace_file
 
@@ -211,14 +212,19 @@ def _glance(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> list[_
 
 
 def _row(name: str, cells: list[Any], better: Callable[..., Any] | None = None) -> _Row:
-    known = [cell for cell in cells if is_number(cell) and cell >= 0]
+    known = [cell for cell in cells if is_figure(cell)]
     if better is None or len(known) < 2 or min(known) == max(known):
         return _Row(name, cells)
     return _Row(name, cells, frozenset(place for place, cell in enumerate(cells) if cell == better(known)))
 
 
-def _metric(scored: Sequence[Scored | None], name: str) -> list[float | None]:
-    return [one.document["metrics"].get(name) if one else None for one in scored]
+def _metric(scored: Sequence[Scored | None], name: str) -> list[Any]:
+    return [_shown(one.document["metrics"].get(name)) if one else None for one in scored]
+
+
+def _shown(value: Any) -> Any:
+    """A metric, or that there was nothing to measure."""
+    return "none" if value == -1 else value
 
 
 def _origin(runs: Sequence[RunFacts]) -> list[_Row]:
@@ -267,7 +273,7 @@ def _curves(runs: Sequence[RunFacts]) -> list[Chart]:
 def _epochs(run: RunFacts) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of all that metrics.jsonl holds."""
     columns = list(dict.fromkeys(key for line in run.lines for key in line))
-    return columns, [[line.get(key) for key in columns] for line in thinned(run.lines, _MOST_EPOCHS)]
+    return columns, [[_shown(line.get(key)) for key in columns] for line in thinned(run.lines, _MOST_EPOCHS)]
 
 
 def _metrics(scored: Sequence[Scored | None]) -> list[_Row]:

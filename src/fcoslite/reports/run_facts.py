@@ -14,6 +14,7 @@ from fcoslite.data.formats.open import data_of_run
 from fcoslite.data.records.manifest import load_manifest
 from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.errors import FcosliteError
+from fcoslite.runs.figures import is_figure
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import Details, details
 
@@ -45,13 +46,8 @@ class RunFacts:
     @property
     def images_per_second(self) -> float | None:
         """Of training, the median over its epochs; None where no epoch tells."""
-        speeds = [line["images_per_second"] for line in self.lines if is_number(line.get("images_per_second"))]
+        speeds = [line["images_per_second"] for line in self.lines if is_figure(line.get("images_per_second"))]
         return median(speeds) if speeds else None
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value out of a JSON file is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_run(run: Run, label: str) -> RunFacts:

@@ -6,7 +6,6 @@ a resumed one, one whose store was lost, and one that was trained while MLflow w
 
 import logging
 import os
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,10 @@ from typing import Any, TypeVar
 
 from fcoslite.errors import FcosliteError, RunError, TrackingError
 from fcoslite.progress import Progress, no_progress
+from fcoslite.runs.figures import is_figure
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, RUNNING, STOPPED, end_state, overview
+from fcoslite.text import without_user
 
 _log = logging.getLogger("fcoslite")
 
@@ -113,7 +114,7 @@ def _sync(run: Run, uri: str | None, dry_run: bool) -> Synced:
         raise RunError(f"{run.path} is being trained, which keeps MLflow up to date", "wait until it has ended")
     address = uri or run.settings().workspace.mlflow_uri
     update = Update(0, 0) if dry_run else MlflowMirror(run, address).update(end_state(run))
-    return Synced(str(run.path), state, _without_password(address), update.points, update.parameters)
+    return Synced(str(run.path), state, without_user(address), update.points, update.parameters)
 
 
 class MlflowMirror:
@@ -222,7 +223,7 @@ def _points(run: Run) -> Counter[_Point]:
         (name, line["step"]): float(value)
         for line in run.read_metrics()
         for name, value in line.items()
-        if name != "step" and isinstance(value, (int, float))
+        if name != "step" and is_figure(value)
     }
     return Counter((name, step, value) for (name, step), value in latest.items())
 
@@ -262,10 +263,6 @@ def _check_sqlite(uri: str) -> None:
         )
 
 
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 @contextmanager
 def _trouble(uri: str) -> Iterator[None]:
     """Turn what MLflow and its many parts raise into one kind of error."""
@@ -276,7 +273,9 @@ def _trouble(uri: str) -> Iterator[None]:
     except ImportError as error:
         raise TrackingError(f"MLflow cannot be loaded: {error}", "pip install mlflow") from error
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        user = uri.partition("://")[2].rpartition("@")[0]
+        reason = told.replace(uri, without_user(uri)).replace(user or uri, "...")[:200]
         raise TrackingError(
-            f"MLflow at {_without_password(uri)} fails: {reason}", "see whether it runs and can be reached"
+            f"MLflow at {without_user(uri)} fails: {reason}", "see whether it runs and can be reached"
         ) from error

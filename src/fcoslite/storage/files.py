@@ -1,7 +1,6 @@
 """Files that are at all times either the old one or the whole new one."""
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -10,6 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from fcoslite.storage.locks import try_lock
+from fcoslite.storage.space import is_special
+from fcoslite.text import to_json
 
 _PARTIAL = ".fcoslite-{}.partial"
 _NEW_SECONDS = 0.5  # it might be about to be locked
@@ -18,9 +19,14 @@ _NEW_SECONDS = 0.5  # it might be about to be locked
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside, flush to the disk, rename; a failure leaves the old file and nothing else.
 
+    A pipe or device is written to: a file in its place would be a surprise.
+
     Several processes may write the same file at once: the last one wins. What a kill leaves is deleted by the next call
     for the same folder.
     """
+    if is_special(path):
+        path.write_bytes(content)
+        return
     _clear_partials(path.parent)
     partial = path.with_name(_PARTIAL.format(uuid4().hex))
     try:
@@ -64,4 +70,4 @@ def file_size(path: Path) -> int:
 
 def write_json(path: Path, document: dict[str, object]) -> None:
     """Write an indented UTF-8 JSON file, whole or not at all."""
-    replace_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    replace_file(path, (to_json(document, indent=2) + "\n").encode())

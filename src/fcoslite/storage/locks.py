@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fcoslite.errors import BusyError
+from fcoslite.text import without_user
 
 _log = logging.getLogger("fcoslite")
 
@@ -108,7 +109,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 def _who() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
-    command = " ".join([name, *sys.argv[1:]])
+    command = " ".join([name, *map(without_user, sys.argv[1:])])
     return f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}: {command}"
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from fcoslite.errors import DataError, FcosliteError
@@ -23,7 +24,7 @@ def check_writable(path: Path, hint: str, folder: bool = True) -> None:
     Raises:
         DataError: It is of the other kind, in a file, on a read-only disk, or without permission.
     """
-    wanted = path.resolve()
+    wanted = path if is_special(path) else path.resolve()
     place = nearest_existing(wanted)
     is_folder = place.is_dir()
     if is_folder != (folder or place != wanted):
@@ -64,13 +65,22 @@ def check_room(path: Path) -> None:
     """See that a disk has room for more, and to complete what is there: half a line or image helps nobody.
 
     Args:
-        path: A file or folder on it, or one to be.
+        path: A file or folder on it, or one to be. A pipe or device has no disk, and room for all.
 
     Raises:
         FcosliteError: It has not.
     """
-    if free_bytes(path) < _SPARE_BYTES:
+    if not is_special(path) and free_bytes(path) < _SPARE_BYTES:
         raise FcosliteError(f"the disk that holds {path} is full", "free some space or save elsewhere")
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe, a device or a socket. What /dev/stdout leads to may have no path at all."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def nearest_existing(path: Path) -> Path:

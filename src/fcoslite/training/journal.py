@@ -18,6 +18,7 @@ from fcoslite.machine.signals import StopRequest
 from fcoslite.models.detector import Detector
 from fcoslite.models.weights import save_weights
 from fcoslite.progress import Advance, Progress
+from fcoslite.runs.figures import figure_text
 from fcoslite.runs.mlflow_thread import MlflowTracker
 from fcoslite.runs.run import Run
 from fcoslite.training.checkpoint import Position, save_state
@@ -213,5 +214,6 @@ class Journal(keras.callbacks.Callback):
 def _summary(line: dict[str, Any], epochs: int) -> str:
     text = f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4f}"
     if "val_loss" in line:
-        text += f", validation loss {line['val_loss']:.4f}, AP {line['val_ap']:.4f}, AP50 {line['val_ap50']:.4f}"
+        text += f", validation loss {line['val_loss']:.4f}, AP {figure_text(line['val_ap'])}"
+        text += f", AP50 {figure_text(line['val_ap50'])}"
     return text + (f", {line['images_per_second']:.1f} images/s" if "images_per_second" in line else "")

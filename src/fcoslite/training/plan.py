@@ -239,9 +239,11 @@ def plan_resume(
     if skip:
         facts["skipped_records"] = _bad_records(training, validation)  # from now on, as `resume` records
     if training.fingerprint != facts.get("fingerprint"):
+        own, asked = Path(facts[kind]), data or records
         raise DataError(
-            f"{facts.get('data') or facts.get('records')} is not what {run.path} was started on",
-            "validation images may be among what is trained on now: start a new run, or name the old data",
+            f"{asked or own} is not what {run.path} was started on",
+            (f"that was {own}; " if asked is not None else "it has changed since; ")
+            + "validation images may be among what is trained on now: start a new run, or name the old data",
         )
     start_from = Path(facts["start_from"]) if facts.get("start_from") else None
     found = teacher_to_resume(teacher, facts, Path(settings.workspace.runs))

@@ -1,11 +1,12 @@
 """What is asked of `train` and `finetune`, in the words of their flags: planned, and carried out."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcoslite.config.listeners import ON_RECORDS, WITH_CHUNK, WITH_TEACHER, WITHOUT_PLACE, check_overrides
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError
@@ -120,12 +121,24 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
 def _settings(request: TrainingRequest) -> Settings:
     # a wrong key is told before TensorFlow is loaded
     settings = load_settings(request.named_config, request.overrides, request.values)
+    check_overrides(request.verb, request.overrides, set(_circumstances(request)))
     load_backend()
     if request.named_config is not None:
         return settings
     tier = machine_tier()
     _log.info("config %s: %s", tier.config, tier.reason)
     return load_settings(tier.config, request.overrides, request.values)
+
+
+def _circumstances(request: TrainingRequest) -> Iterator[str]:
+    if request.data is None:
+        yield ON_RECORDS
+    if request.data is None and request.records is None:
+        yield WITHOUT_PLACE
+    if request.chunk is not None:
+        yield WITH_CHUNK
+    if request.teacher is not None:
+        yield WITH_TEACHER
 
 
 def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tuple[TrainingPlan, Run]":

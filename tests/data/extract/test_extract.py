@@ -200,7 +200,8 @@ def test_too_many_are_an_error_that_says_what_to_do(demo_data: Path, damaged: Pa
         path.unlink()
     with pytest.raises(DataError, match="26 of 26 images cannot be used") as other:
         run(demo_data, tmp_path / "out", images=damaged, max_skipped="100%")
-    assert "--images" in other.value.hint
+    assert "the files are not there (10 of 10 looked at" in other.value.hint
+    assert "the images folder must be the one that holds them" in other.value.hint
     assert names(tmp_path) == ["damaged"]
 
 

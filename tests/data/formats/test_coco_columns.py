@@ -132,14 +132,14 @@ def test_no_file(tmp_path: Path) -> None:
         (of_images(), "lists no images"),
         (DOCUMENT | {"categories": []}, "lists no categories"),
         (DOCUMENT | {"categories": None}, r"Expected `array`, got `null` - at `\$.categories`"),
-        (DOCUMENT | {"categories": [CATEGORY, CATEGORY | {"id": 8}]}, "category id or name twice"),
-        (DOCUMENT | {"categories": [CATEGORY, CATEGORY | {"name": "x"}]}, "category id or name twice"),
+        (DOCUMENT | {"categories": [CATEGORY, CATEGORY | {"id": 8}]}, "category name 'person' twice: for ids 7 and 8"),
+        (DOCUMENT | {"categories": [CATEGORY, CATEGORY | {"name": "x"}]}, "category id 7 twice: for 'person' and 'x'"),
         (DOCUMENT | {"images": [without(IMAGE, "height")]}, r"images\[0\].*height"),
         (DOCUMENT | {"images": [None]}, r"an image needs id.*images\[0\]"),
         (DOCUMENT | {"images": {"5": IMAGE}}, r"Expected `array`, got `object` - at `\$.images`"),
-        (of_images({}, {"file_name": "b.jpg"}), "image id 5 twice"),
-        (of_images({}, {"id": 6}), "one file_name for two images"),
-        (of_images({}, {"id": 6, "file_name": "./a.jpg"}), "one file_name for two images"),
+        (of_images({}, {"file_name": "b.jpg"}), "image id 5 twice: for a.jpg and b.jpg"),
+        (of_images({}, {"id": 6}), "one file_name for two images: a.jpg, for image ids 5 and 6"),
+        (of_images({}, {"id": 6, "file_name": "./a.jpg"}), "two images: a.jpg and ./a.jpg, for image ids 5 and 6"),
         (of_images({}, {"id": 6, "file_name": ".//a.jpg"}), "one file_name for two images"),
         *[
             (of_images(change), r"images\[0\]")
@@ -163,7 +163,7 @@ def test_no_file(tmp_path: Path) -> None:
         ),
         (DOCUMENT | {"annotations": [without(ANNOTATION, "bbox")]}, r"`bbox` - at `\$.annotations\[0\]`"),
         (DOCUMENT | {"annotations": [None]}, r"Expected `object`, got `null` - at `\$.annotations\[0\]`"),
-        (of_annotations({}, {"id": 10}), "annotation id 10 twice"),
+        (of_annotations({}, {"id": 10}), "annotation id 10 twice: for a box of image 5 and a box of image 5"),
         *[
             (of_annotations({}, change), rf"at `\$.annotations\[1\].{key}")
             for key, change in (

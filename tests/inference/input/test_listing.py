@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from fcoslite.data.image_formats import FORMATS, IMAGE_SUFFIXES
 from fcoslite.errors import SourceError
 from fcoslite.inference.input.listing import list_sources
 
@@ -37,8 +38,26 @@ def test_where_two_have_one_name_both_are_called_by_their_paths(here: Path) -> N
     assert names([str(here / "a" / "1.jpg"), "b/1.jpg"])[0].endswith("a/1.jpg")
     assert not names([str(here / "a" / "1.jpg"), "b/1.jpg"])[0].startswith("/")
     (here / "a" / "1.png").write_bytes(b"")
+    assert names(["a/1.jpg", "a/1.png"]) == ["1.jpg", "1.png"]
     with pytest.raises(SourceError, match="two sources would both be called"):  # of one .txt
-        list_sources(["a/1.jpg", "a/1.png"])
+        list_sources(["a/1.jpg", "a/1.png"], without_suffix=True)
+    for video in ("a/walk.mov", "a/walk.avi"):
+        (here / video).write_bytes(b"")
+    with pytest.raises(SourceError, match="two sources would both be called"):  # of one .mp4
+        list_sources(["a/walk.mov", "a/walk.avi"])
+
+
+def test_an_image_that_cannot_be_read_is_listed(here: Path) -> None:
+    for known in FORMATS:
+        for suffix in known.suffixes:
+            (here / "b" / f"x{suffix}").write_bytes(b"")
+    (here / "b" / "phone.HEIC").write_bytes(b"")
+    (here / "b" / "broken.jpg").symlink_to("nowhere")
+    (here / "b" / "folder.jpg").mkdir()
+    listed = names(["b"])
+    assert set(listed) == {"1.jpg", "phone.HEIC", "broken.jpg", *(f"x{suffix}" for suffix in IMAGE_SUFFIXES)}
+    assert sorted(names(["b/*"])) == sorted(listed)
+    assert not any(one.moves for one in list_sources(["b/*"]))
 
 
 @pytest.mark.parametrize(
@@ -46,12 +65,18 @@ def test_where_two_have_one_name_both_are_called_by_their_paths(here: Path) -> N
     [
         ("rtsp://user:pass@10.0.0.7:554/live/1?token=x", "10.0.0.7-554-live-1"),
         ("http://host/../../etc/passwd", "host-..-..-etc-passwd"),
-        ("https://", "stream"),
     ],
 )
 def test_a_stream_is_called_by_its_place_without_its_secrets(address: str, name: str) -> None:
     [one] = list_sources([address])
     assert (one.text, one.name, one.moves) == (address, name, True)
+
+
+def test_streams_that_cannot_be_told_apart_or_are_none_show_no_secret() -> None:
+    for words in (["rtsp://user:secret@host/1?secret", "rtsp://host/1?secret"], ["https://user:secret@"]):
+        with pytest.raises(SourceError) as raised:
+            list_sources(words)
+        assert "secret" not in raised.value.message + raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ def no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def plan(source: Path, save: str | None = None, jsonl: str | None = None, window: bool = False) -> Output:
+def plan(
+    source: Path, save: str | None = None, jsonl: str | None = None, window: bool = False, overwrite: bool = False
+) -> Output:
     with open_source(str(source)) as opened:
         return plan_output(
             opened.kind,
@@ -23,6 +25,7 @@ def plan(source: Path, save: str | None = None, jsonl: str | None = None, window
             window=window,
             save=Path(save) if save else None,
             jsonl=Path(jsonl) if jsonl else None,
+            overwrite=overwrite,
         )
 
 
@@ -101,3 +104,23 @@ def test_a_folder_of_somebody_else(video: Path, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(FcosliteError, match="no permission"):
         plan(video, "locked/out.mp4")
+
+
+def test_nothing_is_overwritten_unasked(video: Path, folder: Path, tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.jsonl", "a.jpg", "drawn/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "empty").mkdir()
+    wanted = ((video, "a.mp4", None), (video, None, "a.jsonl"), (folder / "a.jpg", "a.jpg", None))
+    for source, save, jsonl in (*wanted, (folder, "drawn", None)):
+        with pytest.raises(FcosliteError, match="is there already") as caught:
+            plan(source, save, jsonl)
+        assert "--overwrite" in caught.value.hint
+        assert plan(source, save, jsonl, overwrite=True).save == (Path(save) if save else None)
+    assert plan(folder, "empty").save == Path("empty")
+    assert (tmp_path / "a.mp4").read_bytes() == b"mine"
+
+
+def test_lines_go_to_stdout_a_pipe_and_a_device(video: Path, tmp_path: Path) -> None:
+    for jsonl in ("-", "/dev/null", "/dev/stdout") if os.name == "posix" else ("-",):
+        assert plan(video, jsonl=jsonl).jsonl == Path(jsonl)

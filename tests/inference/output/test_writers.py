@@ -39,9 +39,9 @@ def result(
 @pytest.mark.parametrize("name", ["out.mp4", "out.AVI"])
 def test_a_video_has_every_frame_at_the_sources_rate(name: str, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / name
-    writer = VideoWriter(path, 12.5, live=False)
+    writer = VideoWriter(path, 12.5)
     for index in range(7):
-        writer.write(result(index, seconds=0.0))
+        writer.write(result(index, seconds=index / 12.5))
     writer.close()
     with open_source(str(path)) as source:
         assert (source.fps, source.width, source.height) == (12.5, 128, 96)
@@ -53,17 +53,29 @@ def test_a_video_has_every_frame_at_the_sources_rate(name: str, tmp_path: Path) 
 
 def test_a_frame_of_another_size_is_fitted_into_the_first(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
-    writer = VideoWriter(path, None, live=False)
-    for size in ((96, 128), (200, 100), (48, 64), (97, 129)):
-        writer.write(result(size=size))
+    writer = VideoWriter(path, None)
+    for index, size in enumerate(((96, 128), (200, 100), (48, 64), (97, 129))):
+        writer.write(result(seconds=index / 25, size=size))
     writer.close()
     with open_source(str(path)) as source:
         assert [frame.image_rgb.shape for frame in source] == [(96, 128, 3)] * 4
 
 
+@pytest.mark.parametrize("fps", [10, 12.5, 25, 30000 / 1001, 30, 59.94, 240])
+def test_a_constant_rate_repeats_and_leaves_out_nothing(fps: float, tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "out.avi", fps)
+    for index in range(100):
+        writer.write(
+            result(index, seconds=round(3600 + index / fps, 3), size=(32, 32))
+        )  # milliseconds, as Matroska has
+    writer.close()
+    with open_source(str(tmp_path / "out.avi")) as source:
+        assert len(list(source)) == 100
+
+
 def test_a_live_recording_keeps_time(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
-    writer = VideoWriter(path, 10.0, live=True)
+    writer = VideoWriter(path, 10.0)
     for seconds in (8.0, 8.5, 8.51, 8.52, 10.0):  # slower, then faster than ten a second
         writer.write(result(seconds=seconds))
     writer.close()
@@ -73,11 +85,10 @@ def test_a_live_recording_keeps_time(tmp_path: Path) -> None:
 
 def test_an_avi_plays_although_it_was_never_closed(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
-    writer = VideoWriter(path, 10.0, live=False)
+    writer = VideoWriter(path, 10.0)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    frame = replace(result(), frame=Frame(0, noise, "x", 0.0))
-    for _ in range(40):
-        writer.write(frame)
+    for index in range(40):
+        writer.write(replace(result(), frame=Frame(index, noise, "x", index / 10)))
     shutil.copy(path, tmp_path / "killed.avi")  # what a killed process leaves
     writer.close()
     with open_source(str(tmp_path / "killed.avi")) as source:
@@ -94,12 +105,12 @@ def test_a_disk_that_becomes_full(name: str, small_disk: SmallDisk) -> None:
         writer = JsonlWriter(path)
         found = Detections(*(np.ones((2000, *shape), np.float32) for shape in ((4,), ())), np.ones(2000, int), ("x",))
     else:
-        writer = ImageWriter(path, folder=True) if name == "drawn" else VideoWriter(path, 10.0, live=False)
+        writer = ImageWriter(path, folder=True) if name == "drawn" else VideoWriter(path, 10.0)
         found = result().detections
     written = 0
     with pytest.raises(FcosliteError, match="is full"):
         for number in range(1000):
-            writer.write(FrameResult(Frame(number, noise, f"{number}.png", 0.0), found, None))
+            writer.write(FrameResult(Frame(number, noise, f"{number}.png", number / 10), found, None))
             written += 1
     writer.close()
     assert written > 3
@@ -113,7 +124,7 @@ def test_a_disk_that_becomes_full(name: str, small_disk: SmallDisk) -> None:
 
 
 def test_a_disk_that_is_full_from_the_start(small_disk: SmallDisk) -> None:
-    for writer in (VideoWriter(small_disk.path / "x" / "out.mp4", 10.0, True), JsonlWriter(small_disk.path / "a")):
+    for writer in (VideoWriter(small_disk.path / "x" / "out.mp4", 10.0), JsonlWriter(small_disk.path / "a")):
         with pytest.raises(FcosliteError, match="is full"):
             writer.write(result())
         writer.close()
@@ -121,7 +132,7 @@ def test_a_disk_that_is_full_from_the_start(small_disk: SmallDisk) -> None:
 
 
 def test_a_gap_in_a_live_recording_shows_what_was_seen_before(tmp_path: Path) -> None:
-    writer = VideoWriter(tmp_path / "out.avi", 10.0, live=True)
+    writer = VideoWriter(tmp_path / "out.avi", 10.0)
     for seconds, brightness in ((0.0, 40), (0.1, 80), (1.0, 200)):  # lost for a while
         image = np.full((96, 128, 3), brightness, np.uint8)
         writer.write(FrameResult(Frame(0, image, "x", seconds), NOBODY, None))
@@ -133,7 +144,7 @@ def test_a_gap_in_a_live_recording_shows_what_was_seen_before(tmp_path: Path) ->
 
 def test_a_video_that_opencv_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(FcosliteError, match="1x1"):
-        VideoWriter(tmp_path / "out.mp4", 10.0, live=False).write(result(size=(1, 1)))
+        VideoWriter(tmp_path / "out.mp4", 10.0).write(result(size=(1, 1)))
 
 
 def test_images_keep_their_names_and_their_pixels(tmp_path: Path) -> None:

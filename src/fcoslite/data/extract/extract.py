@@ -17,6 +17,7 @@ from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.open import Format, open_data
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
+from fcoslite.data.image_files_hint import explain
 from fcoslite.data.skipped import (
     MAX_SKIPPED,
     SkippedImage,
@@ -100,7 +101,8 @@ def extract(
         images: The folder its file names are relative to; None: where the format has them.
         out: Folder to write; nothing appears there before it is complete. If it was made from the same data with the
             same options there is nothing to do; if that was stopped in the middle, it goes on.
-        classes: Class names; they get the category ids 1, 2, ... in this order.
+        classes: Class names, or several in a text with commas between; they get the category ids 1, 2, ... in this
+            order.
         limit: Take a seeded sample of this many images with a box; None: all.
         negatives: Images without any of the classes to add, as a fraction of those with one.
         link: How image files come to `out`; a link that cannot be made becomes a copy, with a warning.
@@ -130,10 +132,10 @@ def extract(
     usable = partial(usable_images, source=source, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)
     looked_at = len(chosen) + len(skipped)
+    why = partial(explain, images=source.images, folder=source.folder)
     if len(chosen) == negative_count:
-        hint = f"--images must be the folder that holds {skipped[0].file_name}"
-        raise DataError(f"{source.folder}: {summary(skipped, looked_at)}", hint)
-    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all")
+        raise DataError(f"{source.folder}: {summary(skipped, looked_at)}", why(skipped))
+    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all", why)
     rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
     names = [source.images[index].file_name for index in chosen]

@@ -18,9 +18,10 @@ from msgspec import Meta, Raw
 from fcoslite.data.dataset import AnnotationTable, Category, Id, ImageRecord
 from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.coco_loose import Oddities
+from fcoslite.data.formats.duplicates import refuse_duplicate_categories, refuse_duplicate_ids
 from fcoslite.data.formats.files import sides_of
 from fcoslite.data.formats.json_file import OtherTreeError, decode_json
-from fcoslite.data.formats.table import Columns, assemble, check_file_name, choose_categories, refuse_duplicates
+from fcoslite.data.formats.table import Columns, assemble, check_file_name, choose_categories
 from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
@@ -86,7 +87,8 @@ def open_coco(
         _log.warning("%s: %d %s; the first has id %d", path, len(unknown), what, unknown[0])
     columns = _columns(document.annotations, class_of, records, oddities.without_box)
     document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
-    refuse_duplicates(columns.ids, "annotation id", path)
+    image_of = columns.image_index
+    refuse_duplicate_ids(columns.ids, "annotation id", path, lambda row: f"a box of {_named(records, image_of[row])}")
     table = assemble(path, folder, categories, records, as_pixels(columns, records, boxes, path))
     return replace(table, info=document.info, licenses=document.licenses, raw_images=raw_images)
 
@@ -124,6 +126,10 @@ def _decode(path: Path, oddities: Oddities) -> _Document:
     return _Document(loose.images, annotations, categories, loose.info, loose.licenses)
 
 
+def _named(images: Sequence[ImageRecord], index: int) -> str:
+    return f"image {images[index].image_id}" if index >= 0 else "an image that it does not list"
+
+
 def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path]) -> Path | None:
     for place in places:
         if any((place / image.file_name).is_file() for image in images[:_LOOKED_AT]):
@@ -134,9 +140,9 @@ def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path]) -> Pat
 def _known(known: list[Category], path: Path) -> list[Category]:
     if not known:
         raise DataError(f"{path} lists no categories", "its `categories` section names the classes of the boxes")
-    if len({one.name for one in known}) < len(known) or len({one.id for one in known}) < len(known):
-        raise DataError(f"{path} lists a category id or name twice", "make ids and names in `categories` unique")
-    return sorted(known, key=lambda category: category.id)
+    known = sorted(known, key=lambda category: category.id)
+    refuse_duplicate_categories([(category.id, category.name) for category in known], path)
+    return known
 
 
 def _without_roots(known: list[Category], annotations: list[_Annotation], path: Path) -> list[Category]:
@@ -190,7 +196,8 @@ def _images(records: list[Raw], path: Path, oddities: Oddities, sides_may_lack: 
             image, raw = with_changes(image, raw, file_name=image.file_name.replace("\\", "/"))
         pairs.append((image, raw))
     pairs.sort(key=lambda pair: pair[0].image_id)
-    refuse_duplicates(np.array([image.image_id for image, _ in pairs], np.int64), "image id", path)
+    image_ids = np.array([image.image_id for image, _ in pairs], np.int64)
+    refuse_duplicate_ids(image_ids, "image id", path, lambda place: pairs[place][0].file_name)
     return pairs
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import choose_splits, number_images, split_of
 from fcoslite.data.formats.json_file import decode_json
 from fcoslite.data.formats.table import BoxList, assemble, check_file_name, choose_categories
@@ -89,7 +90,8 @@ def open_createml(
             listed.append((file, index, item.boxes))
     if not names:
         raise DataError(f"{path} lists no images", _HINT)
-    known = [Category(number, name) for number, name in enumerate(labels or classes or ["object"], start=1)]
+    nameless = chosen_names(classes or ["object"], ())
+    known = [Category(number, name) for number, name in enumerate(labels or nameless, start=1)]
     chosen = choose_categories(known, classes, path)
     position = {category.name: index for index, category in enumerate(known)}
     boxes = BoxList()

@@ -5,19 +5,18 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 from fcoslite.data.dataset import ImageRecord
 from fcoslite.data.formats.table import check_file_name
+from fcoslite.data.image_formats import is_image
 from fcoslite.data.images import UnusableImageError, follows_links, read_sides
 from fcoslite.errors import DataError, closest
 from fcoslite.machine.threads import map_in_order
 
 _log = logging.getLogger("fcoslite")
 
-# of what `read_image` decodes
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
 _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?\d*", re.IGNORECASE)
 _LONGEST = 1 << 28  # bytes of a text file
 _UNKNOWN = (1, 1)
@@ -25,14 +24,9 @@ _UNKNOWN = (1, 1)
 _Part = TypeVar("_Part")
 
 
-def is_image(name: str) -> bool:
-    """Whether a file is called like an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
 def images_below(folder: Path, root: Path) -> list[str]:
     """The images in a folder and those below it, by name, hidden ones left out: relative to `root`."""
-    return [path for path in files_below(folder, root) if is_image(path)]
+    return [path for path in files_below(folder, root) if is_image(Path(path))]
 
 
 def files_below(folder: Path, root: Path) -> list[str]:

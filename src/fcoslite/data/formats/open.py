@@ -10,11 +10,11 @@ from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import check_images_folder
 from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
 from fcoslite.data.formats.createml import find_createml, open_createml
-from fcoslite.data.formats.files import is_image
 from fcoslite.data.formats.photographs import find_photographs, open_photographs
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.formats.voc import find_voc, open_voc
 from fcoslite.data.formats.yolo import find_yolo, open_yolo
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
@@ -131,7 +131,7 @@ def _of_file(file: Path) -> Format:
         return "yolo"
     if suffix == ".xml":
         raise DataError(f"{file} is the annotation of one image", "name the folder of the data set")
-    if is_image(file.name):
+    if is_image(file):
         raise DataError(f"{file} is an image, not a data set", "name the folder of the data set")
     try:
         with file.open("rb") as opened:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import images_below, number_images
 from fcoslite.data.formats.table import BoxList, assemble
 from fcoslite.errors import DataError
@@ -27,6 +28,8 @@ def open_photographs(folder: Path, classes: Sequence[str] | None = None) -> Anno
     names = images_below(folder, folder)
     if not names:
         raise DataError(f"no image in {folder}", "a data set needs at least one")
-    categories = [Category(number, name) for number, name in enumerate(classes or ["person"], start=1)]
+    categories = [
+        Category(number, name) for number, name in enumerate(chosen_names(classes or ["person"], ()), start=1)
+    ]
     columns = BoxList().columns(categories, categories, lambda image, place: "")
     return assemble(folder, folder, categories, number_images(dict.fromkeys(names), folder), columns)

@@ -1,7 +1,6 @@
 """What the readers of all formats share: columns of boxes are checked, cut and sorted into an `AnnotationTable`."""
 
 import logging
-import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
+from fcoslite.data.formats.class_choice import chosen_names, listed
+from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
 from fcoslite.errors import ConfigError, DataError, closest
 
@@ -136,8 +137,7 @@ def assemble(
         raise DataError(f"{path} lists no images", "a data set needs at least one")
     for image in images:
         check_file_name(image.file_name, path)
-    if len({posixpath.normpath(image.file_name) for image in images}) < len(images):
-        raise DataError(f"{path} lists one file_name for two images", "give every image a file of its own")
+    refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
     has_image = columns.image_index >= 0
     image_index = columns.image_index.clip(min=0)
     sides = np.array([(image.width, image.height) for image in images], np.float64)[image_index]
@@ -219,30 +219,22 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 
 
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
-    """The categories of these names, in their order; all for None.
+    """The categories of these names, as `chosen_names` takes them, in their order; all for None.
 
     Raises:
         ConfigError: No such class, or none at all.
     """
     if classes is None:
         return tuple(known)
-    if not classes:
-        raise ConfigError("no class is chosen", "name at least one with --classes")
     by_name = {category.name: category for category in known}
-    for name in classes:
+    chosen = chosen_names(classes, by_name)
+    if not chosen:
+        raise ConfigError("no class is chosen", "name at least one with --classes")
+    for name in chosen:
         if name not in by_name:
-            names = ", ".join(by_name)
-            near = closest(name, list(by_name))
+            names, near = listed(list(by_name)), closest(name, list(by_name))
             raise ConfigError(f"{path} has no class '{name}'", f"{near} (it has: {names})" if near else names)
-    return tuple(by_name[name] for name in dict.fromkeys(classes))
-
-
-def refuse_duplicates(ids: np.ndarray, what: str, path: Path) -> None:
-    """Raise DataError if an id is there twice."""
-    ordered = np.sort(ids)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise DataError(f"{path} uses {what} {twice[0]} twice", f"every {what} must be unique: renumber them")
+    return tuple(by_name[name] for name in chosen)
 
 
 def check_file_name(name: str, path: Path) -> None:

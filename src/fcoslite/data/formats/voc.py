@@ -10,8 +10,10 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
-from fcoslite.data.formats.files import choose_splits, files_below, is_image, read_text, sides_of, split_of
+from fcoslite.data.formats.class_choice import chosen_names
+from fcoslite.data.formats.files import choose_splits, files_below, read_text, sides_of, split_of
 from fcoslite.data.formats.table import BoxList, assemble, choose_categories
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
@@ -63,7 +65,8 @@ def open_voc(
     # of one split, too: names and the first pixel are those of the whole
     labels = {name: _read(folder / name) for names in parts.values() for name in names}
     from_zero = any(min(box.corners[:2]) < 1 for one in labels.values() for box in one.boxes)
-    class_names = sorted({box.name for one in labels.values() for box in one.boxes}) or classes or ["object"]
+    class_names = sorted({box.name for one in labels.values() for box in one.boxes})
+    class_names = class_names or chosen_names(classes or ["object"], ())
     if split is not None:
         parts = choose_splits({name: files for name, files in parts.items() if name}, split, folder)
     read = [(name, of_split or None, labels[name]) for of_split, names in parts.items() for name in names]
@@ -162,7 +165,7 @@ class _ImageFinder:
 
     def __init__(self, root: Path, beside: bool) -> None:
         self._beside = beside
-        self._all = [name for name in files_below(root, root) if is_image(name)]
+        self._all = [name for name in files_below(root, root) if is_image(Path(name))]
         self._known = frozenset(self._all)
         self._by_stem: dict[str, list[str]] = {}
         for name in self._all:

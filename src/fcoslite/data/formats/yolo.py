@@ -14,11 +14,11 @@ from fcoslite.data.formats.files import (
     choose_splits,
     files_below,
     images_below,
-    is_image,
     number_images,
     read_text,
 )
 from fcoslite.data.formats.table import BoxList, assemble, choose_categories
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, DataError
 
 _log = logging.getLogger("fcoslite")
@@ -184,7 +184,7 @@ def _listed(file: Path, root: Path) -> list[str]:
         raise DataError(f"{file} is no folder and no .txt", "a split is a folder of images, or a .txt that lists them")
     lines = [line.strip().replace("\\", "/") for line in read_text(file).splitlines()]
     paths = [[name for name in PurePosixPath(line).parts if name != "."] for line in lines if line]
-    strange = next((path for path in paths if not is_image(path[-1] if path else "")), None)
+    strange = next((path for path in paths if not (path and is_image(Path(path[-1])))), None)
     if strange is not None:
         raise DataError(f"{file} lists {'/'.join(strange)!r}, which is no image", "every line is the path of an image")
     # of a data set that was moved, all lines begin with as many names that are not there any more

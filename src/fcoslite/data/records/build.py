@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from fcoslite import __version__
 from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
 from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT, RecordsManifest, read_manifest
 from fcoslite.data.records.schema import encode_image
@@ -130,13 +131,14 @@ def build_records(
                 free_bytes=free,
             )
         load_tensorflow()  # before the threads that use it
+        why = partial(explain, images=chosen, folder=dataset.folder)
         record = partial(make_record, dataset=dataset, image_size=image_size, encoding=encoding)
         with staged_folder(out, job, overwrite) as folder:
             if not (folder / MANIFEST).is_file():  # else killed after all the work
-                parts = write_parts(chosen, record, folder, records_per_shard, workers, max_skipped, progress)
+                parts = write_parts(chosen, record, folder, records_per_shard, workers, max_skipped, progress, why)
                 skipped = [image for part in parts for image in part.skipped]
                 if len(skipped) == len(chosen):
-                    raise DataError(summary(skipped, len(chosen)), "there is nothing to learn from it")
+                    raise DataError(summary(skipped, len(chosen)), why(skipped))
                 write_skipped(skipped, len(chosen), folder)
                 shards = name_shards(parts, folder, _prefix(dataset.class_names))
                 manifest = RecordsManifest(

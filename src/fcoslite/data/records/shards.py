@@ -19,7 +19,7 @@ from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import Shard
 from fcoslite.data.records.schema import encode_image, serialize
-from fcoslite.data.skipped import SkippedImage, refuse_too_many, skipped_image
+from fcoslite.data.skipped import Explain, SkippedImage, refuse_too_many, skipped_image
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size, replace_file
@@ -79,6 +79,7 @@ def write_parts(
     workers: int,
     max_skipped: str,
     progress: Progress,
+    explain: Explain | None = None,
 ) -> list[Part]:
     """Write the records of images, in their order; go on after the parts that are there.
 
@@ -90,6 +91,7 @@ def write_parts(
         workers: Threads that make records.
         max_skipped: Most images that may be skipped: a count, or a share such as `1%`.
         progress: Told about every image.
+        explain: Asked when too many had to be skipped.
 
     Raises:
         OSError: A file cannot be written.
@@ -97,7 +99,7 @@ def write_parts(
     """
     parts = _finished_parts(folder)
     skipped = [image for part in parts for image in part.skipped]
-    refuse_too_many(skipped, len(images), max_skipped, _LIST)
+    refuse_too_many(skipped, len(images), max_skipped, _LIST, explain)
     used = parts[-1].images_used if parts else 0
     with progress("Building records", len(images), "images") as advance:
         if used:
@@ -109,7 +111,7 @@ def write_parts(
                 advance()
                 if made.skipped is not None:
                     skipped.append(made.skipped)
-                    refuse_too_many(skipped, len(images), max_skipped, _LIST)
+                    refuse_too_many(skipped, len(images), max_skipped, _LIST, explain)
                 yield made
 
         with closing(map_in_order(record, images[used:], workers)) as made, closing(tell(made)) as records:
@@ -174,7 +176,7 @@ def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: i
     boxes: list[int] = []
     skipped = []
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        with tf.io.TFRecordWriter(os.fsencode(path)) as writer:
             for made in records:
                 used += 1
                 if made.skipped is not None:

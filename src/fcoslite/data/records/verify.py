@@ -159,7 +159,7 @@ def _records(path: Path, count: int) -> Iterator[bytes | None]:
     position = 0
     while position < count:
         # skipping reads the lengths only, so it passes over damaged contents; a damaged length ends the file
-        rest = tf.data.TFRecordDataset(str(path)).skip(position).take(count - position)
+        rest = tf.data.TFRecordDataset(os.fsencode(path)).skip(position).take(count - position)
         try:
             for record in rest:
                 yield record.numpy()

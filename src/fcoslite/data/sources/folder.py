@@ -9,6 +9,7 @@ from itertools import chain, tee
 import numpy as np
 
 from fcoslite.data.dataset import Dataset, LabelledImage
+from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import read_labelled
 from fcoslite.data.skipped import go_without, summary, try_images
 from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
@@ -59,7 +60,8 @@ class FolderSource:
         if not bad:
             return self
         message = f"{self.dataset.folder}: {summary(list(bad.values()), len(self))}"
-        hint = "mend them, or make a data set without them with `fcoslite extract` and its --max-skipped"
+        why = explain(list(bad.values()), self.images, self.dataset.folder)
+        hint = f"{why}, or make a data set without them with `fcoslite extract` and its --max-skipped"
         return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
     @property

@@ -1,5 +1,6 @@
 """Records as a source of batches, through tf.data."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -165,7 +166,7 @@ class RecordSource:
                         pixels[inside] = change(pixels[inside], label)
                 yield batch, labels
 
-    def _pieces(self, keep_places: bool) -> tuple[list[str], Any]:
+    def _pieces(self, keep_places: bool) -> tuple[list[bytes], Any]:
         """File and runs of every shard that holds some of ours.
 
         A run is: records to skip from the file's start, records to read, and bad ones after them to stand in for; none
@@ -173,10 +174,10 @@ class RecordSource:
         """
         import tensorflow as tf
 
-        files: list[str] = []
+        files: list[bytes] = []
         runs: list[list[list[int]]] = []
         for shard, start, ours in self.manifest.shards_of(self.records):
-            files.append(str(self.folder / shard.name))
+            files.append(os.fsencode(self.folder / shard.name))
             runs.append([])
             for is_bad, group in groupby(ours, key=self.bad.__contains__):
                 positions = list(group)

@@ -76,7 +76,7 @@ class DescribedDetector:
         # what lay in the padding has no area, and NaN is no box
         usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(scores)
         boxes, scores, places = boxes[usable], np.minimum(scores[usable], 1), places[usable]
-        kept = non_max_suppression(boxes, scores, places, self._description.nms_iou, _MOST_BOXES)
+        kept = non_max_suppression(boxes, scores, places, self._description.nms_iou, _MOST_BOXES).kept
         return Detections(boxes[kept], scores[kept], (places[kept] + 1).astype(np.int32), self.class_names)
 
 

@@ -11,10 +11,13 @@ import numpy as np
 
 from fcoslite.errors import SourceError
 from fcoslite.inference.input.frame_source import Frame
+from fcoslite.inference.input.recording_clock import RecordingClock
 
 # What ends is told from what is damaged by reading on: after a damaged picture the next ones come, after the end none.
 _FAILED_READS = 30  # in a row
 _FAILED_SECONDS = 1.0  # a network's or driver's own time-out is longer, and need not be waited for again
+
+_WHOLE = 0.9  # of its length
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
@@ -29,24 +32,24 @@ def read_recording(capture: Any, name: str, fps: float | None, count: int | None
     Args:
         capture: An open `cv2.VideoCapture`; it is released at the end.
         name: What to call it.
-        fps: Gives a frame its time; the clock if None.
+        fps: Frames per second, where known.
         count: Number of frames, where known.
     """
     index = damaged = 0
-    start = time.monotonic()
+    clock = RecordingClock(fps, count)
     try:
         while (found := _next_picture(capture)) is not None:
             skipped, image_rgb = found
             index += skipped
             damaged += skipped
-            yield Frame(index, image_rgb, name, index / fps if fps else time.monotonic() - start)
+            yield Frame(index, image_rgb, name, clock.seconds(index, capture.get(cv2.CAP_PROP_POS_MSEC)))
             index += 1
     finally:
         capture.release()
     if damaged:
         logger.warning("%s: %d of %d frames are damaged and were left out", name, damaged, index)
-    # containers estimate their length, so a few frames less mean nothing
-    if count and 0 < index < 0.9 * count:
+    # containers estimate their length, so a few frames less mean nothing; a variable rate has fewer, in the same time
+    if count and 0 < index < _WHOLE * count and not clock.reached(_WHOLE):
         logger.warning("%s ends after %d of %d frames: it is damaged or cut off", name, index, count)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from fcoslite.data.image_formats import is_image
 from fcoslite.errors import SourceError, closest
-from fcoslite.inference.input.image_files import images_in, is_image
+from fcoslite.inference.input.addresses import is_address, parse_address
+from fcoslite.inference.input.image_files import images_in
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Listed:
     moves: bool
 
 
-def list_sources(words: Iterable[str], recursive: bool = False) -> list[Listed]:
+def list_sources(words: Iterable[str], recursive: bool = False, without_suffix: bool = False) -> list[Listed]:
     """Find sources.
 
     An image is called by its file name, one of a folder by its path from there. Where two would have the same name,
@@ -34,35 +36,43 @@ def list_sources(words: Iterable[str], recursive: bool = False) -> list[Listed]:
 
     Args:
         words: Images, folders of images, videos, patterns such as `*.jpg`, or rtsp, http and https addresses.
-        recursive: Of a folder take the images in folders below, too.
+        recursive: Of a folder take the images in folders below, too. An image that cannot be read is listed as well.
+        without_suffix: Files are written that are called by the names of images without their suffixes.
 
     Raises:
-        SourceError: One is not there.
+        SourceError: One is not there, or two would be called the same.
     """
     found: dict[str, Listed] = {}  # by path, so that none comes twice
     for word in words:
         for one in _list(word, recursive):
             found.setdefault(one.text, one)
-    names = Counter(_key(one.name) for one in found.values())
-    listed = [one if names[_key(one.name)] == 1 else replace(one, name=_given(one.text)) for one in found.values()]
-    again = Counter(_key(one.name) for one in listed)
-    if shared := next((one for one in listed if again[_key(one.name)] > 1), None):
+
+    def key(one: Listed) -> str:
+        # drawn videos are all .mp4, and some file systems do not tell cases apart
+        name = PurePosixPath(one.name)
+        return (name.with_suffix("") if without_suffix or one.moves else name).as_posix().lower()
+
+    names = Counter(map(key, found.values()))
+    listed = [one if names[key(one)] == 1 else replace(one, name=_given(one.text)) for one in found.values()]
+    again = Counter(map(key, listed))
+    if shared := next((one for one in listed if again[key(one)] > 1), None):
         raise SourceError(f"two sources would both be called {shared.name}", "detect on them one after the other")
     return listed
 
 
 def _list(word: str, recursive: bool) -> Sequence[Listed]:
-    if "://" in word:
+    if is_address(word):
+        parse_address(word)
         return [Listed(word, _of_address(word), moves=True)]
     path = Path(word)
     if word and path.is_dir():
         return [
             Listed(str(image), image.relative_to(path).as_posix(), moves=False) for image in images_in(path, recursive)
         ]
-    if path.is_file():
+    if path.is_file() or path.is_symlink():  # whoever reads it tells that there is nothing behind a link
         return [_file(path)]
     if matches := sorted(glob.glob(word, recursive=True)):  # noqa: PTH207, a pattern may be absolute
-        return [_file(match) for match in map(Path, matches) if match.is_file()]
+        return [_file(match) for match in map(Path, matches) if not match.is_dir()]
     if word.isdecimal():
         raise SourceError(f"no file or folder '{word}'", f"a camera is watched by: fcoslite webcam --source {word}")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -82,10 +92,7 @@ def _of_address(url: str) -> str:
 
 
 def _given(text: str) -> str:
+    if is_address(text):  # as given it would tell user, password and query
+        return _of_address(text)
     parts = PurePosixPath(Path(text).as_posix()).parts
     return PurePosixPath(*(part for part in parts if part not in ("/", "..") and not part.endswith(":"))).as_posix()
-
-
-def _key(name: str) -> str:
-    # written files lose their suffix, and some file systems do not tell cases apart
-    return PurePosixPath(name).with_suffix("").as_posix().lower()

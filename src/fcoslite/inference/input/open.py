@@ -8,16 +8,18 @@ import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES, is_image
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.errors import SourceError, closest
+from fcoslite.inference.input.addresses import StreamAddress, is_address, parse_address
 from fcoslite.inference.input.cameras import list_cameras
 from fcoslite.inference.input.captures import read_live, read_recording
 from fcoslite.inference.input.frame_source import Frame, FrameSource
-from fcoslite.inference.input.image_files import IMAGE_SUFFIXES, images_in, is_image
+from fcoslite.inference.input.image_files import images_in
+from fcoslite.storage.native_path import native_path
 
 _NETWORK_SECONDS = 5.0
 
@@ -36,12 +38,12 @@ def open_source(text: str) -> FrameSource:
     _silence_opencv()
     if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
         return _open_camera(int(match[1]))
-    if "://" in text:
-        return _open_stream(text)
+    if is_address(text):
+        return _open_stream(parse_address(text))
     path = Path(text)
     if text and path.is_dir():
         return _open_folder(path)
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give a camera number, a URL, a video, an image or a folder of images"
         raise SourceError(f"no file or folder '{text}'", hint)
@@ -77,20 +79,16 @@ def _camera_hint(index: int) -> str:
     return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
 
 
-def _open_stream(url: str) -> FrameSource:
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in ("rtsp", "http", "https") or not parts.hostname:
-        raise SourceError(f"'{url}' is no stream address", "it starts with rtsp://, http:// or https://, then a host")
-    # without user, password and query: it is shown, and written to files
-    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _open_stream(address: StreamAddress) -> FrameSource:
+    name = address.shown
     milliseconds = int(_NETWORK_SECONDS * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
 
     def connect() -> Any:
-        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        return cv2.VideoCapture(address.url, cv2.CAP_FFMPEG, limits)
 
     def hint() -> str:
-        return _network_hint(str(parts.hostname), _port(parts.port, parts.scheme))
+        return _network_hint(address.host, address.port)
 
     capture = connect()
     if not capture.isOpened():
@@ -103,20 +101,17 @@ def _open_stream(url: str) -> FrameSource:
     return FrameSource("stream", name, frames, live=True, fps=fps, stopped=stopped)
 
 
-def _port(port: int | None, scheme: str) -> int:
-    return port or {"rtsp": 554, "http": 80, "https": 443}[scheme.lower()]
-
-
 def _network_hint(host: str, port: int) -> str:
     try:
         socket.create_connection((host, port), _NETWORK_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
         return f"{host}:{port} does not answer: {error}"
     return f"{host}:{port} answers, but with no video there: check the path, user and password"
 
 
 def _open_video(path: Path) -> FrameSource:
-    capture = cv2.VideoCapture(str(path))
+    with native_path(path) as text:
+        capture = cv2.VideoCapture(text)
     if not capture.isOpened():
         hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)
@@ -127,7 +122,8 @@ def _open_video(path: Path) -> FrameSource:
 
 def _plausible_fps(capture: Any) -> float | None:
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0 < fps <= 1000 else None
+    # 1000 is a container's unit of time, and the rate of no camera
+    return fps if 0 < fps < 1000 else None
 
 
 def _frame_count(capture: Any) -> int | None:
@@ -154,6 +150,8 @@ def _read_images(paths: list[Path], skip: bool) -> Generator[Frame, None, None]:
             continue
         readable += 1
         yield Frame(index, image_rgb, path.name, 0.0)
+    if 0 < readable < len(paths):
+        logger.warning("%d of %d images could not be read", len(paths) - readable, len(paths))
     if not readable:
         raise SourceError(f"no image in {paths[0].parent} can be decoded", "open one in an image viewer")
 

@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES
 from fcoslite.errors import ConfigError
 from fcoslite.inference.input.frame_source import Kind
-from fcoslite.inference.input.image_files import IMAGE_SUFFIXES
+from fcoslite.inference.output.places import check_new
 from fcoslite.inference.output.window import has_display
 from fcoslite.inference.output.writers import VIDEO_CODECS
-from fcoslite.storage.space import check_room, check_writable
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -21,7 +21,7 @@ class Output:
     Attributes:
         window: Show them in a window.
         save: A drawn video, image or folder of images.
-        jsonl: A file of one JSON line per frame.
+        jsonl: A file of one JSON line per frame; `-` is stdout.
     """
 
     window: bool = False
@@ -29,7 +29,15 @@ class Output:
     jsonl: Path | None = None
 
 
-def plan_output(kind: Kind, path: Path | None, *, window: bool, save: Path | None, jsonl: Path | None) -> Output:
+def plan_output(
+    kind: Kind,
+    path: Path | None,
+    *,
+    window: bool,
+    save: Path | None,
+    jsonl: Path | None,
+    overwrite: bool = False,
+) -> Output:
     """Decide where results go, and see that they can be written there; nothing is written.
 
     Without a screen the window gives way to a saved file, and a message says so.
@@ -39,27 +47,26 @@ def plan_output(kind: Kind, path: Path | None, *, window: bool, save: Path | Non
         path: Its file or folder, if it is one.
         window: Show results in a window.
         save: A drawn video, image or folder of images.
-        jsonl: A file of one JSON line per frame.
+        jsonl: A file of one JSON line per frame; `-` is stdout.
+        overwrite: What is there may go.
 
     Raises:
-        ConfigError: `save` is not a kind of file for this source.
-        DataError: A path cannot be written.
+        ConfigError: `save` is not a kind of file for this source, or two of the files are one.
+        DataError: A path cannot be written, or holds something.
         FcosliteError: Its disk is full.
     """
     if window and not has_display():
         window = False
         save = save or _free_name(kind)
         logger.info("no display here: the result will be saved to %s", save)
-    if save is not None:
-        _check_kind(save, kind)
-        check_writable(save, "name another place with --save", folder=kind == "folder")
-    if jsonl is not None:
-        check_writable(jsonl, "name another file with --jsonl", folder=False)
-    for file in filter(None, (save, jsonl)):
-        check_room(file)
     paths = [file.resolve() for file in (path, save, jsonl) if file is not None]
     if len(set(paths)) < len(paths):
         raise ConfigError("source, --save and --jsonl must be different files", "choose another name")
+    if save is not None:
+        _check_kind(save, kind)
+        check_new(save, "--save", kind == "folder", overwrite)
+    if jsonl is not None:
+        check_new(jsonl, "--jsonl", False, overwrite)
     return Output(window, save, jsonl)
 
 

@@ -2,11 +2,9 @@
 
 import csv
 import io
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -21,33 +19,12 @@ from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.listing import Listed
 from fcoslite.inference.output.writers import VideoWriter
 from fcoslite.storage.files import replace_file
-from fcoslite.storage.space import check_room, check_writable
-
-STDOUT = Path("-")
+from fcoslite.storage.line_file import LineFile, is_stdout
+from fcoslite.storage.space import check_room
+from fcoslite.text import to_json
 
 _COLUMNS = ("name", "frame", "seconds", "class", "score", "x_min", "y_min", "x_max", "y_max", "track")
 _MARGIN = 0.1  # of a box, around a crop
-
-
-def check_new(path: Path, flag: str, folder: bool, overwrite: bool) -> None:
-    """See that results can be written to a place, and that nothing is lost there.
-
-    Args:
-        path: The place; `-` is stdout.
-        flag: That names it.
-        folder: It is to be a folder; else a file.
-        overwrite: What is there may go.
-
-    Raises:
-        DataError: It cannot be written, or holds something.
-    """
-    if path == STDOUT and not folder:
-        return
-    check_writable(path, f"name another place with {flag}", folder=folder)
-    check_room(path)
-    taken = any(path.iterdir()) if path.is_dir() else path.is_file()
-    if taken and not overwrite:
-        raise DataError(f"{path} is there already", f"name another place with {flag}, or add --overwrite")
 
 
 def check_apart(sources: Sequence[Listed], save: Path | None, files: Sequence[Path]) -> None:
@@ -61,7 +38,7 @@ def check_apart(sources: Sequence[Listed], save: Path | None, files: Sequence[Pa
     Raises:
         DataError: One of them is a source.
     """
-    written = {path.resolve() for path in files if path != STDOUT}
+    written = {path.resolve() for path in files if not is_stdout(path)}
     for source in sources:
         drawn = [] if save is None else [drawn_path(save, source).resolve()]
         if Path(source.text).resolve() in {*written, *drawn}:
@@ -97,7 +74,7 @@ class DrawnWriter:
         if self._video is None or self._of != result.source.name:
             self.close()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._video = VideoWriter(path, result.fps, live=False)
+            self._video = VideoWriter(path, result.fps)
             self._of = result.source.name
         image_rgb = result.image_rgb
         if result.crossings is not None:
@@ -197,40 +174,18 @@ class CocoWriter:
         categories = [{"id": number, "name": name} for number, name in enumerate(self._class_names, start=1)]
         document = {"images": self._images, "annotations": self._annotations, "categories": categories}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, json.dumps(document).encode())
+        replace_file(self._path, to_json(document).encode())
 
 
-class LinesWriter:
-    """A line, or lines, for every image or frame, flushed: a run that breaks off keeps them.
+class JsonlWriter:
+    """One JSON line for every image or frame.
 
     Args:
         path: `-` is stdout.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
-
-    def _write(self, text: str) -> None:
-        if self._file is None:
-            if self._path == STDOUT:
-                self._file = sys.stdout
-            else:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("w", encoding="utf-8", newline="")
-        if self._path != STDOUT:
-            check_room(self._path)
-        self._file.write(text)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None and self._path != STDOUT:
-            self._file.close()
-
-
-class JsonlWriter(LinesWriter):
-    """One JSON line for every image or frame."""
+        self._file = LineFile(path)
 
     def write(self, result: Result) -> None:
         """Add one line."""
@@ -240,14 +195,22 @@ class JsonlWriter(LinesWriter):
             record |= {"frame": result.frame, "seconds": _rounded(result.seconds)}
         if result.crossings is not None:
             record |= {"to_left": result.crossings.to_left, "to_right": result.crossings.to_right}
-        self._write(json.dumps({**record, "detections": to_boxes(result.detections)}, ensure_ascii=False) + "\n")
+        self._file.write(to_json({**record, "detections": to_boxes(result.detections)}) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
-class CsvWriter(LinesWriter):
-    """A line for every box, under a line of names."""
+class CsvWriter:
+    """A line for every box, under a line of names.
+
+    Args:
+        path: `-` is stdout.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        self._file = LineFile(path)
         self._begun = False
 
     def write(self, result: Result) -> None:
@@ -270,7 +233,11 @@ class CsvWriter(LinesWriter):
                     detection.get("track"),
                 )
             )
-        self._write(_as_csv(rows))
+        self._file.write(_as_csv(rows))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class TableWriter:
@@ -308,7 +275,7 @@ def _best(found: Detections) -> str:
 
 def _write_picture(image_rgb: np.ndarray, path: Path) -> None:
     check_room(path)
-    encoded = encode_picture(image_rgb, path.suffix)
+    encoded = encode_picture(image_rgb, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded)
 

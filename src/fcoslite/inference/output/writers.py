@@ -1,8 +1,7 @@
 """The files results are saved to: drawn video, drawn images, one JSON line per frame."""
 
-import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,11 +11,13 @@ from fcoslite.detections.draw import fit_image
 from fcoslite.detections.formats import to_boxes
 from fcoslite.errors import FcosliteError
 from fcoslite.inference.detect import FrameResult
+from fcoslite.inference.input.recording_clock import FALLBACK_FPS
+from fcoslite.storage.line_file import LineFile
+from fcoslite.storage.native_path import native_path
 from fcoslite.storage.space import check_room
+from fcoslite.text import to_json
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-
-_FALLBACK_FPS = 25.0  # for a source that does not tell its own
 
 
 class VideoWriter:
@@ -26,20 +27,18 @@ class VideoWriter:
     cut. An .mp4 gets its index when it is closed, and OpenCV offers no way to write that piecewise: so
     whatever can be caught (an error, Ctrl-C, a polite kill) must end in `close`.
 
-    A recorded source gives one frame for each of its own. A live one is sampled as fast as the model
-    runs, and nobody knows beforehand how fast: frames are repeated or left out so that the video keeps
-    time.
+    The video keeps time: frames are repeated or left out where the source does not keep its rate. A
+    live one is sampled as fast as the model runs, and nobody knows beforehand how fast; a recorded one
+    may be of a variable rate, or damaged.
 
     Args:
         path: Ends in .mp4 or .avi.
         fps: The source's frames per second, if known.
-        live: The source is live.
     """
 
-    def __init__(self, path: Path, fps: float | None, live: bool) -> None:
+    def __init__(self, path: Path, fps: float | None) -> None:
         self._path = path
-        self._fps = fps or _FALLBACK_FPS
-        self._live = live
+        self._fps = fps or FALLBACK_FPS
         self._video: Any = None
         self._size = (0, 0)
         self._before_bgr: np.ndarray | None = None
@@ -60,9 +59,7 @@ class VideoWriter:
         if image_rgb.shape[:2] != (height, width):
             image_rgb = fit_image(image_rgb, width, height)
         image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
-        due = self._written + 1
-        if self._live:
-            due = 1 + round((result.frame.seconds - self._start_seconds) * self._fps)
+        due = 1 + round((result.frame.seconds - self._start_seconds) * self._fps)
         while self._written < due:
             check_room(self._path)  # OpenCV never reports a failed write
             # until now it was the picture before that was seen
@@ -81,7 +78,8 @@ class VideoWriter:
         height, width = image_rgb.shape[:2]
         codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
         self._size = (width, height)
-        self._video = cv2.VideoWriter(str(self._path), codec, self._fps, self._size)
+        with native_path(self._path) as text:
+            self._video = cv2.VideoWriter(text, codec, self._fps, self._size)
         if not self._video.isOpened():
             hint = "try the other kind of file, .mp4 or .avi"
             raise FcosliteError(f"OpenCV cannot write {self._path} of {width}x{height} pixels", hint)
@@ -103,7 +101,7 @@ class ImageWriter:
         """
         path = self._path / result.frame.name if self._folder else self._path
         check_room(path)
-        encoded = encode_picture(result.draw(), path.suffix)
+        encoded = encode_picture(result.draw(), path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded)
 
@@ -112,30 +110,27 @@ class ImageWriter:
 
 
 class JsonlWriter:
-    """One JSON line per frame, flushed, so that a broken-off run keeps every line."""
+    """One JSON line per frame.
+
+    Args:
+        path: `-` is stdout.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
+        self._file = LineFile(path)
 
     def write(self, result: FrameResult) -> None:
         """Append one line.
 
         Raises:
-            FcosliteError: The disk is nearly full.
+            FcosliteError: The disk is nearly full, or nobody reads the pipe any more.
             OSError: It cannot be written.
         """
-        check_room(self._path)
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
-        self._file.write(json.dumps(to_record(result), ensure_ascii=False) + "\n")
-        self._file.flush()
+        self._file.write(to_json(to_record(result)) + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
 
 def to_record(result: FrameResult) -> dict[str, Any]:

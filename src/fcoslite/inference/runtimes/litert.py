@@ -11,6 +11,7 @@ from fcoslite.errors import FcosliteError, WeightsError
 from fcoslite.fcos.locations import locations_of
 from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import FACTS_FILE, KEY, ExportFacts, read_facts
+from fcoslite.storage.native_path import native_path
 
 _LONGEST = 100_000  # bytes of the facts
 
@@ -89,7 +90,8 @@ def _interpreter(path: Path, threads: int) -> Any:
         hint = 'pip install "fcoslite[litert]"'
         raise FcosliteError("the package ai-edge-litert is not installed", hint) from None
     try:
-        interpreter = Interpreter(str(path), num_threads=threads)
+        with native_path(path) as text:
+            interpreter = Interpreter(text, num_threads=threads)
         interpreter.allocate_tensors()
         return interpreter
     except (ValueError, RuntimeError) as error:

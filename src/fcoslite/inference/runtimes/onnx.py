@@ -9,6 +9,7 @@ import numpy as np
 from fcoslite.errors import WeightsError
 from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
+from fcoslite.storage.native_path import native_path
 
 _NO_LOG = 4  # only what ends the process: the rest comes as an exception
 
@@ -57,8 +58,9 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _NO_LOG
         try:
-            source = str(path) if content is None else content
-            self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            with native_path(path) as text:
+                source = text if content is None else content
+                self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it has a class for every reason, and no common one
             hint = "is it a whole ONNX file, and of operations that ONNX Runtime knows?"
             raise WeightsError(f"{path} cannot be loaded: {_first_line(error)}", hint) from None

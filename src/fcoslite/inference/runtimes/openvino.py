@@ -10,6 +10,7 @@ import numpy as np
 from fcoslite.errors import FcosliteError, WeightsError
 from fcoslite.inference.runtimes.runtime import Dense, ExportedRuntime
 from fcoslite.models.facts import KEY, ExportFacts, read_facts
+from fcoslite.storage.native_path import native_path
 
 # where OpenVINO keeps what an ONNX file says of itself, and where `fcoslite export` writes it
 _METADATA = ["framework", KEY]
@@ -93,7 +94,12 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"no file at {path}", "check the path")
     try:
-        return _core().read_model(str(path))
+        weights = path.with_suffix(".bin") if path.suffix.lower() == ".xml" else None
+        if weights is None:
+            with native_path(path) as text:
+                return _core().read_model(text)
+        with native_path(path) as text, native_path(weights) as beside:
+            return _core().read_model(text, beside)
     except RuntimeError as error:
         hint = "is it whole, and its .bin beside it?" if path.suffix.lower() == ".xml" else "is it a whole file?"
         raise WeightsError(f"{path} cannot be read: {_last_line(error)}", hint) from None

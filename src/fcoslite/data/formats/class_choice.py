@@ -1,0 +1,24 @@
+"""Classes as a user names them."""
+
+from collections.abc import Collection, Sequence
+
+
+def chosen_names(texts: Sequence[str], known: Collection[str]) -> list[str]:
+    """The names in what was asked for: a text that is no class's name is several, with commas between.
+
+    Args:
+        texts: Such as `person`, `cat,dog`, or `person, standing`, if there is such a class.
+        known: Names of the classes that there are.
+
+    Returns:
+        Names in the order in which they were asked for, each once; one that is not known may be among them.
+    """
+    names: list[str] = []
+    for text in texts:
+        names += [text] if text in known else [name.strip() for name in text.split(",") if name.strip()]
+    return list(dict.fromkeys(names))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message; one that has a comma in it is quoted."""
+    return ", ".join(f"'{name}'" if "," in name else name for name in names)

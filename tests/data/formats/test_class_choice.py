@@ -1,0 +1,33 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcoslite.data.formats.class_choice import chosen_names, listed
+
+KNOWN = ("person", "dog", "person, standing", "a,b", "standing")
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["person,dog"], ["person", "dog"]),
+        ([" dog , person,"], ["dog", "person"]),
+        (["dog", "person", "dog"], ["dog", "person"]),
+        (["person, standing"], ["person, standing"]),  # as a whole, though both parts are classes, too
+        (["person", "standing"], ["person", "standing"]),
+        (["a,b", "dog"], ["a,b", "dog"]),
+        (["persn,dog"], ["persn", "dog"]),
+        (["", " , "], []),
+    ],
+)
+def test_what_is_asked_for(texts: list[str], names: list[str]) -> None:
+    assert chosen_names(texts, KNOWN) == names
+
+
+@given(st.lists(st.text(), unique=True))
+def test_every_class_can_be_chosen_by_its_name(known: list[str]) -> None:
+    assert chosen_names(known, known) == known
+
+
+def test_names_with_a_comma_are_told_apart() -> None:
+    assert listed(["person", "dog, large"]) == "person, 'dog, large'"
