@@ -23,7 +23,7 @@ from fcoslite.cli import (
     train,
     webcam,
 )
-from fcoslite.cli.standard_streams import flush_stdout, prepare_streams
+from fcoslite.cli.standard_streams import NoReaderError, flush_stdout, prepare_streams
 from fcoslite.errors import FcosliteError
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flush_stdout()
     except FcosliteError as error:
         code = code or _fail(error, error.exit_code, arguments)
-    except BrokenPipeError:  # whoever read it has seen enough
+    except NoReaderError:
         code = code or 1
     sys.exit(code)
 
@@ -97,6 +97,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error, error.exit_code, arguments)
     except KeyboardInterrupt:
         return _fail(FcosliteError("interrupted"), 130, arguments)
+    except NoReaderError:
+        return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors, whichever click it brings
             message = error.format_message()

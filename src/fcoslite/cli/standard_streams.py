@@ -17,8 +17,12 @@ class StdoutError(FcosliteError):
         super().__init__(f"the result cannot be written to stdout: {reason}", "send it to a file, or to another disk")
 
 
+class NoReaderError(BrokenPipeError):
+    """Nobody reads stdout any more: whoever did has seen enough, and is told nothing."""
+
+
 class _Stdout:
-    """The standard output, whose faults are ours to tell; that nobody reads it any more stays Python's to tell."""
+    """The standard output, whose faults are ours to tell."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -26,16 +30,16 @@ class _Stdout:
     def write(self, text: str) -> int:
         try:
             return self._file.write(text)
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            raise NoReaderError(*error.args) from None
         except OSError as error:
             raise StdoutError(error) from None
 
     def flush(self) -> None:
         try:
             self._file.flush()
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            raise NoReaderError(*error.args) from None
         except OSError as error:
             raise StdoutError(error) from None
 
@@ -66,11 +70,11 @@ def flush_stdout() -> None:
 
     Raises:
         StdoutError: It cannot be written.
-        BrokenPipeError: Nobody reads it any more.
+        NoReaderError: Nobody reads it any more.
     """
     try:
         sys.stdout.flush()
-    except (StdoutError, BrokenPipeError):
+    except (StdoutError, NoReaderError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)

@@ -1,6 +1,5 @@
 """Text that is written line by line as it comes: to a file, a pipe, a device, or the standard output."""
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -40,6 +39,7 @@ class LineFile:
 
         Raises:
             FcosliteError: The disk is nearly full, or nobody reads the pipe any more.
+            BrokenPipeError: Nobody reads the standard output any more.
             OSError: It cannot be written.
         """
         if not self._is_stdout:
@@ -50,10 +50,10 @@ class LineFile:
             self._file.write(as_utf8(lines))
             self._file.flush()
         except BrokenPipeError:
-            if self._is_stdout:  # Python flushes it once more at its end, and would tell of that, too
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            name = "the standard output" if self._is_stdout else self._path
-            raise FcosliteError(f"nobody reads {name} any more", "its reader has ended; write to a file") from None
+            if self._is_stdout:
+                raise
+            hint = "its reader has ended; write to a file"
+            raise FcosliteError(f"nobody reads {self._path} any more", hint) from None
 
     def close(self) -> None:
         """Close the file; the standard output stays open."""
@@ -64,6 +64,6 @@ class LineFile:
         if not self._is_stdout:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return self._path.open("w", encoding="utf-8", newline="")
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the locale: JSON is UTF-8
+        if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
+            reconfigure(encoding="utf-8", newline="")  # whatever the locale: JSON is UTF-8
         return sys.stdout
