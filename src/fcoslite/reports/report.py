@@ -218,13 +218,8 @@ def _row(name: str, cells: list[Any], better: Callable[..., Any] | None = None) 
     return _Row(name, cells, frozenset(place for place, cell in enumerate(cells) if cell == better(known)))
 
 
-def _metric(scored: Sequence[Scored | None], name: str) -> list[Any]:
-    return [_shown(one.document["metrics"].get(name)) if one else None for one in scored]
-
-
-def _shown(value: Any) -> Any:
-    """A metric, or that there was nothing to measure."""
-    return "none" if value == -1 else value
+def _metric(scored: Sequence[Scored | None], name: str) -> list[float | None]:
+    return [one.document["metrics"].get(name) if one else None for one in scored]
 
 
 def _origin(runs: Sequence[RunFacts]) -> list[_Row]:
@@ -273,7 +268,7 @@ def _curves(runs: Sequence[RunFacts]) -> list[Chart]:
 def _epochs(run: RunFacts) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of all that metrics.jsonl holds."""
     columns = list(dict.fromkeys(key for line in run.lines for key in line))
-    return columns, [[_shown(line.get(key)) for key in columns] for line in thinned(run.lines, _MOST_EPOCHS)]
+    return columns, [[line.get(key) for key in columns] for line in thinned(run.lines, _MOST_EPOCHS)]
 
 
 def _metrics(scored: Sequence[Scored | None]) -> list[_Row]:
@@ -317,6 +312,8 @@ def _errors(scored: Sequence[Scored | None]) -> list[_Row]:
 def _text(value: Any) -> str:
     if value is None:
         return "–"
+    if value == -1:  # COCO's sign that there was nothing to measure
+        return "none"
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, list):
