@@ -461,7 +461,7 @@ def test_damage_gives_an_image_or_a_reason(
     content = bytearray(WHOLE[file_format])
     for position, value in changes:
         content[position % len(content)] = value
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.getbasetemp() / "damaged-image"
     path.write_bytes(content[:end] if end else content)
     try:
         pixels = read_image(path, (12, 16))

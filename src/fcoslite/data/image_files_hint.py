@@ -15,7 +15,7 @@ from fcoslite.data.skipped import SkippedImage
 _LOOKED_AT = 10  # files
 _LISTED = 1000  # entries of a folder: it may hold millions
 _DEPTH = 2  # folders below the images folder
-_LONG_NAME = 100
+_LONG_NAME = 400
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _FORMS: tuple[tuple[Literal["NFC", "NFD"], str], ...] = (("NFD", "NFC"), ("NFC", "NFD"))
 _LFS_POINTER = b"version https://git-lfs"

@@ -90,6 +90,6 @@ def test_any_damage_is_read_or_refused(
 ) -> None:
     content = WHOLE[:place] + piece + WHOLE[place + cut :]
     try:
-        open_createml(one(tmp_path_factory.getbasetemp() / "damaged", content))
+        open_createml(one(tmp_path_factory.getbasetemp() / "damaged-createml", content))
     except FcosliteError as error:
         assert error.message and error.hint
