@@ -173,5 +173,10 @@ def _octaves(values: np.ndarray) -> np.ndarray:
 
 def _spread(values: np.ndarray, edges: np.ndarray) -> Spread:
     counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
-    quantiles = np.quantile(values, list(QUANTILES.values())).tolist()
-    return Spread(dict(zip(QUANTILES, quantiles, strict=True)), tuple(edges.tolist()), tuple(counts.tolist()))
+    quantiles = np.quantile(values, list(QUANTILES.values()))
+    return Spread(dict(zip(QUANTILES, _short(quantiles), strict=True)), _short(edges), tuple(counts.tolist()))
+
+
+def _short(numbers: np.ndarray) -> tuple[float, ...]:
+    """Numbers for people: of six digits."""
+    return tuple(float(f"{number:.6g}") for number in numbers.tolist())

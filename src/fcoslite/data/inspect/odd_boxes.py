@@ -73,9 +73,9 @@ def _odd(name: str, meaning: str, odd: np.ndarray, order: np.ndarray) -> OddBoxe
 def _repeated(table: AnnotationTable) -> np.ndarray:
     """Which boxes, [A] bool, repeat one that stands before them: image, class and the file's very numbers."""
     mixed = np.repeat(np.arange(len(table.images), dtype=np.uint64), np.diff(table.starts))
-    columns = [table.class_ids.astype(np.uint64), *np.ascontiguousarray(table.boxes_xywh.T).view(np.uint64)]
-    for column in columns:
-        mixed = (mixed ^ (mixed >> np.uint64(29)) ^ column) * _MIX
+    for column in (table.class_ids.astype(np.float64), *table.boxes_xywh.T):
+        bits = np.ascontiguousarray(column).view(np.uint64)
+        mixed = (mixed ^ (mixed >> np.uint64(29)) ^ bits) * _MIX
     order = np.argsort(mixed, kind="stable")
     mixed = mixed[order]
     alike = np.flatnonzero(mixed[1:] == mixed[:-1])
