@@ -149,10 +149,7 @@ def _render(found: "Inspection", out: Path | None, terminal: "Terminal") -> None
         _table(
             terminal,
             ["split", "images", "without a box", "boxes", "crowds"],
-            [
-                [one.name or "none", one.images, one.images_without_box, one.boxes, one.crowds]
-                for one in figures.splits
-            ],
+            [[one.name or "none", one.images, one.images_without_box, one.boxes, one.crowds] for one in figures.splits],
         )
 
 

@@ -91,7 +91,7 @@ class Crop:
         """Which boxes [N, 4] of the image, [N] bool, lie in the crop at least in part."""
         height, width = self.image_rgb.shape[:2]
         placed = self.placed(boxes_xyxy)
-        return ((placed[:, :2] < (width, height)) & (placed[:, 2:] > 0)).all(axis=1)
+        return np.asarray(((placed[:, :2] < (width, height)) & (placed[:, 2:] > 0)).all(axis=1))
 
 
 def crop_around(image_rgb: np.ndarray, box_xyxy: np.ndarray, cell: int) -> Crop:
@@ -111,9 +111,7 @@ def crop_around(image_rgb: np.ndarray, box_xyxy: np.ndarray, cell: int) -> Crop:
     crop = image_rgb[top:bottom, left:right]
     scale = cell / max(crop.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return Crop(
-        cv2.resize(crop, None, fx=scale, fy=scale, interpolation=interpolation), np.array([left, top]), scale
-    )
+    return Crop(cv2.resize(crop, None, fx=scale, fy=scale, interpolation=interpolation), np.array([left, top]), scale)
 
 
 def contact_sheet(

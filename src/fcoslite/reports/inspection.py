@@ -64,6 +64,7 @@ def write_inspection(found: Inspection, out: Path) -> None:
     """
     table, figures = found.table, found.figures
     files = found.files
+    duplicates = files.duplicates[:_DUPLICATES] if files else ()
     page = render_page(
         "inspection.html",
         found=found,
@@ -76,7 +77,7 @@ def write_inspection(found: Inspection, out: Path) -> None:
         quantile_names=list(QUANTILES),
         odd=[(kind, _odd_pictures(kind, found)) for kind in found.odd_boxes],
         listed=_LISTED,
-        duplicates=[(group, _duplicate_pictures(group, table)) for group in files.duplicates[:_DUPLICATES]] if files else [],
+        duplicates=[(group, _duplicate_pictures(group, table)) for group in duplicates],
         samples=_samples(table, files.opened) if files else [],
     )
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -123,8 +123,10 @@ def _of_classes(table: AnnotationTable) -> tuple[ClassFigures, ...]:
     shown += table.class_ids
     images = np.bincount((np.unique(shown) - 1) % count, minlength=count)
     return tuple(
-        ClassFigures(name, sum(row[:-1]), *row, number)
-        for name, row, number in zip(table.class_names, boxes.tolist(), images.tolist(), strict=True)
+        ClassFigures(name, small + medium + large, small, medium, large, crowds, number)
+        for name, (small, medium, large, crowds), number in zip(
+            table.class_names, boxes.tolist(), images.tolist(), strict=True
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """Perceptual hashes of images, and which of many lie near each other."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ def near_groups(hashes: np.ndarray, bits: int = NEAR_BITS) -> np.ndarray:
     values, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     groups = np.arange(len(values))
     borders = np.linspace(0, HASH_BITS, bits + 3).astype(int).tolist()
-    pieces = [((1 << high) - 1) ^ ((1 << low) - 1) for low, high in zip(borders[:-1], borders[1:], strict=True)]
+    pieces = [((1 << high) - 1) ^ ((1 << low) - 1) for low, high in pairwise(borders)]
     for one, other in combinations(pieces, 2):
         _join_alike(groups, values, np.uint64(one | other), bits)
     firsts = np.full(len(values), len(hashes))
