@@ -63,12 +63,12 @@ def write_inspection(found: Inspection, out: Path) -> None:
         out: The HTML file.
     """
     table, figures = found.table, found.figures
-    files = found.files
+    files, place = found.files, table.path.resolve()
     duplicates = files.duplicates[:_DUPLICATES] if files else ()
     page = render_page(
         "inspection.html",
         found=found,
-        name=table.path.parent.name if table.path.suffix else table.path.name,
+        name=place.name if place.is_dir() else f"{place.parent.name}/{place.name}",
         notes=[*found.faults, *found.remarks],
         cards=_cards(found),
         classes=sorted(figures.classes, key=lambda one: (-one.boxes, one.name))[:_LISTED],

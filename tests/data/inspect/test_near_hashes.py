@@ -1,6 +1,7 @@
 """Hashes: near ones are grouped as comparing all pairs groups them, and copies of a photograph are near."""
 
 import time
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -63,6 +64,15 @@ def test_a_hundred_thousand_take_seconds():
     assert time.process_time() - began < 30
     expected = np.concatenate([np.arange(70_000), np.arange(30_000)])
     assert (groups == expected).mean() > 0.9999  # chance brings others together
+
+
+def test_thousands_that_are_all_alike_take_seconds():
+    """As of a camera that stands still: every pair is near, and stands side by side under many masks."""
+    flips = [sum(1 << bit for bit in bits) for bits in combinations(range(64), 3)]
+    hashes = np.random.default_rng(0).permutation(np.array(flips, np.uint64))
+    began = time.process_time()
+    assert not near_groups(hashes).any()
+    assert time.process_time() - began < 20
 
 
 @pytest.fixture(scope="module")

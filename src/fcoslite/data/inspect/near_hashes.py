@@ -60,10 +60,16 @@ def _join_alike(groups: np.ndarray, values: np.ndarray, mask: np.uint64, bits: i
     keys = values & mask
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], values[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    run = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(keys))))
     at = np.arange(len(values))
     for offset in range(1, len(values)):
+        if offset.bit_count() == 1:  # now and then: runs that are one group by now, as those of a fixed camera soon are
+            known = groups[order]
+            apart = np.minimum.reduceat(known, starts) != np.maximum.reduceat(known, starts)
+            at = at[apart[run[at]]]
         at = at[: np.searchsorted(at, len(values) - offset)]
-        at = at[keys[at] == keys[at + offset]]
+        at = at[run[at] == run[at + offset]]
         if not len(at):
             return
         near = at[np.bitwise_count(values[at] ^ values[at + offset]) <= bits]
