@@ -23,7 +23,8 @@ _SAMPLES = 12
 _ODD = 4  # pictures of a kind
 _DUPLICATES = 8
 _SIDE_BY_SIDE = 3  # of a group
-_LISTED = 50  # lines of a table
+_LISTED = 100  # lines of a table
+_BARS = 20  # classes
 _CELL = 320  # pixels
 _QUALITY = 82
 _RED: Colour = (235, 40, 40)
@@ -77,6 +78,7 @@ def write_inspection(found: Inspection, out: Path) -> None:
         quantile_names=list(QUANTILES),
         odd=[(kind, _odd_pictures(kind, found)) for kind in found.odd_boxes],
         listed=_LISTED,
+        most_bars=_BARS,
         duplicates=[(group, _duplicate_pictures(group, table)) for group in duplicates],
         samples=_samples(table, files.opened) if files else [],
     )
