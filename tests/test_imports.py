@@ -53,7 +53,8 @@ MAY_IMPORT = {
         "models",
     }
     | {"progress", "runs", "storage", "text"},
-    "reports": {"config", "data", "errors", "evaluation", "geometry", "inference", "progress", "runs", "storage"},
+    "reports": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "runs"}
+    | {"storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
     | {"runs", "storage", "text"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcoslite.reports.charts import Chart, Curve, draw_chart, metric_curves, thinned
+from fcoslite.reports.charts import Chart, Curve, draw_chart, draw_histogram, metric_curves, thinned
 
 
 def _read(chart: Chart, number: int = 0) -> np.ndarray:
@@ -62,3 +62,19 @@ def test_thinned_keeps_the_ends(count, most):
     left = thinned(range(count), most)
     assert (left[0], left[-1]) == (0, count - 1)
     assert len(left) <= most + 1 and left == sorted(set(left))
+
+
+def test_bars_stand_where_the_ticks_say():
+    edges, counts = [1, 2, 4, 8, 16], [3, 0, 40, 7]
+    chart = draw_histogram(
+        "sides", "pixels", edges, counts, [(value, str(value)) for value in (0.5, 1, 2, 4, 8, 16, 32)]
+    )
+    assert [text for _, text in chart.x_ticks] == ["1", "2", "4", "8", "16"]
+    places = [x for x, _ in chart.x_ticks]
+    assert np.diff(places) == pytest.approx(places[1] - places[0])
+    assert [x for x, *_ in chart.bars] == [places[0], places[2], places[3]]
+    (low_y, low), (high_y, high) = ((y, float(text)) for y, text in (chart.y_ticks[0], chart.y_ticks[-1]))
+    for (_, y, wide, tall, text), count in zip(chart.bars, (3, 40, 7), strict=True):
+        assert low + (y - low_y) / (high_y - low_y) * (high - low) == pytest.approx(count, abs=0.1)
+        assert (y + tall, wide) == pytest.approx((low_y, places[1] - places[0]), abs=0.02)
+        assert text.endswith(f": {count}")

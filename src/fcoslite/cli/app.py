@@ -16,6 +16,7 @@ from fcoslite.cli import (
     evaluate,
     export,
     extract,
+    inspect,
     label,
     records,
     report,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 app.command("check")(check.command)
+app.command("inspect")(inspect.command)
 app.command("extract")(extract.command)
 app.command("convert")(convert.command)
 app.command("label")(label.command)

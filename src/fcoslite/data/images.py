@@ -87,10 +87,25 @@ def read_labelled(image: AnnotatedImage, folder: Path, follow_links: bool = Fals
     Raises:
         UnusableImageError: The file is missing, outside, no whole image, too large, or not of the annotated size.
     """
+    content = read_content(image, folder, follow_links)
+    return decode_image(content, folder / image.file_name, (image.height, image.width))
+
+
+def read_content(image: AnnotatedImage, folder: Path, follow_links: bool = False) -> bytes:
+    """The bytes of the file of an image that has annotations.
+
+    Args:
+        image: Which.
+        folder: The images folder; nothing outside of it is read.
+        follow_links: Take links out of the folder, too: see `follows_links`.
+
+    Raises:
+        UnusableImageError: The file is missing, outside, empty or too large.
+    """
     path = folder / image.file_name
     if not follow_links and not _is_inside(path, folder):
         raise UnusableImageError(path, _OUTSIDE)
-    return read_image(path, (image.height, image.width))
+    return _read_file(path)
 
 
 def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tuple[int, int]:

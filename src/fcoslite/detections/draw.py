@@ -2,6 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -72,6 +73,45 @@ def fit_image(image_rgb: np.ndarray, width: int, height: int) -> np.ndarray:
     """Scale an image to fit `width` x `height` pixels, its aspect kept, and pad the rest with grey."""
     scaled = _scale(image_rgb, min(width / image_rgb.shape[1], height / image_rgb.shape[0]))[:height, :width]
     return _pad(scaled, width, height)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of an image, scaled: its pixels, its upper left corner (x, y) in the image, and the scale."""
+
+    image_rgb: np.ndarray
+    corner_xy: np.ndarray
+    scale: float
+
+    def placed(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Boxes [N, 4] of the image in pixels of the crop."""
+        return (boxes_xyxy - np.tile(self.corner_xy, 2)) * self.scale
+
+    def shows(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Which boxes [N, 4] of the image, [N] bool, lie in the crop at least in part."""
+        height, width = self.image_rgb.shape[:2]
+        placed = self.placed(boxes_xyxy)
+        return np.asarray(((placed[:, :2] < (width, height)) & (placed[:, 2:] > 0)).all(axis=1))
+
+
+def crop_around(image_rgb: np.ndarray, box_xyxy: np.ndarray, cell: int) -> Crop:
+    """Cut out a box with what is around it.
+
+    It is twice the box, and never so near that something small is a few blurred pixels.
+
+    Args:
+        image_rgb: [h, w, 3] uint8.
+        box_xyxy: [4], pixels.
+        cell: The longer side of the crop, pixels.
+    """
+    centre = (box_xyxy[:2] + box_xyxy[2:]) / 2
+    side = max(2 * float((box_xyxy[2:] - box_xyxy[:2]).max()), 120.0)
+    left, top = np.maximum(np.floor(centre - side / 2), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(centre + side / 2), image_rgb.shape[1::-1]).astype(int)
+    crop = image_rgb[top:bottom, left:right]
+    scale = cell / max(crop.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return Crop(cv2.resize(crop, None, fx=scale, fy=scale, interpolation=interpolation), np.array([left, top]), scale)
 
 
 def contact_sheet(

@@ -5,7 +5,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from fcoslite.detections.draw import Colour, draw_boxes
+from fcoslite.detections.draw import Colour, crop_around, draw_boxes
 from fcoslite.evaluation.detection_errors import WorstError
 
 _RED: Colour = (235, 40, 40)
@@ -26,23 +26,11 @@ def draw_error(error: WorstError, image_rgb: np.ndarray, cell: int) -> np.ndarra
         [h, w, 3] uint8.
     """
     image, found = error.judged.image, error.judged.found
-    centre = (error.box_xyxy[:2] + error.box_xyxy[2:]) / 2
-    # twice the box, and never so near that a small person is a few blurred pixels
-    side = max(2 * float((error.box_xyxy[2:] - error.box_xyxy[:2]).max()), 120.0)
-    left, top = np.maximum(np.floor(centre - side / 2), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + side / 2), (image.width, image.height)).astype(int)
-    crop = image_rgb[top:bottom, left:right]
-    scale = cell / max(crop.shape[:2])
-    crop = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-
-    def placed(boxes_xyxy: np.ndarray) -> np.ndarray:
-        return (boxes_xyxy - np.array([left, top] * 2)) * scale
-
-    seen = (found.boxes_xyxy[:, :2] < (right, bottom)) & (found.boxes_xyxy[:, 2:] > (left, top))
-    crop = draw_boxes(crop, placed(found.boxes_xyxy[seen.all(axis=1)]), _GREEN)
-    for box, iscrowd in zip(placed(image.boxes_xyxy), image.iscrowd, strict=True):
-        _draw_dashes(crop, box, _CYAN if iscrowd else _YELLOW)
-    return draw_boxes(crop, placed(error.box_xyxy[None]), _RED)
+    crop = crop_around(image_rgb, error.box_xyxy, cell)
+    drawn = draw_boxes(crop.image_rgb, crop.placed(found.boxes_xyxy[crop.shows(found.boxes_xyxy)]), _GREEN)
+    for box, iscrowd in zip(crop.placed(image.boxes_xyxy), image.iscrowd, strict=True):
+        _draw_dashes(drawn, box, _CYAN if iscrowd else _YELLOW)
+    return draw_boxes(drawn, crop.placed(error.box_xyxy[None]), _RED)
 
 
 def _draw_dashes(canvas: np.ndarray, box_xyxy: np.ndarray, colour: Colour) -> None:

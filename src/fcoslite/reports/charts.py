@@ -1,9 +1,10 @@
-"""Line charts as numbers for an SVG, which a template writes: it takes its colours from the page, light or dark."""
+"""Charts as numbers for an SVG, which a template writes: it takes its colours from the page, light or dark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from fcoslite.runs.figures import is_figure
@@ -74,6 +75,25 @@ class Chart:
     legend: list[LegendEntry]
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """A histogram in units of the SVG.
+
+    Attributes:
+        title: Above it.
+        x_label: Below its axis.
+        x_ticks: (x, text).
+        y_ticks: (y, text).
+        bars: (x, y, width, height, what it says) of each bin that is not empty.
+    """
+
+    title: str
+    x_label: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    bars: list[tuple[float, float, float, float, str]]
+
+
 def metric_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], keys: Sequence[str], alone: bool) -> list[Curve]:
     """The curves of some metrics over the epochs, those without a point left out.
 
@@ -134,6 +154,41 @@ def draw_chart(
         [(down(y), f"{y:.6g}") for y in y_values],
         drawn,
         _legend(curves),
+    )
+
+
+def draw_histogram(
+    title: str, x_label: str, edges: Sequence[float], counts: Sequence[int], ticks: Sequence[tuple[float, str]]
+) -> Histogram:
+    """Lay a histogram out, its bins equally wide, whatever they hold.
+
+    Args:
+        title: Above it.
+        x_label: Below its axis.
+        edges: [B + 1] borders of the bins, ascending.
+        counts: [B] of each bin.
+        ticks: Values to name, and their names; those beyond the edges are left out.
+    """
+    y_values = MaxNLocator(5, integer=True).tick_values(0, max(1, *counts))
+    wide = (WIDTH - LEFT - RIGHT) / len(counts)
+    bottom, high = HEIGHT - BOTTOM, HEIGHT - TOP - BOTTOM
+    bars = []
+    for place, count in enumerate(counts):
+        tall = count / y_values[-1] * high
+        text = f"{edges[place]:.4g} to {edges[place + 1]:.4g}: {count:,}"
+        if count:
+            bars.append((round(LEFT + place * wide, 2), round(bottom - tall, 2), round(wide, 2), round(tall, 2), text))
+    places = np.interp([value for value, _ in ticks], edges, np.arange(len(edges))).tolist()
+    return Histogram(
+        title,
+        x_label,
+        [
+            (round(LEFT + place * wide, 2), text)
+            for (value, text), place in zip(ticks, places, strict=True)
+            if edges[0] <= value <= edges[-1]
+        ],
+        [(round(bottom - y / y_values[-1] * high, 2), f"{y:,.0f}") for y in y_values if y >= 0],
+        bars,
     )
 
 

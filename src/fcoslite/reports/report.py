@@ -1,32 +1,18 @@
 """Reports on runs: planned, and written as one HTML file that needs nothing beside it."""
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fcoslite.config.settings import Settings
-from fcoslite.errors import ConfigError, WeightsError
+from fcoslite.errors import WeightsError
 from fcoslite.evaluation.plots import CURVES
 from fcoslite.progress import Progress, no_progress
-from fcoslite.reports.charts import (
-    BOTTOM,
-    COLOURS,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    WIDTH,
-    Chart,
-    Curve,
-    draw_chart,
-    metric_curves,
-    thinned,
-)
+from fcoslite.reports.charts import Chart, Curve, draw_chart, metric_curves, thinned
+from fcoslite.reports.page import Row, check_page_name, render_page, shown_value
 from fcoslite.reports.run_facts import RunFacts, read_run
 from fcoslite.reports.scoring import Scored, ScoringPlan, plan_scoring, score
 from fcoslite.runs.figures import is_figure
@@ -76,15 +62,6 @@ class ReportPlan:
         ]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row of a table: a cell per run, and which of them are the best."""
-
-    name: str
-    cells: list[Any]
-    best: frozenset[int] = frozenset()
-
-
 def plan_report(
     runs: Sequence[Run],
     out: Path,
@@ -106,8 +83,7 @@ def plan_report(
         DataError: The images that were named cannot be used.
         WeightsError: Weights cannot be used for them.
     """
-    if out.suffix.lower() not in (".html", ".htm"):  # nor is anything else, such as an input, ever written over
-        raise ConfigError(f"{out} is not named like a web page", "name one that ends in .html")
+    check_page_name(out)
     different = list({run.path.resolve(): run for run in runs}.values())
     names = [run.name for run in different]
     labels = [run.name if names.count(run.name) == 1 else str(run.path) for run in different]
@@ -154,23 +130,10 @@ def write_report(plan: ReportPlan, progress: Progress = no_progress) -> dict[str
 
 
 def _page(plan: ReportPlan, scored: Sequence[Scored | None], notes: Sequence[str]) -> str:
-    from fcoslite import __version__
-
-    environment = Environment(
-        loader=PackageLoader("fcoslite.reports"),
-        autoescape=True,  # names and values come from files
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": _text, "data_uri": _data_uri}
-    environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
-    return environment.get_template("report.html").render(
-        version=__version__,
-        written=datetime.now(UTC),
+    return render_page(
+        "report.html",
         runs=plan.runs,
         labels=[run.label for run in plan.runs],
-        colours=COLOURS,
         notes=notes,
         glance=_glance(plan.runs, scored),
         origin=_origin(plan.runs),
@@ -190,11 +153,11 @@ def _page(plan: ReportPlan, scored: Sequence[Scored | None], notes: Sequence[str
     )
 
 
-def _glance(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> list[_Row]:
+def _glance(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> list[Row]:
     views = [run.details.overview for run in runs]
     rows = [
         _row("state", [view.state for view in views]),
-        _row("epochs", [f"{view.epochs} of {_text(view.planned_epochs)}" for view in views]),
+        _row("epochs", [f"{view.epochs} of {shown_value(view.planned_epochs)}" for view in views]),
         _row("best epoch", [view.best_epoch for view in views]),
         _row("loss, last epoch", [run.details.last.get("loss") for run in runs]),
         _row("validation loss, best epoch", [view.best_val_loss for view in views], min),
@@ -205,24 +168,24 @@ def _glance(runs: Sequence[RunFacts], scored: Sequence[Scored | None]) -> list[_
         _row("ms per picture, one at a time", [one.milliseconds if one else None for one in scored]),
     ]
     return [
-        _Row(row.name, [float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in row.cells], row.best)
+        Row(row.name, [float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in row.cells], row.best)
         for row in rows
         if any(cell is not None for cell in row.cells)
     ]
 
 
-def _row(name: str, cells: list[Any], better: Callable[..., Any] | None = None) -> _Row:
+def _row(name: str, cells: list[Any], better: Callable[..., Any] | None = None) -> Row:
     known = [cell for cell in cells if is_figure(cell)]
     if better is None or len(known) < 2 or min(known) == max(known):
-        return _Row(name, cells)
-    return _Row(name, cells, frozenset(place for place, cell in enumerate(cells) if cell == better(known)))
+        return Row(name, cells)
+    return Row(name, cells, frozenset(place for place, cell in enumerate(cells) if cell == better(known)))
 
 
 def _metric(scored: Sequence[Scored | None], name: str) -> list[float | None]:
     return [one.document["metrics"].get(name) if one else None for one in scored]
 
 
-def _origin(runs: Sequence[RunFacts]) -> list[_Row]:
+def _origin(runs: Sequence[RunFacts]) -> list[Row]:
     rows = [
         {
             "command": run.details.overview.verb,
@@ -236,24 +199,24 @@ def _origin(runs: Sequence[RunFacts]) -> list[_Row]:
     return _rows(rows)
 
 
-def _rows(tables: Sequence[dict[str, Any]]) -> list[_Row]:
+def _rows(tables: Sequence[dict[str, Any]]) -> list[Row]:
     """Rows of runs side by side; a name that no run has a value for is left out."""
     names = list(dict.fromkeys(name for table in tables for name in table))
-    rows = [_Row(name, [table.get(name) for table in tables]) for name in names]
+    rows = [Row(name, [table.get(name) for table in tables]) for name in names]
     return [row for row in rows if any(cell not in (None, "", [], {}) for cell in row.cells)]
 
 
-def _settings(runs: Sequence[RunFacts]) -> tuple[list[str], list[_Row]]:
+def _settings(runs: Sequence[RunFacts]) -> tuple[list[str], list[Row]]:
     """Columns and rows: of one run, what differs from its config; of several, what differs between them."""
     verbs = {run.details.overview.verb for run in runs}
     obeyed = [key for key in Settings().flat() if key.split(".")[0] not in {"train", "finetune"} - verbs]
     if len(runs) == 1:
         changed = runs[0].details.changed
-        rows = [_Row(key, list(changed[key])) for key in obeyed if key in changed]
+        rows = [Row(key, list(changed[key])) for key in obeyed if key in changed]
         return [f"config {runs[0].details.config}", "this run"], rows
     known = [run.settings for run in runs if run.settings]
     differing = [key for key in obeyed if any(one[key] != known[0][key] for one in known)]
-    return [run.label for run in runs], [_Row(key, [run.settings.get(key) for run in runs]) for key in differing]
+    return [run.label for run in runs], [Row(key, [run.settings.get(key) for run in runs]) for key in differing]
 
 
 def _curves(runs: Sequence[RunFacts]) -> list[Chart]:
@@ -271,7 +234,7 @@ def _epochs(run: RunFacts) -> tuple[list[str], list[list[Any]]]:
     return columns, [[line.get(key) for key in columns] for line in thinned(run.lines, _MOST_EPOCHS)]
 
 
-def _metrics(scored: Sequence[Scored | None]) -> list[_Row]:
+def _metrics(scored: Sequence[Scored | None]) -> list[Row]:
     names = dict.fromkeys(name for one in scored if one for name in one.document["metrics"])
     return [_row(name, _metric(scored, name), min if name.endswith("loss") else max) for name in names]
 
@@ -293,7 +256,7 @@ def _precision_recall(runs: Sequence[RunFacts], scored: Sequence[Scored | None])
     return draw_chart("Precision over recall", "recall", curves, (0, 1), (0, 1)) if curves else None
 
 
-def _errors(scored: Sequence[Scored | None]) -> list[_Row]:
+def _errors(scored: Sequence[Scored | None]) -> list[Row]:
     """Of `error_figures`, counts and shares side by side."""
     tables = []
     for one in scored:
@@ -307,21 +270,3 @@ def _errors(scored: Sequence[Scored | None]) -> list[_Row]:
                 table[f"missed, {size}"] = f"{counts['missed']} of {counts['persons']}"
         tables.append(table)
     return _rows(tables)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    if value == -1:  # COCO's sign that there was nothing to measure
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "–"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -100,6 +100,9 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             open_data(path)
+    (tmp_path / "person-00000-of-00001.tfrecord").touch()
+    with pytest.raises(DataError, match="holds records"):
+        open_data(tmp_path)
     photograph = tmp_path / "a.jpg"
     put(photographs()[0][0], photograph)
     with pytest.raises(DataError, match="is an image, not a data set"):

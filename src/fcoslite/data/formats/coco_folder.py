@@ -103,7 +103,8 @@ def _files(folder: Path) -> dict[str, Path]:
         ]
         if len(maps) > 1:
             names = ", ".join(file.relative_to(folder).as_posix() for file in maps[:4])
-            raise DataError(f"{folder} has {len(maps)} JSON files ({names})", "name one with --annotations")
+            hint = "name the one that is meant, in place of the folder"
+            raise DataError(f"{folder} has {len(maps)} JSON files ({names})", hint)
         return {"": maps[0]} if maps else {}
     return found
 

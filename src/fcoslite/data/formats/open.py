@@ -107,6 +107,8 @@ def _recognise(folder: Path) -> Format:
         return next(iter(found))
     if find_photographs(folder) is not None:
         return "folder"
+    if any(folder.glob("*.tfrecord")):
+        raise DataError(f"{folder} holds records, not a data set", "name the data set that they were built from")
     raise DataError(
         f"no data set at {folder}: it has no annotations.json, data.yaml, Annotations/*.xml, and no image",
         "name the folder that has one of them, or an annotation file",

@@ -1,0 +1,147 @@
+"""What is in a data set: planned, looked at, and told."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fcoslite.data.dataset import AnnotationTable, seeded_order
+from fcoslite.data.formats.box_forms import BoxForm
+from fcoslite.data.formats.open import Format, open_data
+from fcoslite.data.inspect.figures import Figures, compute_figures
+from fcoslite.data.inspect.files import FileFindings, open_files
+from fcoslite.data.inspect.odd_boxes import OddBoxes, find_odd_boxes
+from fcoslite.progress import Progress, no_progress
+
+_log = logging.getLogger("fcoslite")
+
+
+@dataclass(frozen=True)
+class InspectionPlan:
+    """What will be looked at.
+
+    Attributes:
+        table: The data set.
+        remarks: What its reader warned of.
+        to_open: Positions in the table of the images whose files will be opened, ascending.
+    """
+
+    table: AnnotationTable
+    remarks: tuple[str, ...]
+    to_open: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a data set.
+
+    Attributes:
+        table: The data set.
+        remarks: What its reader warned of.
+        figures: Of boxes and images.
+        odd_boxes: That may be mistakes, by kind.
+        files: None: none was opened.
+    """
+
+    table: AnnotationTable
+    remarks: tuple[str, ...]
+    figures: Figures
+    odd_boxes: tuple[OddBoxes, ...]
+    files: FileFindings | None
+
+    @property
+    def faults(self) -> list[str]:
+        """What spoils training or its evaluation whatever the data are for, in words."""
+        faults = []
+        if self.table.dropped_boxes:
+            faults.append(_counted(self.table.dropped_boxes, "box is", "boxes are") + " left out")
+        if self.files and self.files.unusable:
+            faults.append(_counted(len(self.files.unusable), "image", "images") + " cannot be used")
+        if self.files and self.files.shared:
+            count = len(self.files.shared)
+            faults.append(_counted(count, "photograph is", "photographs are") + " in more than one split")
+        return faults
+
+    def document(self) -> dict[str, Any]:
+        """All in plain words, as JSON has it."""
+        figures = asdict(self.figures)
+        return {
+            "data": str(self.table.path),
+            "faults": self.faults,
+            "remarks": list(self.remarks),
+            **figures,
+            "by_size": self.figures.by_size,
+            "boxes_left_out": self.table.dropped_boxes,
+            "boxes_cut_at_the_border": self.table.clipped_boxes,
+            "odd_boxes": [odd.document(self.table) for odd in self.odd_boxes],
+            "files": self.files.document(self.table) if self.files else None,
+        }
+
+
+def plan_inspection(
+    path: Path,
+    images: Path | None = None,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    form: Format | None = None,
+    boxes: BoxForm = "xywh",
+    open_images: bool = True,
+    limit: int | None = None,
+) -> InspectionPlan:
+    """Read the annotations of a data set, and choose the images to open.
+
+    Args:
+        path: See `open_data`, also for the next five.
+        images: Folder of the images.
+        classes: Names whose boxes to look at.
+        split: The only part to look at.
+        form: The format.
+        boxes: What the numbers of a box of COCO are.
+        open_images: Whether image files are opened at all.
+        limit: Most of them, a sample that is always the same; None: all.
+
+    Raises:
+        DataError: The data set cannot be read.
+        ConfigError: No such class or format.
+    """
+    with _heard_warnings() as remarks:
+        table = open_data(path, images, classes, split, form, boxes)
+    ids = {image.image_id: index for index, image in enumerate(table.images)}
+    chosen = seeded_order(ids, 0, "inspect")[:limit] if limit is not None else ids
+    return InspectionPlan(table, tuple(remarks), tuple(sorted(ids[one] for one in chosen)) if open_images else ())
+
+
+def inspect_data(plan: InspectionPlan, progress: Progress = no_progress) -> Inspection:
+    """Look at the boxes, and at the image files that are planned.
+
+    Args:
+        plan: From `plan_inspection`.
+        progress: Told of every image that is opened.
+    """
+    table = plan.table
+    files = open_files(table, plan.to_open, os.cpu_count() or 1, progress) if plan.to_open else None
+    return Inspection(table, plan.remarks, compute_figures(table), find_odd_boxes(table), files)
+
+
+@contextmanager
+def _heard_warnings() -> Iterator[list[str]]:
+    """What is warned of meanwhile: readers of formats tell so what they leave out, mend, or doubt."""
+    heard: list[str] = []
+
+    class Hear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    handler = Hear(logging.WARNING)
+    _log.addHandler(handler)
+    try:
+        yield heard
+    finally:
+        _log.removeHandler(handler)
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
