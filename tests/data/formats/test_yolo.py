@@ -11,7 +11,7 @@ from fcoslite.data.extract.extract import ExtractResult, extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.formats.yolo import label_name, open_yolo
 from fcoslite.errors import DataError, FcosliteError
-from tests.exports import photographs, put, ultralytics_yolo, write
+from tests.exports import label_studio_yolo, photographs, put, ultralytics_yolo, write
 
 NAME, WIDTH, HEIGHT = photographs(1)[0]
 
@@ -232,3 +232,13 @@ def test_any_description_is_read_or_refused(tmp_path_factory: pytest.TempPathFac
         assert len(open_yolo(folder / "data.yaml").images) == 1
     except FcosliteError as error:
         assert error.message and error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("", r"names is \[\]"), ("person\n\ndog\n", "class 1 is called ''"), ("a\na", "twice")]
+)
+def test_classes_that_are_none(tmp_path: Path, text: str, told: str) -> None:
+    label_studio_yolo(tmp_path)
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match=told):
+        open_yolo(tmp_path / "classes.txt")

@@ -61,7 +61,7 @@ def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | Non
     """
     root = path.parent
     if path.name == _CLASSES:
-        names = dict(enumerate(read_text(path).splitlines()))
+        names = _names({"names": read_text(path).rstrip().splitlines()}, path)
         parts = {"": images_below(root / IMAGES, root)}
         keypoints = False
     else:
