@@ -11,6 +11,7 @@ from fcoslite.cli.options import (
     BoxesOption,
     DryRunFlag,
     FormatOption,
+    ImagesOption,
     MaxSkippedOption,
     SplitOption,
     with_terminal,
@@ -43,12 +44,7 @@ def command(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set; or its COCO file, or data.yaml.")],
     to: Annotated[Target, typer.Option("--to", help="Format to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images", "-i", metavar="DIR", help="Folder of the images.", show_default="where the format has them"
-        ),
-    ] = None,
+    images: ImagesOption = None,
     form: FormatOption = None,
     boxes: BoxesOption = Boxes.xywh,
     split: SplitOption = None,

@@ -150,8 +150,7 @@ def command(
     chosen = parse_engine(engine)
     check_engine(path, chosen)
     known = about(path)
-    flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
-    settings = known.settings.webcam.model_copy(update=flags)
+    settings = known.settings.webcam.with_given(score=score, iou=iou)
     tracking = None
     if track or tracking_line is not None:
         tracking = Tracking(settings.score, tracking_line)

@@ -10,6 +10,7 @@ from fcoslite.cli.options import (
     BoxesOption,
     DryRunFlag,
     FormatOption,
+    ImagesOption,
     OverwriteFlag,
     SplitOption,
     with_terminal,
@@ -25,12 +26,7 @@ _SHOWN = 10  # lines of a kind
 @with_terminal
 def command(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set; or its COCO file, or data.yaml.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images", "-i", metavar="DIR", help="Folder of the images.", show_default="where the format has them"
-        ),
-    ] = None,
+    images: ImagesOption = None,
     form: FormatOption = None,
     boxes: BoxesOption = Boxes.xywh,
     split: SplitOption = None,

@@ -82,6 +82,14 @@ MaxSkippedOption = Annotated[
 ]
 
 
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", "-i", metavar="DIR", help="Folder of the images.", show_default="where the format has them"
+    ),
+]
+
+
 class Format(StrEnum):
     """Formats of data sets."""
 

@@ -114,8 +114,7 @@ def command(
         path = find_weights(weights, runs)
         chosen = parse_engine(engine)
         check_engine(path, chosen)
-        flags = {key: value for key, value in (("iou", iou), ("score", score)) if value is not None}
-        settings = about(path).settings.webcam.model_copy(update=flags)
+        settings = about(path).settings.webcam.with_given(score=score, iou=iou)
         if dry_run:
             plan = {
                 "source": "the browser's camera" if frames is None else frames.describe(),

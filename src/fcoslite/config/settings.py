@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from math import inf
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from unicodedata import category
 
 import yaml
@@ -191,6 +191,11 @@ class DetectSettings(_Node):
     score: float = Field(0.05, ge=0, le=1, description="boxes below are dropped")
     iou: float = Field(0.75, ge=0, le=1, description="NMS drops a box that overlaps a better one by more")
     max_detections: int = Field(100, ge=1, le=10_000, description="boxes per image")
+
+    def with_given(self, *, score: float | None, iou: float | None) -> Self:
+        """The same with those thresholds that were given."""
+        given = {name: value for name, value in (("score", score), ("iou", iou)) if value is not None}
+        return self.model_copy(update=given)
 
 
 class WebcamSettings(DetectSettings):

@@ -40,8 +40,7 @@ class Detector:
         engine: Engine = "auto",
     ) -> None:
         path = find_weights(weights, Path(WorkspaceSettings().runs))
-        given = {name: value for name, value in (("score", score), ("iou", iou)) if value is not None}
-        settings = about(path).settings.webcam.model_copy(update=given)
+        settings = about(path).settings.webcam.with_given(score=score, iou=iou)
         self._predictor = Predictor.load(path, settings, engine)
         self.class_names = self._predictor.class_names
         self.device = self._predictor.device
