@@ -8,7 +8,7 @@ from fcoslite.errors import ConfigError
 
 ALWAYS = ""
 ON_RECORDS = "on records"
-BY_KERAS = "with --engine keras"
+BY_KERAS = "with --engine keras on records"
 WITH_CONDITIONS = "with --conditions"
 WITH_CHUNK = "with --chunk"
 WITH_TEACHER = "with --teacher"
