@@ -55,9 +55,31 @@ MAY_IMPORT = {
     | {"progress", "runs", "storage", "text"},
     "camera": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "storage"}
     | {"text"},
-    "reports": {"camera", "config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "runs"}
+    "reports": {
+        "camera",
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "evaluation",
+        "geometry",
+        "inference",
+        "progress",
+        "runs",
+    }
     | {"storage"},
-    "labelling": {"camera", "config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
+    "labelling": {
+        "camera",
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "geometry",
+        "inference",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"runs", "storage", "text"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
@@ -73,7 +95,19 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"camera", "config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
+    "cli": {
+        "camera",
+        "config",
+        "data",
+        "demo",
+        "errors",
+        "evaluation",
+        "inference",
+        "labelling",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
