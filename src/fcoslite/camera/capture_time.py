@@ -11,6 +11,14 @@ def date_text(captured: datetime) -> str:
     return captured.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def spoken_date(captured: datetime) -> str:
+    """The same to be read: a date, or where in its recording a frame is."""
+    moment = captured.astimezone(UTC)
+    if moment.date() == _NO_DATE.date():
+        return f"{moment:%H:%M:%S}.{moment.microsecond // 100_000} of the recording"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def recorded_at(seconds: float) -> datetime:
     """The time of a frame of a recording, seconds after its first, of which no date is known."""
     return _NO_DATE + timedelta(seconds=seconds)
