@@ -13,7 +13,9 @@ from fcoslite.camera.visits import LEAST_SECONDS, Stretch
 from fcoslite.data.dataset import AnnotationTable, LabelledImage
 from fcoslite.errors import DataError
 
-MOST_APART_SECONDS = 0.5  # of frames that follow each other; who walks has then gone on by more than his box is wide
+# of frames that follow each other: 11 visits at 0.1 s, of people who walk and stand, are 17 at 0.5 s, and 30 at 1 s,
+# because the boxes of one who walks do not overlap any more
+MOST_APART_SECONDS = 0.5
 
 _RELABEL = "`fcoslite label` writes both for videos: label the recording again"
 
