@@ -122,7 +122,7 @@ def test_the_table_names_the_span(frames: Callable[..., Path], capsys: pytest.Ca
     assert "2 visits in 2 s of door (11 frames, 0.2 s apart)" in shown.out and "false alarms in 2 s" in shown.out
     assert "now" in shown.out and "chosen" in shown.out
     assert "--score 0.1 keeps false alarms to 50 a day" in shown.err and "2 s are too short to tell" in shown.err
-    assert "5,184 s" in shown.err and Path("eval-lite0/visits.html").is_file()
+    assert "that takes 86.4 minutes without any" in shown.err and Path("eval-lite0/visits.html").is_file()
 
 
 def test_what_is_to_be_asked_counts_neither_way(

@@ -176,7 +176,7 @@ class Outcome:
                 f"frames {MOST_APART_SECONDS:g} s apart at most"
             )
         if wanted is not None and plan.watched_seconds < (needed := needed_seconds(wanted)):
-            much = "" if needed == inf else f": that takes {needed:,.0f} s without any (95 %)"
+            much = "" if needed == inf else f": that takes {_span(needed)} without any (95 %)"
             notes.append(
                 f"{plan.watched_seconds:,.4g} s are too short to tell whether there are more than {wanted:g} false "
                 f"alarms a day{much}"
@@ -347,6 +347,14 @@ def _shown(
         best_score=best_score,
         is_miss=is_miss,
     )
+
+
+def _span(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:,.3g} {name}"
+    return f"{seconds:,.3g} s"
 
 
 def _by_camera(stretches: Sequence[Stretch]) -> list[tuple[str, list[Stretch]]]:
