@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fcoslite.config.listeners import (
     BY_KERAS,
@@ -110,6 +110,7 @@ def plan_evaluation(
     form: Format | None = None,
     part: str | None = None,
     boxes: BoxForm = "xywh",
+    command: Literal["eval", "eval --visits"] = "eval",
 ) -> EvaluationPlan:
     """Find out about the weights, open and check the data.
 
@@ -133,6 +134,7 @@ def plan_evaluation(
         form: Format of the data set; None: recognised.
         part: The only split of the data set to use, such as val.
         boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
+        command: Whose settings the overrides may be.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -157,7 +159,7 @@ def plan_evaluation(
         BY_KERAS: engine == "keras" and on_records,
         WITH_CONDITIONS: conditions,
     }
-    check_overrides("eval", overrides, [name for name, applies in circumstances.items() if applies])
+    check_overrides(command, overrides, [name for name, applies in circumstances.items() if applies])
     if "workspace.records" in asked:  # rather than those that the run was trained on
         records = Path(settings.workspace.records)
     source: Source

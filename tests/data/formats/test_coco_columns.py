@@ -54,6 +54,12 @@ def boxes(path: Path) -> list[list[float]]:
     return open_coco(path).boxes_xywh.tolist()
 
 
+@pytest.mark.parametrize("number", [9.5, "9.5"])  # as COCO has it, and as text, which is read another way
+def test_what_is_to_be_asked_is_ignored_as_a_crowd_is(tmp_path: Path, number: float | str) -> None:
+    told = of_annotations({"ask": True, "score": 0.6}, {"ask": False}, {"area": number}, {"iscrowd": 1})
+    assert open_coco(write(tmp_path, told)).iscrowd.tolist() == [True, False, False, True]
+
+
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     assert boxes(write(tmp_path, codecs.BOM_UTF8 + WHOLE)) == [[1, 2, 30, 40]]
     broken = codecs.BOM_UTF8 + WHOLE.replace(b"[1, 2", b"[1, #")
