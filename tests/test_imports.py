@@ -21,11 +21,13 @@ MAY_IMPORT = {
     "geometry": {"machine"},
     "detections": {"geometry", "text"},
     "data": {"config", "errors", "geometry", "machine", "progress", "storage", "text"},
+    "browser": {"data", "errors"},
     "runs": {"config", "errors", "progress", "storage", "text"},
     "models": {"config", "errors", "storage"},
     "fcos": {"config", "geometry", "models"},
     "export": {"errors", "fcos", "geometry", "models", "storage"},
     "inference": {
+        "browser",
         "config",
         "data",
         "detections",
@@ -71,7 +73,19 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
+    "cli": {
+        "browser",
+        "config",
+        "data",
+        "demo",
+        "errors",
+        "evaluation",
+        "inference",
+        "labelling",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
@@ -99,6 +113,7 @@ WITHOUT_KERAS = {
     "machine",
     "detections",
     "data",
+    "browser",
     "runs",
     "cli",
     "__main__",

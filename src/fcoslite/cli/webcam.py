@@ -102,7 +102,7 @@ def command(
     if lines_on_stdout and terminal.as_json:
         raise ConfigError("--json prints to stdout, too", "write the lines to a file")
     if browser:
-        from fcoslite.inference.browser.page import check_browser
+        from fcoslite.browser.page import check_browser
 
         check_browser()
     with ExitStack() as stack:
