@@ -59,6 +59,7 @@ MAY_IMPORT = {
     | {"storage"},
     "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
     | {"runs", "storage", "text"},
+    "review": {"browser", "config", "data", "errors", "geometry", "storage"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
@@ -73,20 +74,8 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {
-        "browser",
-        "config",
-        "data",
-        "demo",
-        "errors",
-        "evaluation",
-        "inference",
-        "labelling",
-        "machine",
-        "models",
-        "progress",
-    }
-    | {"reports", "runs", "storage", "text", "training"},
+    "cli": {"browser", "config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models"}
+    | {"progress", "reports", "review", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -118,7 +107,7 @@ WITHOUT_KERAS = {
     "cli",
     "__main__",
 }
-WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
+WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports", "review"}
 
 BACKENDS = {"tensorflow", "jax"}
 

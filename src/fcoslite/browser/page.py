@@ -70,6 +70,9 @@ class Page(Generic[_Visitor]):
         """Tell a browser that has opened the page what it starts from."""
         raise NotImplementedError
 
+    async def leave(self, visitor: _Visitor) -> None:
+        """A browser has gone away."""
+
     async def take(self, visitor: _Visitor, content: bytes) -> None:
         """Take bytes of a browser.
 
@@ -125,6 +128,7 @@ class Page(Generic[_Visitor]):
                 else:
                     await self._hear(visitor, message["text"])
         finally:
+            await self.leave(visitor)
             with self.changed:
                 left = self.visitor is visitor
                 if left:
