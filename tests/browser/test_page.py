@@ -17,8 +17,11 @@ from fcoslite.config.settings import WebcamSettings
 from fcoslite.errors import ConfigError, FcosliteError
 from fcoslite.inference.adjustable import AdjustablePredictor
 from fcoslite.inference.browser.page import BrowserPage
+from fcoslite.review.page import ReviewPage
+from fcoslite.review.review import open_review
 from fcoslite.runs.find_weights import find_weights
 from tests.browser_visits import closed_with, get, told, visit
+from tests.review_sets import labelled_photographs
 
 Opens = Callable[[str, int], Page[Any]]
 
@@ -28,11 +31,20 @@ def lite0() -> AdjustablePredictor:
     return AdjustablePredictor(find_weights("lite0", Path("runs")), WebcamSettings(score=0.35, iou=0.5), "auto")
 
 
-@pytest.fixture(params=["webcam"])
+@pytest.fixture(scope="module")
+def labelled(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labelled_photographs(demo_data, tmp_path_factory.mktemp("labelled") / "photographs")
+
+
+@pytest.fixture(params=["webcam", "review"])
 def opens(request: pytest.FixtureRequest) -> Iterator[Opens]:
     """Each page, by the host and port that it listens at."""
-    predictor = request.getfixturevalue("lite0")
-    yield lambda host, port: BrowserPage(predictor, None, host, port)
+    if request.param == "webcam":
+        predictor = request.getfixturevalue("lite0")
+        yield lambda host, port: BrowserPage(predictor, None, host, port)
+    else:
+        with open_review(request.getfixturevalue("labelled")) as review:
+            yield lambda host, port: ReviewPage(review, host, port)
 
 
 @pytest.fixture

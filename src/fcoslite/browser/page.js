@@ -33,6 +33,12 @@ function connect() {
   };
 }
 
+function reconnect() {  // what is dead is not told so for minutes
+  socket.onmessage = socket.onclose = null;
+  socket.close();
+  connect();
+}
+
 function end(text) {
   over = text;
   say(text);

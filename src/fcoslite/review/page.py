@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
@@ -140,8 +141,8 @@ class ReviewPage(Page[_Reviewer]):
             raise NotUnderstood("it answered about a box that is not there")
         if isinstance(wish, _Look | _Draw) and not 0 <= wish.image < len(table.images):
             raise NotUnderstood("it asked for a picture that is not there")
-        if isinstance(wish, _Draw) and wish.category not in table.class_names:
-            raise NotUnderstood("it drew a box of a category that is not there")
+        if isinstance(wish, _Draw) and not (wish.category in table.class_names and all(map(isfinite, wish.box))):
+            raise NotUnderstood("it drew a box of a category that is not there, or without end")
 
     def _do(self, wish: _Answer | _UndoLast | _Draw) -> None:
         if isinstance(wish, _Draw):

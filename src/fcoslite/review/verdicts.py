@@ -8,7 +8,7 @@ from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.review.answers import BoxAnswer, PlaceAnswer
 
 SAME_BOX = 0.5  # IoU from which on a box of other labels is the one that was answered
-SAME_PLACE = 0.6  # IoU from which on a box is at a place
+SAME_PLACE = 0.7  # IoU from which on a box is at a place
 
 
 def match(
@@ -45,7 +45,7 @@ def match(
 
 
 def at_place(shares: np.ndarray, place: PlaceAnswer) -> np.ndarray:
-    """[N] bool, which boxes are at a place: they overlap it by IoU 0.6 or more.
+    """[N] bool, which boxes are at a place: they overlap it by IoU 0.7 or more.
 
     Args:
         shares: [N, 4] x, y, width, height of boxes of its camera, in shares of their image's sides.
