@@ -187,7 +187,7 @@ def test_a_camera_by_keys_and_a_drag(browser: Any, camera: Path, tmp_path: Path)
         press(page, "u")
         assert current(page) == first
         press(page, "s")
-        assert re.search(r"Never at this place \(\d boxes\)", page.inner_text("#never"))
+        assert re.search(r"Never at this place \(\d\)", page.inner_text("#never"))
         press(page, "p")
         assert [line.get("answer", line["type"]) for line in review.lines] == [
             "yes",

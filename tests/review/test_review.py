@@ -14,7 +14,7 @@ from fcoslite.errors import BusyError, DataError, FcosliteError
 from fcoslite.labelling.label import label
 from fcoslite.review import verdicts
 from fcoslite.review.answers import PlaceAnswer
-from fcoslite.review.review import Review, doubtful_score, open_review
+from fcoslite.review.review import LABELS, Review, doubtful_score, open_review
 from fcoslite.storage.staged_folder import REVIEWS
 from tests.disks import SmallDisk
 from tests.review_sets import change, copied, document
@@ -346,7 +346,7 @@ def test_folders_that_cannot_be_reviewed(photographs: Path, tmp_path: Path, demo
     assert "$.annotations[0].ask" in refused(photographs).message
     (photographs / "annotations.json").write_text("[")
     assert "annotations.json" in refused(photographs).message
-    assert not (photographs / REVIEWS).exists() and not (photographs / "labels.json").exists()
+    assert not (photographs / REVIEWS).exists() and not (photographs / LABELS).exists()
 
 
 def test_a_dry_run_writes_nothing(photographs: Path) -> None:

@@ -28,7 +28,7 @@ from fcoslite.storage.staged_folder import REVIEWS, no_replacement
 
 _log = logging.getLogger("fcoslite")
 
-LABELS = "labels.json"  # what was labelled, for as long as annotations.json has answers in it
+LABELS = "annotations.before-review.json"
 _LOCK = ".review.lock"
 _SHARE_DIGITS = 5
 _BOX_DIGITS = 2  # as `label` writes them
