@@ -290,7 +290,7 @@ def test_killed_in_the_middle_again_and_again(photographs: Path) -> None:
     before = document(photographs)["annotations"]
     rng = random.Random(0)
     heard: list[tuple[int, str]] = []
-    for _ in range(4):
+    for _ in range(5):
         with Command(photographs) as command, script(command.address) as browser:
             browser.until(lambda browser=browser: bool(browser.state))  # type: ignore[misc]
             assert browser.state["counts"]["yes"] + browser.state["counts"]["no"] >= len(heard)
