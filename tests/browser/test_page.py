@@ -114,6 +114,8 @@ def test_the_last_browser_has_the_page(page: Page[Any]) -> None:
 def test_the_end_is_told(page: Page[Any]) -> None:
     with visit(page.address) as socket:
         assert told(socket)["type"] == "state"
+        with page.changed:
+            assert page.changed.wait_for(lambda: page.visitor is not None, 10)
         page.close()
         while (message := socket.recv(timeout=20)) != '{"type": "end"}':
             assert message

@@ -25,7 +25,7 @@ from fcoslite.review.page import ReviewPage
 from fcoslite.review.review import open_review
 from fcoslite.storage.staged_folder import REVIEWS
 from tests.browser_visits import closed_with, get, visit
-from tests.review_sets import document
+from tests.review_sets import change, document
 
 
 class Script:
@@ -152,6 +152,16 @@ def test_a_whole_picture_and_someone_who_was_missed(photographs: Path) -> None:
         browser.ask(type="undo")
         browser.until(lambda: len(browser.boxes) == known)
         assert [line["type"] for line in journal(photographs)] == ["box", "box", "undo"]
+
+
+def test_a_box_of_another_category(photographs: Path) -> None:
+    content = document(photographs)
+    change(photographs, categories=[*content["categories"], {"id": 18, "name": "dog"}])
+    with reviewing(photographs) as page, script(page.address) as browser:
+        browser.until(lambda: bool(browser.state))
+        assert browser.state["categories"] == ["person", "dog"]
+        browser.ask(type="draw", image=0, category="dog", box=[20, 30, 40, 50])
+    assert document(photographs)["annotations"][-1]["category_id"] == 18
 
 
 def test_never_at_this_place(camera: Path) -> None:

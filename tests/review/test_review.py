@@ -289,7 +289,7 @@ def test_a_damaged_line_is_named_and_the_others_count(photographs: Path, caplog:
     path.write_bytes(b"".join(lines))
     with caplog.at_level(logging.WARNING), open_review(photographs) as review:
         assert review.counts().yes == 2
-    assert "reviews.jsonl: line 2 is no answer" in caplog.text
+    assert "reviews.jsonl: 1 damaged lines are left as they are, and not counted: line 2" in caplog.text
     assert path.read_bytes().startswith(b"".join(lines))
 
 

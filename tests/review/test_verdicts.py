@@ -69,6 +69,12 @@ def test_a_box_that_is_there_twice_is_answered_once() -> None:
     assert matched([box, box], [answer]) == ([answer, answer], [])
 
 
+def test_a_box_without_an_area_is_in_nobodys_way() -> None:
+    nothing, somebody = told((5.0, 5.0, 0.0, 0.0), (0.0, 0.0, 10.0, 11.0))
+    assert matched([(5.0, 5.0, 0.0, 0.0), (0.0, 0.0, 10.0, 10.0)], [nothing, somebody]) == ([nothing, somebody], [])
+    assert matched([(0.0, 0.0, 10.0, 10.0)], [nothing, somebody]) == ([somebody], [nothing])
+
+
 @given(boxes, st.floats(0.8, 1.25))
 def test_a_place_holds_boxes_that_tremble(box: Box, scale: float) -> None:
     shares = np.array([box]) / 100

@@ -101,11 +101,13 @@ class Answers:
         for number, line in enumerate(self._log.lines, start=1):
             try:
                 self._take(msgspec.json.decode(line, type=_Line))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 damaged.append(str(number))
         if damaged:
-            what = f"line {damaged[0]} is no answer" if len(damaged) == 1 else f"{len(damaged)} lines are no answers"
-            _log.warning("%s: %s (line %s) and left as they are", path, what, ", ".join(damaged[:5]))
+            shown = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
+            _log.warning(
+                "%s: %d damaged lines are left as they are, and not counted: line %s", path, len(damaged), shown
+            )
 
     @property
     def given(self) -> bool:

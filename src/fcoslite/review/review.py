@@ -104,6 +104,8 @@ def open_review(folder: Path, read_only: bool = False) -> Iterator["Review"]:
                 yield review
             finally:
                 review.write()
+                if answers.given:
+                    _log.info("all answers are in %s", folder / ANNOTATIONS)
 
 
 def _check_boxes(folder: Path, labels: Labels) -> None:

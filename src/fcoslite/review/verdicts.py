@@ -34,7 +34,7 @@ def match(
     overlaps = pairwise_iou(_xyxy(boxes_xywh), _xyxy([one.bbox for one in rest]), np.zeros(len(rest), bool))
     free = np.array([one is None for one in found])
     same = np.array([[name == one.category for one in rest] for name in categories])
-    overlaps = np.where(free[:, None] & same, overlaps, 0)
+    overlaps = np.where(free[:, None] & same, np.nan_to_num(overlaps), 0)  # nan: two boxes without an area
     taken = set()
     while overlaps.size and (best := overlaps.max()) >= SAME_BOX:
         box, place = np.argwhere(overlaps == best)[0].tolist()
