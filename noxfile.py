@@ -144,7 +144,7 @@ def formats(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """`webcam --browser` in Chromium, which must be installed; the screenshots stay in the session's folder."""
+    """`webcam --browser` and `review` in Chromium, which must be installed; keeps the screenshots."""
     session.install(".", *TESTS, *BROWSER)
     folder = Path(session.create_tmp()).resolve()
     session.run("pytest", "-m", "browser", *session.posargs, env={"FCOSLITE_SCREENSHOTS": str(folder)})

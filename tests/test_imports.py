@@ -21,11 +21,13 @@ MAY_IMPORT = {
     "geometry": {"machine"},
     "detections": {"geometry", "text"},
     "data": {"config", "errors", "geometry", "machine", "progress", "storage", "text"},
+    "browser": {"data", "errors"},
     "runs": {"config", "errors", "progress", "storage", "text"},
     "models": {"config", "errors", "storage"},
     "fcos": {"config", "geometry", "models"},
     "export": {"errors", "fcos", "geometry", "models", "storage"},
     "inference": {
+        "browser",
         "config",
         "data",
         "detections",
@@ -81,6 +83,7 @@ MAY_IMPORT = {
         "progress",
     }
     | {"runs", "storage", "text"},
+    "review": {"browser", "config", "data", "errors", "geometry", "storage"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
@@ -96,6 +99,7 @@ MAY_IMPORT = {
         "training",
     },
     "cli": {
+        "browser",
         "camera",
         "config",
         "data",
@@ -108,7 +112,7 @@ MAY_IMPORT = {
         "models",
         "progress",
     }
-    | {"reports", "runs", "storage", "text", "training"},
+    | {"reports", "review", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -135,6 +139,7 @@ WITHOUT_KERAS = {
     "machine",
     "detections",
     "data",
+    "browser",
     "runs",
     "cli",
     "__main__",

@@ -4,11 +4,10 @@ import base64
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from fcoslite.detections.draw import class_colour
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-]
 SCREENSHOTS = Path(os.environ.get("FCOSLITE_SCREENSHOTS", "."))
 
 
@@ -46,13 +36,8 @@ def camera(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def browser(camera: Path) -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+def browser(launch: Callable[..., Any], camera: Path) -> Any:
+    return launch("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
 
 
 class Webcam:

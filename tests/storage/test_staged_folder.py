@@ -14,7 +14,16 @@ import pytest
 from fcoslite.errors import BusyError, ConfigError, DataError
 from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_free_space
-from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
+from fcoslite.storage.staged_folder import (
+    MANIFEST,
+    REVIEWS,
+    check_output,
+    is_finished,
+    job_digest,
+    no_replacement,
+    staged_bytes,
+    staged_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -80,6 +89,25 @@ def test_an_interrupt_leaves_the_former_output(tmp_path: Path) -> None:
     assert content(out)["one"] == "new"
     write(out, "b", overwrite=True)
     assert content(out)["one"] == "old" and names(tmp_path) == ["out"]
+
+
+def test_the_answers_of_a_reviewer_survive_a_replacement(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out)
+    (out / REVIEWS).write_text("answers\n")
+    write(out, "b", overwrite=True, text="newer")
+    assert content(out) == {"one": "newer", "two": "newer", MANIFEST: '{"kind": "k", "job": "b"}', REVIEWS: "answers\n"}
+
+
+def test_a_folder_that_is_looked_at_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out)
+    with no_replacement(out), pytest.raises(BusyError, match="out is being written by process"):
+        write(out, "b", overwrite=True)
+    with staged_folder(out, "b", True) as folder:
+        (folder / MANIFEST).write_text("{}")
+        with pytest.raises(BusyError, match="out is being written"), no_replacement(out):
+            pass
 
 
 def test_what_appears_while_the_input_is_read_is_not_replaced(tmp_path: Path) -> None:

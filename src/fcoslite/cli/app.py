@@ -20,6 +20,7 @@ from fcoslite.cli import (
     label,
     records,
     report,
+    review,
     runs,
     train,
     webcam,
@@ -41,6 +42,7 @@ app.command("inspect")(inspect.command)
 app.command("extract")(extract.command)
 app.command("convert")(convert.command)
 app.command("label")(label.command)
+app.command("review")(review.command)
 app.command("build-records")(build_records.command)
 app.add_typer(records.app, name="records")
 app.command("train")(train.train_command)

@@ -212,3 +212,15 @@ MlflowOption = Annotated[
         show_default="workspace.mlflow_uri: sqlite:///mlflow.db",
     ),
 ]
+HostOption = Annotated[
+    str,
+    typer.Option(
+        "--host", metavar="HOST", help="Where the page in the browser listens. 0.0.0.0 is open to the network."
+    ),
+]
+PortOption = Annotated[
+    int,
+    typer.Option(
+        "--port", metavar="N", min=0, max=65535, help="Port of the page in the browser; 0 takes any that is free."
+    ),
+]

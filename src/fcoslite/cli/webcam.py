@@ -10,8 +10,10 @@ import typer
 from fcoslite.cli.options import (
     DryRunFlag,
     EngineOption,
+    HostOption,
     IouOption,
     OverwriteFlag,
+    PortOption,
     ScoreOption,
     WeightsOption,
     with_terminal,
@@ -73,13 +75,8 @@ def command(
             "thresholds and engine.",
         ),
     ] = False,
-    host: Annotated[
-        str,
-        typer.Option("--host", metavar="HOST", help="Of --browser: where to listen. 0.0.0.0 is open to the network."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Of --browser; 0 takes any that is free.")
-    ] = 8765,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8765,
     overwrite: OverwriteFlag = False,
     *,
     terminal: "Terminal",
@@ -102,7 +99,7 @@ def command(
     if lines_on_stdout and terminal.as_json:
         raise ConfigError("--json prints to stdout, too", "write the lines to a file")
     if browser:
-        from fcoslite.inference.browser.page import check_browser
+        from fcoslite.browser.page import check_browser
 
         check_browser()
     with ExitStack() as stack:

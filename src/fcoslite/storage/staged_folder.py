@@ -24,6 +24,7 @@ _log = logging.getLogger("fcoslite")
 MANIFEST = "manifest.json"
 EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` writes
 CONVERT_KIND = "fcoslite-convert"
+REVIEWS = "reviews.jsonl"  # what somebody has answered about the boxes of a data set; it survives a replacement
 _JOB = ".job.json"
 
 
@@ -104,7 +105,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
     new_parents = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.with_name(f".{target.name}.lock"), str(out)):
+        with locked(_lock(target), str(out)):
             _put_back_former(target)
             if not overwrite and target.exists() and any(target.iterdir()):
                 raise DataError(f"{out} exists already", "add --overwrite to replace it, or choose another --out")
@@ -112,6 +113,8 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 _enter(staging, job)
                 yield staging
                 (staging / _JOB).unlink(missing_ok=True)
+                if (target / REVIEWS).is_file():
+                    shutil.copyfile(target / REVIEWS, staging / REVIEWS)
                 _onto_the_disk()
                 _put_in_place(staging, target)
             except TooManySkippedError:  # more may be allowed
@@ -132,6 +135,21 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 parent.rmdir()
 
 
+@contextmanager
+def no_replacement(out: Path) -> Iterator[None]:
+    """Keep `staged_folder` from replacing a folder, where it could.
+
+    Raises:
+        BusyError: It is at work there.
+    """
+    target = out.resolve()
+    if target.is_mount() or not os.access(target.parent, os.W_OK):
+        yield
+        return
+    with locked(_lock(target), str(out)):
+        yield
+
+
 def staged_bytes(out: Path) -> int:
     """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared."""
     return sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
@@ -139,6 +157,10 @@ def staged_bytes(out: Path) -> int:
 
 def _staging(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
+
+
+def _lock(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
 
 
 def _former(target: Path) -> Path:

@@ -1,32 +1,30 @@
 """The page's server, driven as its script drives it: real sockets, the packaged detector."""
 
-import http.client
 import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
 
+from fcoslite.browser.server import MAX_MESSAGE_BYTES
 from fcoslite.config.settings import WebcamSettings
-from fcoslite.errors import ConfigError, FcosliteError, SourceError
+from fcoslite.errors import SourceError
 from fcoslite.inference.adjustable import AdjustablePredictor
-from fcoslite.inference.browser import page as page_module
-from fcoslite.inference.browser.page import BrowserPage, check_browser
-from fcoslite.inference.browser.server import MAX_MESSAGE_BYTES
+from fcoslite.inference.browser.page import BrowserPage
 from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import LiveResult, run_live
 from fcoslite.inference.output.plan import Output
 from fcoslite.runs.find_weights import find_weights
+from tests.browser_visits import closed_with, told, visit
 from tests.streams import MjpegCamera
 
 SETTINGS = WebcamSettings(score=0.35, iou=0.5)
@@ -46,30 +44,6 @@ def predictor(lite0: AdjustablePredictor) -> AdjustablePredictor:
 @pytest.fixture(scope="module")
 def jpeg(demo_data: Path) -> bytes:
     return (demo_data / "images" / "000000000165.jpg").read_bytes()
-
-
-@contextmanager
-def visit(page: BrowserPage, **options: Any) -> Iterator[ClientConnection]:
-    """As the page's script does; what comes first is the state."""
-    address = urlsplit(page.address)
-    options = {"origin": f"http://{address.netloc}", "open_timeout": 10, **options}
-    with connect(f"ws://{address.netloc}{address.path}socket", **options) as socket:
-        yield socket
-
-
-def told(socket: ClientConnection) -> dict[str, Any]:
-    message = socket.recv(timeout=20)
-    assert isinstance(message, str)
-    document = json.loads(message)
-    assert isinstance(document, dict)
-    return document
-
-
-def closed_with(socket: ClientConnection) -> int | None:
-    with pytest.raises(ConnectionClosed) as caught:
-        while True:
-            socket.recv(timeout=20)
-    return None if caught.value.rcvd is None else caught.value.rcvd.code
 
 
 class Run:
@@ -112,7 +86,7 @@ def start(predictor: AdjustablePredictor) -> Iterator[Starts]:
 
     yield begin
     for page, run in begun:
-        page._stopped = True
+        page.stopped = True
         run.wait()
         page.close()
 
@@ -121,7 +95,7 @@ def test_a_picture_of_the_browsers_camera_is_answered(
     start: Starts, predictor: AdjustablePredictor, jpeg: bytes, tmp_path: Path
 ) -> None:
     page, run = start(output=Output(save=tmp_path / "seen.avi", jsonl=tmp_path / "seen.jsonl"))
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         state = told(socket)
         assert (state["type"], state["source"], state["score"], state["iou"]) == ("state", "camera", 0.35, 0.5)
         assert {"auto", "onnx", "keras"} <= set(state["engines"]) and "litert" not in state["engines"]
@@ -146,14 +120,14 @@ def test_a_picture_of_the_browsers_camera_is_answered(
 
 def test_one_picture_at_a_time(start: Starts, jpeg: bytes) -> None:
     page, _ = start()
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         for _ in range(50):  # some come before the first is answered
             try:
                 socket.send(jpeg)
             except ConnectionClosed:
                 break
         assert closed_with(socket) == 1008
-    with visit(page) as socket:  # and the next browser is served
+    with visit(page.address) as socket:  # and the next browser is served
         told(socket)
         socket.send(jpeg)
         assert told(socket)["type"] == "found"
@@ -163,7 +137,7 @@ def test_pictures_that_cannot_be_used(start: Starts, jpeg: bytes) -> None:
     page, _ = start()
     bomb = cv2.imencode(".png", np.zeros((5000, 5000), np.uint8))[1].tobytes()
     assert len(bomb) < 100_000
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         told(socket)
         for content, reason in ((jpeg[:5000], "cut short"), (b"no picture", "no image"), (bomb, "pixels"), (b"", "no")):
             socket.send(content)
@@ -173,7 +147,7 @@ def test_pictures_that_cannot_be_used(start: Starts, jpeg: bytes) -> None:
         assert told(socket)["type"] == "found"
         socket.send(bytes(MAX_MESSAGE_BYTES + 1))
         assert closed_with(socket) == 1009
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         told(socket)
         socket.send(jpeg)
         assert told(socket)["type"] == "found"
@@ -190,7 +164,7 @@ def test_thresholds_and_engine(start: Starts, predictor: AdjustablePredictor, jp
         socket.send(json.dumps({"type": "set", **values}))
         return told(socket)
 
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         told(socket)
         assert change(socket, score=0.01)["score"] == 0.01
         many = number_found(socket)
@@ -208,17 +182,9 @@ def test_thresholds_and_engine(start: Starts, predictor: AdjustablePredictor, jp
         assert "ONNX Runtime" in change(socket, engine="auto")["device"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"type": "format"}', "[" * 100_000, '"stop"'])
-def test_messages_that_our_page_does_not_send(start: Starts, text: str) -> None:
-    page, _ = start()
-    with visit(page) as socket:
-        socket.send(text)
-        assert closed_with(socket) == 1008
-
-
 def test_a_recording_waits_for_whoever_looks(start: Starts, video: Path) -> None:
     page, run = start(str(video))
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         assert told(socket)["source"] == "video"
         for shown in range(5):
             assert told(socket)["width"] == 320
@@ -229,7 +195,7 @@ def test_a_recording_waits_for_whoever_looks(start: Starts, video: Path) -> None
                 with pytest.raises(TimeoutError):
                     socket.recv(timeout=0.5)
             socket.send(json.dumps({"type": "shown"}))
-    with visit(page) as socket:  # the first one went away in the middle
+    with visit(page.address) as socket:  # the first one went away in the middle
         told(socket)
         frames = 0
         while (message := told(socket))["type"] == "found":
@@ -247,7 +213,7 @@ def test_large_frames_are_scaled_to_be_shown(start: Starts, tmp_path: Path) -> N
     path = tmp_path / "large.png"
     path.write_bytes(cv2.imencode(".png", np.zeros((1500, 2000, 3), np.uint8))[1].tobytes())
     page, _ = start(str(path))
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         assert told(socket)["source"] == "still"
         assert told(socket)["width"] == 2000  # boxes are in its own pixels
         picture = socket.recv(timeout=20)
@@ -259,7 +225,7 @@ def test_large_frames_are_scaled_to_be_shown(start: Starts, tmp_path: Path) -> N
 
 def test_a_picture_where_none_is_asked_for(start: Starts, video: Path, jpeg: bytes) -> None:
     page, _ = start(str(video))
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         socket.send(jpeg)
         assert closed_with(socket) == 1008
 
@@ -271,88 +237,10 @@ def test_a_live_source_goes_on_without_a_browser(
         assert run_live(source, predictor, Output(), page, max_frames=4).frames == 4
 
 
-def test_the_last_browser_has_the_page(start: Starts, jpeg: bytes) -> None:
-    page, _ = start()
-    with visit(page) as first, visit(page) as second:
-        told(first), told(second)
-        assert closed_with(first) == 4001
-        second.send(jpeg)
-        assert told(second)["type"] == "found"
-
-
 def test_stopped_before_the_camera_gave_a_picture(start: Starts) -> None:
     page, run = start()
-    with visit(page) as socket:
+    with visit(page.address) as socket:
         told(socket)
         socket.send(json.dumps({"type": "stop"}))
         run.wait()
     assert isinstance(run.error, SourceError) and "stopped before its first picture" in run.error.message
-
-
-def get(page: BrowserPage, path: str, host: str | None = None) -> tuple[int, str, dict[str, str]]:
-    address = urlsplit(page.address)
-    connection = http.client.HTTPConnection(address.netloc, timeout=10)
-    connection.request("GET", path, headers={"Host": host or address.netloc})
-    answer = connection.getresponse()
-    body = answer.read().decode()
-    connection.close()
-    return answer.status, body, {key.lower(): value for key, value in answer.getheaders()}
-
-
-def test_nothing_but_the_page_is_served(start: Starts) -> None:
-    page, _ = start()
-    path = urlsplit(page.address).path
-    status, body, headers = get(page, path)
-    assert status == 200 and "<canvas" in body
-    nonces = set(re.findall(r'nonce="([^"]+)"', body))
-    assert len(nonces) == 1 and f"script-src 'nonce-{nonces.pop()}'" in headers["content-security-policy"]
-    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", body)
-    assert headers["referrer-policy"] == "no-referrer" and "server" not in headers
-    assert len(path) > 32
-    for other in (
-        "/",
-        "/favicon.ico",
-        "/docs",
-        "/openapi.json",
-        path[:-1],
-        path + "page.html",
-        path[:-2] + "x/",
-        "/x/",
-    ):
-        assert get(page, other)[0] == 404, other
-    port = urlsplit(page.address).port
-    assert get(page, path, f"localhost:{port}")[0] == get(page, path, "localhost:9")[0] == 200  # through ssh -L
-    assert get(page, path, f"evil.example:{port}")[0] == 404  # a name that was made to lead here
-
-
-def test_foreign_pages_get_no_socket(start: Starts) -> None:
-    page, _ = start()
-    for options in ({"origin": "http://evil.example"}, {"origin": None}, {"origin": "null"}):
-        with pytest.raises(InvalidStatus) as caught, visit(page, **options):
-            pass
-        assert caught.value.response.status_code == 403
-    address = urlsplit(page.address)
-    with pytest.raises(InvalidStatus), connect(f"ws://{address.netloc}/x/socket", origin=f"http://{address.netloc}"):
-        pass
-
-
-def test_where_it_cannot_listen(predictor: AdjustablePredictor) -> None:
-    with BrowserPage(predictor, None, "127.0.0.1", 0) as page:
-        port = urlsplit(page.address).port
-        assert port is not None
-        with pytest.raises(ConfigError, match=f"port {port} is in use") as caught:
-            BrowserPage(predictor, None, "127.0.0.1", port)
-        assert "--port 0" in caught.value.hint
-    with pytest.raises(ConfigError, match=r"cannot listen at 203\.0\.113\.7"):
-        BrowserPage(predictor, None, "203.0.113.7", 0)
-    with BrowserPage(predictor, None, "0.0.0.0", 0) as page:
-        assert page.address.startswith("http://127.0.0.1:")
-        assert get(page, urlsplit(page.address).path, "any.example")[0] == 200
-
-
-def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_browser()
-    monkeypatch.setattr(page_module, "find_spec", lambda name: None if name == "uvicorn" else object())
-    with pytest.raises(FcosliteError, match="uvicorn") as caught:
-        check_browser()
-    assert "fcoslite[browser]" in caught.value.hint

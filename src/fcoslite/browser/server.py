@@ -2,16 +2,18 @@
 
 import asyncio
 import errno
+import logging
 import secrets
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
 
+from fcoslite.browser.visitor import NotUnderstood
 from fcoslite.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -20,6 +22,8 @@ MAX_MESSAGE_BYTES = 4 << 20  # a JPEG of 1280 pixels has some 200,000
 _POLICY_VIOLATED = 1008  # RFC 6455, 7.4.1
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
+
+_log = logging.getLogger("fcoslite")
 
 Visit = Callable[[WebSocket], Awaitable[None]]
 
@@ -31,9 +35,11 @@ class Server:
     this machine under another's name, are refused.
 
     Args:
+        html: The page; `{nonce}` stands where its styles and scripts name the one they are allowed by.
         host: The name or number to listen at.
         port: 0 for any that is free.
-        visit: Called with each WebSocket, accepted; it is closed when this returns.
+        permissions: Of the page, as `Permissions-Policy` has them.
+        visit: Called with each WebSocket, accepted; it is closed when this returns or raises NotUnderstood.
 
     Attributes:
         address: Of the page.
@@ -43,15 +49,21 @@ class Server:
         ConfigError: Nothing can listen there.
     """
 
-    def __init__(self, host: str, port: int, visit: Visit) -> None:
+    def __init__(self, html: str, host: str, port: int, permissions: str, visit: Visit) -> None:
         self._socket = _listen(host, port)
+        if host not in LOOPBACK:
+            _log.warning(
+                "%s is open to the network: who has the address sees the pictures, which travel as they are; `ssh -L` "
+                "is the better way",
+                host,
+            )
         token = secrets.token_urlsafe(24)
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self.address = f"http://{shown}:{self._socket.getsockname()[1]}/{token}/"
         self.loop: asyncio.AbstractEventLoop
         self._server = uvicorn.Server(
             uvicorn.Config(
-                _app(token, LOOPBACK if host in LOOPBACK else None, visit),
+                _app(html, token, LOOPBACK if host in LOOPBACK else None, permissions, visit),
                 access_log=False,  # addresses are secrets
                 log_config=None,
                 log_level="critical",
@@ -97,11 +109,10 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _app(token: str, hosts: tuple[str, ...] | None, visit: Visit) -> FastAPI:
+def _app(html: str, token: str, hosts: tuple[str, ...] | None, permissions: str, visit: Visit) -> FastAPI:
     """The page at /TOKEN/ and its socket; `hosts` are the names this machine may be called by, None for any."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
-    html = files("fcoslite.inference.browser").joinpath("page.html").read_text("utf-8")
 
     def knows(given: str, host: str | None) -> bool:
         named = urlsplit(f"//{host}").hostname
@@ -115,7 +126,7 @@ def _app(token: str, hosts: tuple[str, ...] | None, visit: Visit) -> FastAPI:
         headers = {
             "Content-Security-Policy": f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
             "connect-src 'self'; img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            "Permissions-Policy": "camera=(self)",
+            "Permissions-Policy": permissions,
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
@@ -129,6 +140,11 @@ def _app(token: str, hosts: tuple[str, ...] | None, visit: Visit) -> FastAPI:
             await websocket.close(_POLICY_VIOLATED)
             return
         await websocket.accept()
-        await visit(websocket)
+        try:
+            await visit(websocket)
+        except NotUnderstood as error:
+            _log.warning("the browser was sent away: %s", error)
+            with suppress(RuntimeError):  # it was closed already
+                await websocket.close(_POLICY_VIOLATED)
 
     return app

@@ -1,0 +1,1 @@
+"""`fcoslite review`: somebody looks at the boxes that detectors have drawn, the most doubtful first."""
