@@ -60,7 +60,7 @@ def _one_picture(size: int, quick: bool) -> Iterator[Row]:
                 runtimes[f"{what}, {precision}"] = open_runtime(file, engine)
 
     def detect(runtime: Runtime) -> Callable[[], object]:
-        predictor = Predictor(runtime, WebcamSettings())
+        predictor = Predictor(runtime, WebcamSettings(), size)
         return lambda: [predictor.predict(image) for image in images]
 
     result = race({engine: detect(runtime) for engine, runtime in runtimes.items()}, 5 if quick else 15)

@@ -46,7 +46,7 @@ def load_fcoslite(weights: Path) -> tuple[Detect, dict[str, str]]:
 
     backend = keras.backend.backend()
     software = f"fcoslite {version('fcoslite')}, {backend} {version(backend)}"
-    return detect, {"input": f"{predictor.image_size} × {predictor.image_size}, letterboxed", "software": software}
+    return detect, {"input": f"{predictor.image_size}² pixels, of the picture's shape", "software": software}
 
 
 def load_onnx(file: str, description: str, size: str, threads: str) -> tuple[Detect, dict[str, str]]:

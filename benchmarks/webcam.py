@@ -19,6 +19,7 @@ from benchmarks.table import Must, Row, race, run_stage
 from benchmarks.weights import packaged_detector, packaged_export
 from fcoslite.config.settings import WebcamSettings
 from fcoslite.data.images import read_image
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.open import open_source
 from fcoslite.inference.live import run_live
 from fcoslite.inference.output.plan import Output
@@ -59,15 +60,17 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
             on_onnx: Runtime = open_runtime(packaged_export("lite0", size, folder), many=True)
             on_keras: Runtime = KerasRuntime(packaged_detector("lite0", size))
 
-            def end_to_end(runtime: Runtime) -> None:
-                predictor = Predictor(runtime, WebcamSettings())
+            def end_to_end(runtime: Runtime, size: int = size) -> None:
+                predictor = Predictor(runtime, WebcamSettings(), size)
                 with open_source(str(video)) as source:
                     result = run_live(source, predictor, Output(save=folder / "saved.mp4"), max_frames=frames)
                 if result.frames < frames:
                     raise SystemExit(f"{video} has {result.frames} frames, at least {frames} are needed")
 
-            def bare(runtime: Runtime) -> None:
-                letterboxed = np.full((1, runtime.image_size, runtime.image_size, 3), 114, np.uint8)
+            def bare(runtime: Runtime, size: int = size) -> None:
+                with open_source(str(video)) as source:
+                    letterbox = Letterbox.fitting(source.height, source.width, size, runtime.step)
+                letterboxed = np.full((1, letterbox.rows, letterbox.columns, 3), 114, np.uint8)
                 for _ in map_in_order(runtime, [letterboxed] * frames, runtime.at_once, ahead=1):
                     pass
 

@@ -10,9 +10,10 @@ from fcoslite.runs.find_weights import packaged_weights
 
 
 def packaged_detector(name: str, image_size: int) -> Detector:
-    """`lite0` or `lite` for images of that size."""
+    """`lite0` or `lite` for images of that size, of any shape."""
     path = packaged_weights()[name]
-    detector = build_detector(model_settings(path).model_copy(update={"image_size": image_size}))
+    settings = model_settings(path).model_copy(update={"image_size": image_size})
+    detector = build_detector(settings, free_sides=True)
     load_weights(detector, path)
     return detector
 
@@ -20,7 +21,9 @@ def packaged_detector(name: str, image_size: int) -> Detector:
 def packaged_export(
     name: str, image_size: int, folder: Path, precision: Precision = "float32", format: Format = "onnx"
 ) -> Path:
-    """The same as an exported file in a folder."""
-    out = folder / f"{name}-{image_size}-{precision}{SUFFIXES[format]}"
-    export_detector(ExportPlan(packaged_weights()[name], out, format, precision, image_size=image_size))
+    """The same as an exported file in a folder; a file of a format that takes images of any shape is for any size."""
+    size = image_size if format in ("litert", "saved-model") else None
+    out = folder / f"{name}-{size}-{precision}{SUFFIXES[format]}"
+    if not out.exists():
+        export_detector(ExportPlan(packaged_weights()[name], out, format, precision, image_size=size))
     return out

@@ -13,6 +13,7 @@ import pytest
 from fcoslite.cli.app import run
 from fcoslite.config.settings import DetectSettings, ModelSettings, Settings, WebcamSettings
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.open import open_source
 from fcoslite.runs.run import create_run
 from fcoslite.storage.arrays import write_arrays
@@ -44,8 +45,11 @@ class StandIn:
     def warm_up(self) -> None:
         self.warm = True
 
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
+
     device = "nothing"
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
@@ -186,8 +190,10 @@ class Predictor:
     warm_up = lambda self: None
     device = "nothing"
     seen = 0
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
     def predict(self, image_rgb, letterboxed=None):
         self.seen += 1
         if self.seen == 6:

@@ -19,6 +19,7 @@ import pytest
 from fcoslite.cli.app import run
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import SourceError
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input import captures
 from fcoslite.inference.input.captures import read_live
 from fcoslite.inference.input.frame_source import FrameSource
@@ -41,8 +42,11 @@ class Nobody:
         seconds: It takes for an image.
     """
 
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
+
     device = "nothing"
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -128,8 +132,10 @@ class Nobody:
     load = classmethod(lambda cls, *arguments: cls())
     warm_up = lambda self: None
     device = "nothing"
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
     def predict(self, image_rgb, letterboxed=None):
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input import captures
 from tests.streams import MjpegCamera, jpeg, number_of, numbered, write_transport_stream
 
@@ -23,8 +24,10 @@ class FindsTheCentre:
         self.seconds = seconds
         self.seen: list[int] = []
 
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         time.sleep(self.seconds)

@@ -74,7 +74,9 @@ def test_a_video_end_to_end(video: Path, tmp_path: Path, centre_finder: Finder) 
 class TwoAtOnce:
     """A model that is given two images at a time; those with an odd number take longer."""
 
-    image_size = 64
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
+
     at_once = 2
 
     def __init__(self, predictor: Predicts) -> None:
@@ -172,8 +174,10 @@ def test_a_slow_model_sees_the_present(mjpeg_camera: MjpegCameras, centre_finder
     behind: list[int] = []
 
     class Watches:
-        image_size = 64
         at_once = 1
+
+        def letterbox(self, height: int, width: int) -> Letterbox:
+            return Letterbox.square(height, width, 64)
 
         def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
             newest = (camera.sent - 1) % 30
@@ -194,8 +198,10 @@ class _Stops:
         self._left = after
         self._error = error
 
-    image_size = 64
     at_once = 1
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        return Letterbox.square(height, width, 64)
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         if self._left == 0:
@@ -308,8 +314,10 @@ def test_frames_come_letterboxed_from_the_reading_thread(centre_finder: Finder, 
     inner = centre_finder()
 
     class Watches:
-        image_size = 64
         at_once = 1
+
+        def letterbox(self, height: int, width: int) -> Letterbox:
+            return Letterbox.square(height, width, 64)
 
         def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
             given.append((image_rgb, letterboxed))
