@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
-from fcoslite.data.formats.class_choice import chosen_names, listed
+from fcoslite.data.formats.class_choice import choose_names
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
-from fcoslite.errors import ConfigError, DataError, closest
+from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
 
@@ -219,7 +219,7 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 
 
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
-    """The categories of these names, as `chosen_names` takes them, in their order; all for None.
+    """The categories of these names, as `choose_names` takes them, in their order; all for None.
 
     Raises:
         ConfigError: No such class, or none at all.
@@ -227,14 +227,7 @@ def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, 
     if classes is None:
         return tuple(known)
     by_name = {category.name: category for category in known}
-    chosen = chosen_names(classes, by_name)
-    if not chosen:
-        raise ConfigError("no class is chosen", "name at least one with --classes")
-    for name in chosen:
-        if name not in by_name:
-            names, near = listed(list(by_name)), closest(name, list(by_name))
-            raise ConfigError(f"{path} has no class '{name}'", f"{near} (it has: {names})" if near else names)
-    return tuple(by_name[name] for name in chosen)
+    return tuple(by_name[name] for name in choose_names(classes, by_name, str(path)))
 
 
 def check_file_name(name: str, path: Path) -> None:
