@@ -165,7 +165,9 @@ def test_the_figures_stay_where_there_are_no_crowds(demo_data: Path, tmp_path: P
     assert figures_of(tmp_path / "coco", tmp_path / "after") == pytest.approx(before, abs=1e-6)
 
 
-def test_the_figures_stay_with_crowds_through_voc_alone(demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_figures_stay_with_crowds_through_voc_alone(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     start, images = without_areas(demo_data, tmp_path), demo_data / "images"
     convert(start, "voc", tmp_path / "voc", images=images, link="symlink")
     convert(tmp_path / "voc", "coco", tmp_path / "coco", link="symlink")

@@ -16,9 +16,10 @@ from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
 
-# absolute, of a Windows drive, upwards, empty, not to be written as UTF-8, or with control characters, which a terminal
-# would obey
-_REFUSED_NAME = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^$")
+# control characters, which a terminal would obey, and what is not to be written as UTF-8, or in XML
+_UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
+# absolute, of a Windows drive, upwards, or empty
+_REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,12 @@ def assemble(
         columns: The annotations.
 
     Raises:
-        DataError: There is no image, two share a file, or a file name leads out of the folder.
+        DataError: There is no image, two share a file, a file name leads out of the folder, or a class has no name.
     """
     if not images:
         raise DataError(f"{path} lists no images", "a data set needs at least one")
+    for category in categories:
+        _check_class_name(category.name, path)
     for image in images:
         check_file_name(image.file_name, path)
     refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
@@ -236,6 +239,15 @@ def check_file_name(name: str, path: Path) -> None:
         raise DataError(
             f"{path}: the file_name {name!r} is refused: it may lie outside the images folder",
             "write it relative to that folder, with forward slashes and without '..' or control characters",
+        )
+
+
+def _check_class_name(name: str, path: Path) -> None:
+    """Raise DataError if the name of a class cannot be written in every format."""
+    if re.search(_UNWRITABLE, name) or not name.strip():
+        raise DataError(
+            f"{path}: the class name {name!r} is refused: it is empty, or has control characters",
+            "give it another name",
         )
 
 
