@@ -65,6 +65,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def mutations(session: nox.Session) -> None:
+    """10,000 damaged exports of every label format: each is refused with a reason, or read without a silent loss."""
+    session.install(".", *TESTS)
+    target = "tests/data/formats/test_damaged_exports.py"
+    session.run("pytest", *TWO_AT_A_TIME, "--hypothesis-profile=mutations", target, *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks, every stage against its reference and the machine's limit; see docs/performance.md.
 

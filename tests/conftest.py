@@ -14,6 +14,7 @@ from tests.disks import SmallDisk, mounted
 
 # a busy machine is no failure
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("mutations", settings.get_profile("patient"), max_examples=10_000)  # of `nox -s mutations`
 settings.load_profile("patient")
 
 

@@ -141,22 +141,42 @@ def test_there_and_back_again(demo_data: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(other.boxes_xyxy, image.boxes_xyxy[drawn], atol=1e-3)
 
 
-def test_the_figures_stay(demo_data: Path, tmp_path: Path) -> None:
+def figures_of(data: Path, out: Path, images: Path | None = None) -> dict[str, float]:
     from fcoslite.config.settings import Settings
     from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
     from fcoslite.runs.find_weights import packaged_weights
 
+    plan = plan_evaluation(Settings(), packaged_weights()["lite0"], None, data, images, out, engine="onnx")
+    metrics: dict[str, float] = evaluate(plan)["metrics"]
+    return metrics
+
+
+def test_the_figures_stay_where_there_are_no_crowds(demo_data: Path, tmp_path: Path) -> None:
     start = without_areas(demo_data, tmp_path)
-    convert(start, "voc", tmp_path / "voc", images=demo_data / "images", link="symlink")
-    convert(tmp_path / "voc", "coco", tmp_path / "coco", link="hardlink")
-    figures = []
-    for number, (data, images) in enumerate([(start, demo_data / "images"), (tmp_path / "coco", None)]):
-        plan = plan_evaluation(
-            Settings(), packaged_weights()["lite0"], None, data, images, tmp_path / str(number), engine="onnx"
-        )
-        figures.append(evaluate(plan)["metrics"])
-    assert figures[0]["ap"] > 0.2
-    assert figures[1] == pytest.approx(figures[0], abs=1e-6)
+    document = json.loads(start.read_text("utf-8"))
+    document["annotations"] = [item for item in document["annotations"] if not item.get("iscrowd")]
+    start.write_text(json.dumps(document), "utf-8")
+    convert(start, "yolo", tmp_path / "yolo", images=demo_data / "images", link="symlink")
+    convert(tmp_path / "yolo", "voc", tmp_path / "voc", link="symlink")
+    convert(tmp_path / "voc", "createml", tmp_path / "createml", link="symlink")
+    convert(tmp_path / "createml", "coco", tmp_path / "coco", link="symlink")
+    before = figures_of(start, tmp_path / "before", demo_data / "images")
+    assert before["ap"] > 0.2
+    assert figures_of(tmp_path / "coco", tmp_path / "after") == pytest.approx(before, abs=1e-6)
+
+
+def test_the_figures_stay_with_crowds_through_voc_alone(
+    demo_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, images = without_areas(demo_data, tmp_path), demo_data / "images"
+    convert(start, "voc", tmp_path / "voc", images=images, link="symlink")
+    convert(tmp_path / "voc", "coco", tmp_path / "coco", link="symlink")
+    before = figures_of(start, tmp_path / "before", images)
+    assert figures_of(tmp_path / "coco", tmp_path / "after") == pytest.approx(before, abs=1e-6)
+    for target in ("yolo", "createml"):
+        left_out = convert(start, target, tmp_path / target, images=images).crowds_left_out  # type: ignore[arg-type]
+        assert left_out > 0
+        assert f"{target} cannot say that a box is a crowd: {left_out} are left out" in caplog.text
 
 
 def test_images_stay_where_they_are_unless_asked(tmp_path: Path) -> None:

@@ -94,8 +94,14 @@ def test_other_classes_are_dropped(folder: Path, centre_finder: Finder) -> None:
     assert (summary.images, summary.detections, summary.with_detections) == (3, 0, 0)
     assert chosen_class_ids([], ("cat", "dog")) == (1, 2)
     assert chosen_class_ids(["dog"], ("cat", "dog")) == (2,)
+    names = ("cat", "dog", "dog, asleep")
+    for words in (["dog", "cat"], ["dog,cat"], ["cat, dog", "dog"]):
+        assert chosen_class_ids(words, names) == (1, 2)
+    assert chosen_class_ids(["dog, asleep"], names) == (3,)
     with pytest.raises(ConfigError, match="dig"):
-        chosen_class_ids(["dig"], ("cat", "dog"))
+        chosen_class_ids(["cat,dig"], ("cat", "dog"))
+    with pytest.raises(ConfigError, match="no class is chosen"):
+        chosen_class_ids([","], ("cat", "dog"))
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_done(

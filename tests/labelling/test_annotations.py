@@ -5,9 +5,11 @@ import pytest
 from pycocotools.coco import COCO
 
 from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError
-from fcoslite.labelling.annotations import HumanBoxes, coco_document, read_human_boxes
+from fcoslite.labelling.annotations import HumanBoxes, label_document, read_human_boxes
 from fcoslite.labelling.journal import Entry
+from tests.exports import EXPORTS, boxes, photographs
 
 Box = tuple[float, float, float, float]
 
@@ -21,7 +23,7 @@ def humans(tmp_path: Path, *items: dict[str, object], name: str = "a.jpg") -> Hu
         "info": {"year": 2026},
         "licenses": [{"id": 4}],
         "images": [{"id": 30, "file_name": name, "height": 100, "width": 200, "license": 4}],
-        "categories": [{"id": 3, "name": "dog"}, {"id": 7, "name": "person"}],
+        "categories": [{"id": 3, "name": "dog", "supercategory": "pet"}, {"id": 7, "name": "person"}],
         "annotations": [{"id": 50 + row, "image_id": 30, **item} for row, item in enumerate(items)],
     }
     path = tmp_path / "humans.json"
@@ -31,9 +33,9 @@ def humans(tmp_path: Path, *items: dict[str, object], name: str = "a.jpg") -> Hu
 
 def test_a_document_that_readers_take(tmp_path: Path) -> None:
     entries = [entry("b-000007.jpg", (1, 2, 31, 42), (50, 50, 60, 70), frame=7), entry("c.jpg")]
-    document = coco_document(entries, ["person"], None)
+    document = label_document(entries, ["person"], None).tree()
     path = tmp_path / "annotations.json"
-    path.write_text(json.dumps(document, default=lambda raw: json.loads(bytes(raw))))
+    path.write_text(json.dumps(document))
     assert len(open_coco(path, ["person"]).images) == 2
     assert COCO(path).getAnnIds(imgIds=[1]) == [1, 2]
     assert document["annotations"][0] == {
@@ -61,7 +63,7 @@ def person(x: float, y: float, width: float, height: float, iscrowd: int = 0) ->
     ],
 )
 def test_what_humans_missed_is_added(tmp_path: Path, box: Box, drawn: dict[str, object], added: bool) -> None:
-    document = coco_document([entry("a.jpg", box)], ["person"], humans(tmp_path, drawn))
+    document = label_document([entry("a.jpg", box)], ["person"], humans(tmp_path, drawn)).tree()
     first, *rest = document["annotations"]
     assert "score" not in first and {key: first[key] for key in drawn} == drawn
     assert [(item["category_id"], item["score"]) for item in rest] == [(7, 0.5)] * added
@@ -69,11 +71,37 @@ def test_what_humans_missed_is_added(tmp_path: Path, box: Box, drawn: dict[str, 
 
 def test_licences_and_other_images_stay(tmp_path: Path) -> None:
     merged = humans(tmp_path, person(10, 10, 20, 40), name="train/a.jpg")
-    document = coco_document([entry("x.jpg", (1, 2, 3, 4)), entry("a.jpg")], ["cat"], merged)
+    document = label_document([entry("x.jpg", (1, 2, 3, 4)), entry("a.jpg")], ["cat"], merged).tree()
     assert document["images"][1]["license"] == 4 and document["images"][1]["file_name"] == "a.jpg"
-    assert document["categories"] == [{"id": 3, "name": "dog"}, {"id": 7, "name": "person"}, {"id": 8, "name": "cat"}]
+    categories = [(one["id"], one["name"], one["supercategory"]) for one in document["categories"]]
+    assert categories == [(3, "dog", "pet"), (7, "person", ""), (8, "cat", "")]
     assert [(item["image_id"], item["category_id"]) for item in document["annotations"]] == [(1, 8), (2, 7)]
     assert merged.sides("a.jpg") == (100, 200) and merged.sides("x.jpg") is None
+
+
+@pytest.mark.parametrize("name", ["ultralytics-yolo", "roboflow-voc", "createml", "roboflow-coco"])
+def test_humans_may_have_drawn_in_any_format(name: str, tmp_path: Path) -> None:
+    EXPORTS[name][0](tmp_path / "in")
+    names = [file for file, _, _ in photographs()]
+    sides = {file: (height, width) for file, width, height in photographs()}
+    entries = [Entry(file, file, *sides[file], 1, [], [], []) for file in names]
+    merged = read_human_boxes(tmp_path / "in")
+    assert all(merged.sides(file) == sides[file] for file in names)
+    path = tmp_path / "annotations.json"
+    path.write_bytes(label_document(entries, ["person"], merged).encode())
+    written = to_dataset(open_coco(path))
+    assert sorted(written.class_names) == ["dog", "person"] and min(written.category_ids) >= 1
+    found = {
+        image.file_name: [
+            (written.class_names[class_id - 1], *map(round, box))
+            for box, class_id in zip(image.boxes_xyxy.tolist(), image.class_ids, strict=True)
+        ]
+        for image in written.images
+    }
+    assert {file: sorted(drawn) for file, drawn in found.items()} == {
+        file: sorted(drawn) for file, drawn in boxes().items()
+    }
+    assert {image.split for image in written.images} == set(EXPORTS[name][2])
 
 
 def test_two_images_of_a_name(tmp_path: Path) -> None:

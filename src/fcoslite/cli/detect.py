@@ -61,7 +61,12 @@ def command(
     score: ScoreOption = None,
     classes: Annotated[
         list[str] | None,
-        typer.Option("--classes", metavar="NAME", help="Only boxes of this class; again for more.", show_default="all"),
+        typer.Option(
+            "--classes",
+            metavar="NAME",
+            help="Class whose boxes to keep; for several, commas or the flag again.",
+            show_default="all",
+        ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Of folders, those below them, too.")] = False,
     every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Take each N-th frame of videos.")] = 1,
@@ -162,7 +167,7 @@ def command(
         plan |= {
             "iou": settings.iou,
             "score": tracking.score if tracking else settings.score,
-            "classes": classes or list(known.class_names),
+            "classes": [known.class_names[class_id - 1] for class_id in class_ids],
         }
         terminal.result(plan | {flag.removeprefix("--"): place for flag, place in (*folders.items(), *files.items())})
         return

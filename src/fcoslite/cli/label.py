@@ -56,8 +56,9 @@ def command(
         Path | None,
         typer.Option(
             "--merge",
-            metavar="FILE",
-            help="COCO instances file: its boxes stay, and what they miss is added. Images are told by file name.",
+            metavar="DATA",
+            help="Folder of a data set, its COCO file, or data.yaml: its boxes stay, and what they miss is added. "
+            "Images are told by file name.",
             show_default="none",
         ),
     ] = None,

@@ -7,12 +7,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from fcoslite.errors import ConfigError, closest
+from fcoslite.text import without_user
 
 _Schema = Mapping[str, Any]
 
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 
-_short = Repr()
+
+class _Short(Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(without_user(x), level)  # it may be an address with a password
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 
 
@@ -37,7 +44,7 @@ def explain(
         elsewhere = [name for name in _keys(schema, schema) if name.endswith(f".{path[-1]}")]
         guess = f"did you mean '{elsewhere[0]}'?" if elsewhere else closest(path[-1], known)
         names = "; ".join(filter(None, (guess, f"known: {', '.join(known)}")))
-        return ConfigError(f"{origin}: unknown setting '{key[:200]}'", names)
+        return ConfigError(f"{origin}: unknown setting '{without_user(key)[:200]}'", names)
     part = _at(schema, path)
     value = first["input"]
     shown = "missing" if first["type"] == "missing" else _shown(value)

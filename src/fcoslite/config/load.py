@@ -20,6 +20,7 @@ from fcoslite.config.explain import explain
 from fcoslite.config.plain_yaml import LONGEST, read_yaml
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, closest
+from fcoslite.text import without_user
 
 _LONGEST_CHAIN = 10  # of configs that extend each other
 
@@ -64,7 +65,7 @@ def load_settings(
     """
     tree = _read_tree(str(config), seen=()) if config is not None else {}
     for override in overrides:
-        tree = _merge(tree, _checked(parse_override(override), f"--set {override[:100]}"))
+        tree = _merge(tree, _checked(parse_override(override), f"--set {_shown(override)}"))
     for key, value in (values or {}).items():
         tree = _merge(tree, _nest(key, value))
     return make_settings(tree, origin=str(config or "settings"))
@@ -174,8 +175,14 @@ def parse_override(override: str) -> dict[str, Any]:
     """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"'{override}' is not an override", "write it as section.key=value")
-    return _nest(key.strip(), read_yaml(text, f"--set {override[:100]}"))
+        raise ConfigError(f"'{_shown(override)}' is not an override", "write it as section.key=value")
+    return _nest(key.strip(), read_yaml(text, f"--set {_shown(override)}"))
+
+
+def _shown(override: str) -> str:
+    """An override for a message: its value may be an address with a password."""
+    key, separator, text = override.partition("=")
+    return f"{without_user(key)}{separator}{without_user(text)}"[:100]
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:

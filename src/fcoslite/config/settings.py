@@ -8,6 +8,8 @@ from unicodedata import category
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from fcoslite.text import without_user
+
 _MANY = 1_000_000_000  # what no run can reach, and every counter can hold
 _MOST_EPOCHS = 1_000_000
 
@@ -246,7 +248,8 @@ class Settings(_Node):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def flat(self) -> dict[str, Any]:
-        """The values by `section.key`."""
+        """The values by `section.key`, as they may be shown: of an address without user and password."""
         tree = self.model_dump(mode="json")
+        tree["workspace"]["mlflow_uri"] = without_user(self.workspace.mlflow_uri)
         sections = {key: value if isinstance(value, dict) else {"": value} for key, value in tree.items()}
         return {f"{name}.{key}".rstrip("."): value for name, part in sections.items() for key, value in part.items()}

@@ -1,6 +1,5 @@
 """Write a data set in another format: the same images and boxes, as far as the format can say them."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from fcoslite import __version__
 from fcoslite.data.dataset import SPLITS, AnnotationTable
 from fcoslite.data.extract.place_images import place_images, refuse_lost_files
 from fcoslite.data.formats.box_forms import BoxForm
-from fcoslite.data.formats.coco import encode_annotations
+from fcoslite.data.formats.coco import table_digest
 from fcoslite.data.formats.coco_folder import IMAGES as COCO_IMAGES
 from fcoslite.data.formats.coco_folder import write_coco
 from fcoslite.data.formats.createml import write_createml
@@ -208,7 +207,7 @@ def convert(
         "kind": CONVERT_KIND,
         "version": __version__,
         "format": target,
-        "source": {"data": data.name, "sha256": _digest(table)},
+        "source": {"data": data.name, "sha256": table_digest(table)},
         "classes": {name: index for index, name in enumerate(table.class_names, start=1)},
         "images": result.images,
         "splits": result.splits,
@@ -296,10 +295,6 @@ def _names(table: AnnotationTable) -> list[str]:
     if len({name.lower() for name in names}) == len(names):
         return names
     return ["/".join(filter(None, [image.split, image.file_name])) for image in table.images]
-
-
-def _digest(table: AnnotationTable) -> str:
-    return hashlib.sha256(encode_annotations(table, range(len(table.images)))).hexdigest()
 
 
 def _warn_of_the_unsaid(result: ConvertResult) -> None:

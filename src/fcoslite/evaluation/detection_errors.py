@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fcoslite.data.box_sizes import SIZES, sizes_of
 from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.images import read_labelled
 from fcoslite.detections.detections import Detections
@@ -106,7 +107,7 @@ def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
     best_iou = np.concatenate([item.best_iou for item in judged])[counts]
     precision = kinds["matched"] / max(1, kinds["matched"] + false)
     recall = kinds["matched"] / max(1, len(missed))
-    sizes = {"small": areas < 32**2, "medium": (areas >= 32**2) & (areas < 96**2), "large": areas >= 96**2}
+    sizes = {name: sizes_of(areas) == place for place, name in enumerate(SIZES)}
     without = [item for item in judged if not len(item.image.boxes_xyxy)]
     alarms = sum(len(item.found) > 0 for item in without)
     return {

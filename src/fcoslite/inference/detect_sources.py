@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fcoslite.data.formats.class_choice import choose_names
 from fcoslite.data.images import UnusableImageError, UnwritableImageError, read_image
 from fcoslite.detections.detections import Detections
-from fcoslite.errors import ConfigError, DataError, SourceError, closest
+from fcoslite.errors import DataError, SourceError
 from fcoslite.inference.detect import Predicts, detect_each
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.inference.input.listing import Listed
@@ -129,16 +130,13 @@ class Summary:
 
 
 def chosen_class_ids(classes: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """The ids of classes by name; all of them where none is named.
+    """The ids of classes by name, as `choose_names` takes them; all of them where none is named.
 
     Raises:
         ConfigError: The detector does not know one.
     """
-    for name in classes:
-        if name not in class_names:
-            hint = closest(name, list(class_names)) or f"it knows {', '.join(class_names)}"
-            raise ConfigError(f"the detector knows no class '{name}'", hint)
-    return tuple(number for number, name in enumerate(class_names, start=1) if not classes or name in classes)
+    chosen = choose_names(classes, class_names, "the detector") if classes else class_names
+    return tuple(number for number, name in enumerate(class_names, start=1) if name in chosen)
 
 
 def detect_sources(

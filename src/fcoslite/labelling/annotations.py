@@ -4,15 +4,16 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Raw
 
 from fcoslite.camera.capture_time import date_text, recorded_at
-from fcoslite.data.dataset import AnnotationTable
-from fcoslite.data.formats.coco import score_of
-from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
+from fcoslite.data.formats.coco import CocoAnnotation, CocoDocument, FrameRecord, coco_categories
+from fcoslite.data.formats.coco_columns import rewritten
+from fcoslite.data.formats.open import open_data
 from fcoslite.errors import DataError
 from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.labelling.fuse import repeats
@@ -26,12 +27,18 @@ class HumanBoxes:
     """Boxes drawn by humans.
 
     Attributes:
-        file: Their annotation file.
+        file: Their data set.
         places: In `file.images`, by file name without folders.
     """
 
     file: AnnotationTable
     places: dict[str, int]
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Classes with the ids to write: COCO's own; other formats number them from 0, or not at all."""
+        known = self.file.categories
+        return known if self.file.raw_images else tuple(Category(n, one.name) for n, one in enumerate(known, start=1))
 
     def sides(self, name: str) -> tuple[int, int] | None:
         """Height and width, pixels, that the boxes of an image are for; None if it has none."""
@@ -42,12 +49,12 @@ class HumanBoxes:
 
 
 def read_human_boxes(path: Path) -> HumanBoxes:
-    """Read the annotation file of `--merge`.
+    """Read the data set of `--merge`, of any format.
 
     Raises:
         DataError: It cannot be used, or has several images of one name.
     """
-    file = open_coco(path)
+    file = open_data(path)
     places: dict[str, int] = {}
     for place, image in enumerate(file.images):
         name = posixpath.basename(image.file_name)
@@ -61,7 +68,7 @@ def read_human_boxes(path: Path) -> HumanBoxes:
     return HumanBoxes(file, places)
 
 
-def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: HumanBoxes | None) -> dict[str, Any]:
+def label_document(entries: Iterable[Entry], class_names: Sequence[str], humans: HumanBoxes | None) -> CocoDocument:
     """Labelled images as a COCO instances document. What a detector has found has a `score`, what a human drew none.
 
     Boxes of humans stay as they are, and those of detectors are added where they repeat none of them in their class:
@@ -72,32 +79,29 @@ def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: 
         class_names: Of the detectors.
         humans: Boxes to keep; images are told by name.
     """
-    categories = {} if humans is None else {category.name: category.id for category in humans.file.categories}
+    known = [] if humans is None else list(humans.categories)
     for name in class_names:
-        categories.setdefault(name, max(categories.values(), default=0) + 1)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+        if name not in {category.name for category in known}:
+            known.append(Category(max((category.id for category in known), default=0) + 1, name))
+    categories = {category.name: category.id for category in known}
+    document = CocoDocument(categories=coco_categories(known))
+    if humans is not None:
+        document.info, document.licenses = humans.file.info, humans.file.licenses
     for image_id, entry in enumerate(entries, start=1):
-        record: dict[str, Any] = {}
-        rows = slice(0)
-        if humans is not None and entry.name in humans.places:
-            place = humans.places[entry.name]
-            record, rows = msgspec.json.decode(humans.file.raw_images[place]), humans.file.rows(place)
-        record |= {"id": image_id, "file_name": entry.name, "height": entry.height, "width": entry.width}
-        if entry.frame is not None:
-            record |= {"video": entry.source, "frame": entry.frame, "seconds": entry.seconds}
-            record |= {"camera": Path(entry.source).stem, "date_captured": date_text(recorded_at(entry.seconds or 0.0))}
-        images.append(record)
-        drawn = _drawn(humans, rows)
-        for item in [*drawn, *_added(entry, class_names, categories, drawn)]:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **item})
-    return {
-        "info": {} if humans is None else humans.file.info,
-        "licenses": [] if humans is None else humans.file.licenses,
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for name, number in categories.items()],
-    }
+        place = None if humans is None else humans.places.get(entry.name)
+        begin = len(document.annotations)
+        if humans is None or place is None:
+            document.images.append(_record(image_id, entry))
+        else:
+            document.images.append(_drawn_on(humans.file, place, _record(image_id, entry)))
+            _keep(humans, place, image_id, document)
+        drawn = document.annotations[begin:]
+        for box, score, class_id in zip(entry.boxes_xyxy, entry.scores, entry.class_ids, strict=True):
+            category = categories[class_names[class_id - 1]]
+            if not _is_drawn(box, [item for item in drawn if item.category_id == category]):
+                x, y, width, height = box[0], box[1], round(box[2] - box[0], 2), round(box[3] - box[1], 2)
+                document.add_box(image_id, category, (x, y, width, height), round(width * height, 2), score=score)
+    return document
 
 
 def kept_boxes(entries: Iterable[Entry], humans: HumanBoxes | None) -> int:
@@ -108,54 +112,40 @@ def kept_boxes(entries: Iterable[Entry], humans: HumanBoxes | None) -> int:
     return sum(row.stop - row.start for row in rows)
 
 
-def _drawn(humans: HumanBoxes | None, rows: slice) -> list[dict[str, Any]]:
-    if humans is None:
-        return []
-    file = humans.file
-    columns = zip(
-        file.class_ids[rows].tolist(),
-        file.boxes_xywh[rows].tolist(),
-        file.areas[rows].tolist(),
-        file.iscrowd[rows].tolist(),
-        file.scores[rows].tolist(),
-        strict=True,
+def _record(image_id: int, entry: Entry) -> ImageRecord:
+    if entry.frame is None:
+        return ImageRecord(image_id, entry.name, entry.height, entry.width)
+    return FrameRecord(
+        image_id,
+        entry.name,
+        entry.height,
+        entry.width,
+        video=entry.source,
+        frame=entry.frame,
+        seconds=entry.seconds,
+        camera=Path(entry.source).stem,
+        date_captured=date_text(recorded_at(entry.seconds or 0.0)),
     )
-    return [
-        {
-            "category_id": file.categories[class_id - 1].id,
-            "bbox": bbox,
-            "area": area,
-            "iscrowd": int(iscrowd),
-            **score_of(score),
-        }
-        for class_id, bbox, area, iscrowd, score in columns
-    ]
 
 
-def _added(
-    entry: Entry, class_names: Sequence[str], categories: dict[str, int], drawn: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    added = []
-    for box, score, class_id in zip(entry.boxes_xyxy, entry.scores, entry.class_ids, strict=True):
-        category = categories[class_names[class_id - 1]]
-        if not _is_drawn(box, [item for item in drawn if item["category_id"] == category]):
-            x, y, width, height = box[0], box[1], round(box[2] - box[0], 2), round(box[3] - box[1], 2)
-            added.append(
-                {
-                    "category_id": category,
-                    "bbox": [x, y, width, height],
-                    "area": round(width * height, 2),
-                    "iscrowd": 0,
-                    "score": score,
-                }
-            )
-    return added
+def _drawn_on(file: AnnotationTable, place: int, record: ImageRecord) -> ImageRecord | Raw:
+    """The record of an image that humans drew on; what else their file says of it is kept."""
+    record = msgspec.structs.replace(record, split=file.images[place].split)
+    return rewritten(file.raw_images[place], record) if file.raw_images else record
 
 
-def _is_drawn(box: tuple[float, ...], drawn: Sequence[dict[str, Any]]) -> bool:
+def _keep(humans: HumanBoxes, place: int, image_id: int, document: CocoDocument) -> None:
+    """Add the boxes of humans."""
+    file, categories, rows = humans.file, humans.categories, humans.file.rows(place)
+    columns = (file.class_ids, file.boxes_xywh, file.areas, file.iscrowd, file.scores)
+    for class_id, box, area, iscrowd, score in zip(*(column[rows].tolist() for column in columns), strict=True):
+        document.add_box(image_id, categories[class_id - 1].id, box, area, iscrowd, score)
+
+
+def _is_drawn(box: tuple[float, ...], drawn: Sequence[CocoAnnotation]) -> bool:
     mine = np.array([box])
-    others = np.array([item["bbox"] for item in drawn]).reshape(-1, 4)
+    others = np.array([item.bbox for item in drawn]).reshape(-1, 4)
     others[:, 2:] += others[:, :2]
-    crowds = others[np.array([bool(item["iscrowd"]) for item in drawn], bool)]
+    crowds = others[np.array([bool(item.iscrowd) for item in drawn], bool)]
     in_crowd = pairwise_iou(mine, crowds, np.ones(len(crowds), bool)) > _IN_CROWD
     return bool(repeats(mine, others)[0] or in_crowd.any())

@@ -14,11 +14,13 @@ import numpy as np
 
 from fcoslite import __version__
 from fcoslite.config.settings import WorkspaceSettings
+from fcoslite.data.formats.coco import CocoDocument
+from fcoslite.data.formats.open import source_digest
 from fcoslite.data.images import UnusableImageError, encode_picture, read_image
 from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, refuse_too_many, summary, write_skipped
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError, DataError
-from fcoslite.labelling.annotations import HumanBoxes, coco_document, kept_boxes, read_human_boxes
+from fcoslite.labelling.annotations import HumanBoxes, kept_boxes, label_document, read_human_boxes
 from fcoslite.labelling.detectors import Loaded, choose_detectors, load_detectors
 from fcoslite.labelling.fuse import SURE, choose, fuse, load_fusion, mirrored
 from fcoslite.labelling.journal import Entry, Journal
@@ -26,7 +28,7 @@ from fcoslite.labelling.sheet import write_sheet
 from fcoslite.labelling.sources import Picture, Source, count_pictures, list_sources, needed_bytes, pictures
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_digest, file_size, write_json
+from fcoslite.storage.files import file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
 from fcoslite.text import as_utf8
@@ -97,7 +99,7 @@ def label(
         sizes: Squares that ONNX files look at, pixels; none: what each file fixes.
         mirror: Look at the mirror images, too.
         score: Boxes below are left out.
-        merge: COCO instances file of boxes that stay as they are; those of detectors are added.
+        merge: A data set, as `open_data` takes it, whose boxes stay as they are; those of detectors are added.
         every: Take each n-th frame of a video.
         frames: The first frame to take, and the one after the last; None: to the end.
         max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
@@ -130,7 +132,7 @@ def label(
         "by": [{"name": Path(one.name).name, **one.facts()} for one in chosen],
         "mirror": mirror,
         "score": score,
-        "merge": None if merge is None else {"name": merge.name, "sha256": file_digest(merge)},
+        "merge": humans and {"name": humans.file.path.name, "sha256": source_digest(humans.file)},
         "every": every,
         "frames": list(frames),
     }
@@ -150,9 +152,9 @@ def label(
             entries, skipped = _label_all(sources, loaded, mirror, score, humans, folder, max_skipped, progress)
             if not entries:
                 raise DataError(summary(skipped, len(skipped)), "there is nothing to label")
-            document = coco_document(entries, class_names, humans)
-            (folder / "annotations.json").write_bytes(msgspec.json.encode(document))
-            write_sheet(document, folder / "images", folder / "sheet.jpg")
+            document = label_document(entries, class_names, humans)
+            (folder / "annotations.json").write_bytes(document.encode())
+            write_sheet(document, entries, folder / "images", folder / "sheet.jpg")
             write_skipped(skipped, len(entries) + len(skipped), folder)
             counts = _count(document, kept_boxes(entries, humans), len(skipped))
             write_json(
@@ -271,12 +273,11 @@ def _in_order(entries: dict[str, Entry], sources: Sequence[Source]) -> list[Entr
     return sorted(entries.values(), key=lambda entry: (places[entry.source], entry.frame or 0))
 
 
-def _count(document: dict[str, Any], kept: int, skipped: int) -> dict[str, int]:
-    scores = [annotation["score"] for annotation in document["annotations"] if "score" in annotation]
+def _count(document: CocoDocument, kept: int, skipped: int) -> dict[str, int]:
     return {
-        "images": len(document["images"]),
-        "boxes": len(document["annotations"]) - kept,
-        "sure_boxes": sum(score >= SURE for score in scores),
+        "images": len(document.images),
+        "boxes": len(document.annotations) - kept,
+        "sure_boxes": sum((annotation.score or 0) >= SURE for annotation in document.annotations),
         "human_boxes": kept,
         "skipped_images": skipped,
     }

@@ -23,6 +23,7 @@ from uuid import uuid4
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError, closest
+from fcoslite.runs.mlflow_uri import refuse_password
 from fcoslite.storage.files import replace_file
 
 _RECORDS_OF_A_RUN = ("run.json", "config.yaml", "metrics.jsonl")  # one that is left makes a folder a run
@@ -137,7 +138,12 @@ class Run:
         return Path(folder) if folder else None
 
     def write_settings(self, settings: Settings) -> None:
-        """Write config.yaml, whole or not at all."""
+        """Write config.yaml, whole or not at all.
+
+        Raises:
+            ConfigError: It would hold a password.
+        """
+        refuse_password(settings.workspace.mlflow_uri)
         replace_file(self.path / "config.yaml", settings.to_yaml().encode())
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from fcoslite.machine.gpus import limit_memory
 from fcoslite.machine.tiers import machine_tier
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_weights
+from fcoslite.runs.mlflow_uri import refuse_password
 from fcoslite.runs.run import Run, open_run
 from fcoslite.training.resume import settings_to_resume
 
@@ -122,6 +123,7 @@ def _settings(request: TrainingRequest) -> Settings:
     # a wrong key is told before TensorFlow is loaded
     settings = load_settings(request.named_config, request.overrides, request.values)
     check_overrides(request.verb, request.overrides, set(_circumstances(request)))
+    refuse_password(settings.workspace.mlflow_uri)
     load_backend()
     if request.named_config is not None:
         return settings
@@ -158,6 +160,7 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
         if asked != facts.get("start_from"):
             raise ConfigError(f"{run.path} started from {facts.get('start_from')}", "leave --from out")
     settings = settings_to_resume(run, request.named_config, request.overrides, request.values)
+    refuse_password(settings.workspace.mlflow_uri)
     load_backend()
     from fcoslite.training.plan import plan_resume
 

@@ -16,6 +16,7 @@ from fcoslite.data.extract.extract import ExtractResult, extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from tests.disks import SmallDisk
+from tests.exports import ultralytics_yolo
 
 
 def run(demo_data: Path, out: Path, **arguments: Any) -> ExtractResult:
@@ -289,6 +290,16 @@ def test_the_same_extract_again_has_nothing_to_do(
         run(demo_data, out)
     assert "--overwrite" in caught.value.hint
     assert run(demo_data, out, overwrite=True) == first
+
+
+def test_a_label_that_was_moved_is_noticed(tmp_path: Path) -> None:
+    ultralytics_yolo(tmp_path / "in")
+    description = tmp_path / "in" / "coco8.yaml"
+    extract(description, None, tmp_path / "out")
+    label = next(path for path in sorted((tmp_path / "in").rglob("*.txt")) if path.read_text().startswith("0 "))
+    label.write_text(re.sub(r"^0 \S+", "0 0.5", label.read_text()))
+    with pytest.raises(DataError, match="exists"):
+        extract(description, None, tmp_path / "out")
 
 
 def test_a_full_disk_stops_it_and_room_lets_it_go_on(

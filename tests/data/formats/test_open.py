@@ -11,7 +11,7 @@ from fcoslite.data.formats.open import open_data
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.images import read_labelled
 from fcoslite.errors import ConfigError, DataError
-from tests.exports import EXPORTS, boxes, photographs, put, ultralytics_yolo
+from tests.exports import EXPORTS, boxes, photographs, put, roboflow_createml, ultralytics_yolo
 
 
 def read_boxes(table: AnnotationTable) -> dict[str, list[tuple[str, list[float]]]]:
@@ -144,3 +144,31 @@ def test_sides_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
     table = open_data(tmp_path)
     assert (table.images[0].width, table.images[0].height) == (height, width)
     assert read_labelled(table.images[0], table.folder).shape == (width, height, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new"),
+    [
+        ("label-studio-coco", "result.json", '"dog"', '"\\u0001"'),
+        ("label-studio-coco", "result.json", '"dog"', '" "'),
+        ("label-studio-yolo", "classes.txt", "dog", "\x1b[2J"),
+        ("ultralytics-yolo", "coco8.yaml", "1: dog", '1: "\\ud800"'),
+        ("createml", "annotations.json", '"dog"', '"\\uffff"'),
+    ],
+)
+def test_a_class_name_that_no_format_can_say(name: str, file: str, old: str, new: str, tmp_path: Path) -> None:
+    EXPORTS[name][0](tmp_path)
+    path = tmp_path / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DataError, match=r"class name .* is refused"):
+        open_data(tmp_path)
+    assert len(open_data(tmp_path, classes=["person"]).class_ids) == 3
+
+
+def test_a_split_whose_file_names_no_image_is_not_lost(tmp_path: Path) -> None:
+    roboflow_createml(tmp_path)
+    path = tmp_path / "valid" / "_annotations.createml.json"
+    path.write_text(path.read_text().replace('"image"', '"picture"'))
+    with pytest.raises(DataError, match="is refused"):
+        open_data(tmp_path)

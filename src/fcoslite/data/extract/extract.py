@@ -1,6 +1,5 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from fcoslite.data.extract.choose_images import select_images, usable_images
 from fcoslite.data.extract.place_images import Link, place_images, refuse_lost_files
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
-from fcoslite.data.formats.open import Format, open_data
+from fcoslite.data.formats.open import Format, open_data, source_digest
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
 from fcoslite.data.image_files_hint import explain
 from fcoslite.data.skipped import (
@@ -28,7 +27,7 @@ from fcoslite.data.skipped import (
 )
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_digest, file_size, write_json
+from fcoslite.storage.files import file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import (
     EXTRACT_KIND,
@@ -161,7 +160,7 @@ def extract(
     manifest = {
         "kind": EXTRACT_KIND,
         "version": __version__,
-        "source": {"annotations": annotations.name, "sha256": _digest(annotations, encoded)},
+        "source": {"annotations": annotations.name, "sha256": source_digest(source)},
         "classes": {name: index for index, name in enumerate(source.class_names, start=1)},
         "images": result.images,
         "boxes": result.boxes,
@@ -191,11 +190,6 @@ def extract(
         (folder / "annotations.json").write_bytes(encoded)
         write_json(folder / MANIFEST, {**manifest, "job": job})
     return result
-
-
-def _digest(annotations: Path, encoded: bytes) -> str:
-    """Of what was read: a file itself, of a folder what was found in it."""
-    return file_digest(annotations) if annotations.is_file() else hashlib.sha256(encoded).hexdigest()
 
 
 def _check_arguments(limit: int | None, negatives: float, link: str) -> None:

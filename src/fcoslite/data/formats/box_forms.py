@@ -44,16 +44,20 @@ def as_pixels(columns: Columns, images: Sequence[ImageRecord], form: BoxForm, pa
 
 def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path) -> None:
     count = len(boxes)
+    (x, y, w, h), (width, height) = boxes.T, sides.T
     with np.errstate(over="ignore"):
-        far = boxes[:, :2] + boxes[:, 2:]
-    beyond = int((far > sides + _BORDER).any(axis=1).sum())
-    fits = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= sides + _BORDER).all(axis=1)
-    beyond_as_corners = count - int(fits.sum())
-    tiny = int(((far <= 1 + 1e-6).all(axis=1) & (sides >= _SMALLEST).all(axis=1)).sum())
+        x_far, y_far = x + w, y + h
+    beyond = int(np.count_nonzero((x_far > width + _BORDER) | (y_far > height + _BORDER)))
+    within_first = (x_far <= 1 + 1e-6) & (y_far <= 1 + 1e-6)
+    tiny = int(np.count_nonzero(within_first & (width >= _SMALLEST) & (height >= _SMALLEST)))
     if tiny and tiny >= 0.9 * count:
         text = "%s: %d of %d boxes lie within the first pixel of their image: are they fractions? --boxes fractions"
         _log.warning(text, path, tiny, count)
-    elif beyond and beyond >= 0.05 * count and beyond_as_corners <= 0.1 * beyond:
+    elif beyond and beyond >= 0.05 * count:
+        fits = (w > x) & (h > y) & (w <= width + _BORDER) & (h <= height + _BORDER)
+        beyond_as_corners = count - int(np.count_nonzero(fits))
+        if beyond_as_corners > 0.1 * beyond:
+            return
         text = (
             "%s: %d of %d boxes reach beyond their image as x y w h, %d as x1 y1 x2 y2: are they x1 y1 x2 y2? "
             "--boxes xyxy"

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from fcoslite.errors import ConfigError, closest
+
 
 def chosen_names(texts: Sequence[str], known: Collection[str]) -> list[str]:
     """The names in what was asked for: a text that is no class's name is several, with commas between.
@@ -17,6 +19,27 @@ def chosen_names(texts: Sequence[str], known: Collection[str]) -> list[str]:
     for text in texts:
         names += [text] if text in known else [name.strip() for name in text.split(",") if name.strip()]
     return list(dict.fromkeys(names))
+
+
+def choose_names(texts: Sequence[str], known: Collection[str], owner: str) -> list[str]:
+    """The same, all of them known, and at least one.
+
+    Args:
+        texts: As `chosen_names` takes them.
+        known: Names of the classes that there are.
+        owner: What has these classes, for messages.
+
+    Raises:
+        ConfigError: No such class, or none at all.
+    """
+    chosen = chosen_names(texts, known)
+    if not chosen:
+        raise ConfigError("no class is chosen", "name at least one with --classes")
+    for name in chosen:
+        if name not in known:
+            names, near = listed(list(known)), closest(name, list(known))
+            raise ConfigError(f"{owner} has no class '{name}'", f"{near} (it has: {names})" if near else names)
+    return chosen
 
 
 def listed(names: Sequence[str]) -> str:

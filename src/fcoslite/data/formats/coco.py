@@ -1,16 +1,19 @@
-"""COCO instances files: read as labelled images, and written."""
+"""COCO instances files: read as labelled images, and written, by whoever writes one."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Raw
 
-from fcoslite.data.dataset import AnnotationTable, Dataset, LabelledImage
+from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError
+from fcoslite.text import as_utf8
 
 
 def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> Dataset:
@@ -37,12 +40,97 @@ def check_images_folder(folder: Path) -> None:
         raise DataError(f"no images folder at {folder}", "file names in the annotations are relative to it")
 
 
+class FrameRecord(ImageRecord, frozen=True, omit_defaults=True, kw_only=True):
+    """A frame of a video that is an image of a data set.
+
+    Attributes:
+        video: Name of the video.
+        frame: Number in it, from 0.
+        seconds: Since its first frame.
+        camera: That took it.
+        date_captured: When, as `camera.capture_time` writes it.
+    """
+
+    video: str
+    frame: int
+    seconds: float | None = None
+    camera: str | None = None
+    date_captured: str | None = None
+
+
+class CocoCategory(msgspec.Struct):
+    """A class as it is written."""
+
+    supercategory: str
+    id: int
+    name: str
+
+
+class CocoAnnotation(msgspec.Struct, omit_defaults=True, gc=False):
+    """A box as it is written: x, y, width, height in pixels; one that a person drew has no score, as ours of 1."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: Sequence[float]
+    area: float
+    iscrowd: int
+    score: float | None = None
+    track_id: int | None = None
+
+
+class CocoDocument(msgspec.Struct):
+    """An instances file that is to be written, put together image by image.
+
+    Attributes:
+        info: JSON.
+        licenses: JSON.
+        categories: Of the boxes.
+        images: Records; JSON where it says more than we know of.
+        annotations: The boxes.
+    """
+
+    info: Raw = Raw(b"{}")
+    licenses: Raw = Raw(b"[]")
+    categories: list[CocoCategory] = []
+    images: list[ImageRecord | Raw] = []
+    annotations: list[CocoAnnotation] = []
+
+    def add_box(
+        self,
+        image_id: int,
+        category_id: int,
+        box_xywh: Sequence[float],
+        area: float,
+        iscrowd: bool = False,
+        score: float = 1.0,
+        track_id: int | None = None,
+    ) -> None:
+        """Add a box; ids count from 1, since pycocotools takes 0 for 'no match'."""
+        number, said = len(self.annotations) + 1, None if score == 1 else score
+        self.annotations.append(
+            CocoAnnotation(number, image_id, category_id, box_xywh, area, int(iscrowd), said, track_id)
+        )
+
+    def encode(self) -> bytes:
+        """The file's content."""
+        return msgspec.json.encode(self)
+
+    def tree(self) -> dict[str, Any]:
+        """The file's content as pycocotools takes it."""
+        tree: dict[str, Any] = msgspec.json.decode(self.encode())
+        return tree
+
+
+def coco_categories(categories: Iterable[Category]) -> list[CocoCategory]:
+    """Categories as they are written."""
+    return [CocoCategory(one.supercategory or "", one.id, as_utf8(one.name)) for one in categories]
+
+
 def to_coco_json(
     images: Iterable[LabelledImage], class_names: Sequence[str], category_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Write labelled images as a COCO instances document, such as pycocotools takes for ground truth.
-
-    Annotation ids count from 1; pycocotools takes id 0 for 'no match'.
+    """Labelled images as a COCO instances document, such as pycocotools takes for ground truth.
 
     Args:
         images: What to write.
@@ -50,12 +138,9 @@ def to_coco_json(
         category_ids: Category ids by class id - 1; None: the class ids themselves.
     """
     category_ids = range(1, len(class_names) + 1) if category_ids is None else category_ids
-    records: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    document = CocoDocument(categories=coco_categories(map(Category, category_ids, class_names)))
     for image in images:
-        records.append(
-            {"id": image.image_id, "file_name": image.file_name, "height": image.height, "width": image.width}
-        )
+        document.images.append(ImageRecord(image.image_id, image.file_name, image.height, image.width))
         for box, class_id, iscrowd, area, score in zip(
             image.boxes_xyxy.tolist(),
             image.class_ids.tolist(),
@@ -64,66 +149,36 @@ def to_coco_json(
             image.scores.tolist(),
             strict=True,
         ):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image.image_id,
-                    "category_id": category_ids[class_id - 1],
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "area": area,
-                    "iscrowd": int(iscrowd),
-                    **score_of(score),
-                }
-            )
-    categories = [{"id": index, "name": name} for index, name in zip(category_ids, class_names, strict=True)]
-    return {
-        "info": {},
-        "licenses": [],
-        "images": records,
-        "annotations": annotations,
-        "categories": categories,
-    }
+            box_xywh = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+            document.add_box(image.image_id, category_ids[class_id - 1], box_xywh, area, iscrowd, score)
+    return document.tree()
 
 
 def encode_annotations(source: AnnotationTable, chosen: Sequence[int]) -> bytes:
-    """COCO instances JSON of the chosen images; category id 1 is the first class."""
+    """COCO instances JSON of the chosen images; category id 1 is the first class, annotations keep their ids."""
     counts = np.diff(source.starts)[list(chosen)]
     image_ids = np.repeat([source.images[index].image_id for index in chosen], counts)
     rows = source.rows_of(chosen)
-    columns = zip(
+    columns = (
         source.annotation_ids[rows].tolist(),
         image_ids.tolist(),
         source.class_ids[rows].tolist(),
         source.boxes_xywh[rows].tolist(),
         source.areas[rows].tolist(),
-        source.iscrowd[rows].tolist(),
-        source.scores[rows].tolist(),
-        strict=True,
+        source.iscrowd[rows].astype(np.int64).tolist(),
+        [None if score == 1 else score for score in source.scores[rows].tolist()],
     )
-    document = {
-        "info": source.info,
-        "licenses": source.licenses,
-        "categories": [
-            {"supercategory": category.supercategory or "", "id": index, "name": category.name}
-            for index, category in enumerate(source.categories, start=1)
-        ],
-        "images": [(source.raw_images or source.images)[index] for index in chosen],
-        "annotations": [
-            {
-                "id": annotation_id,
-                "image_id": image_id,
-                "category_id": class_id,
-                "bbox": box_xywh,
-                "area": area,
-                "iscrowd": int(iscrowd),
-                **score_of(score),
-            }
-            for annotation_id, image_id, class_id, box_xywh, area, iscrowd, score in columns
-        ],
-    }
-    return msgspec.json.encode(document)
+    return CocoDocument(
+        info=source.info,
+        licenses=source.licenses,
+        categories=coco_categories(
+            msgspec.structs.replace(category, id=number) for number, category in enumerate(source.categories, start=1)
+        ),
+        images=[(source.raw_images or source.images)[index] for index in chosen],
+        annotations=list(map(CocoAnnotation, *columns)),
+    ).encode()
 
 
-def score_of(score: float) -> dict[str, float]:
-    """The score of an annotation as it is written: a box that a person drew has none."""
-    return {} if score == 1 else {"score": score}
+def table_digest(table: AnnotationTable) -> str:
+    """SHA-256 of all that was read of a data set, whatever its format."""
+    return hashlib.sha256(encode_annotations(table, range(len(table.images)))).hexdigest()

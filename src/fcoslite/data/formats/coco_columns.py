@@ -76,9 +76,9 @@ def open_coco(
     known = _known(document.categories, path)
     offered = known if classes is not None else _without_roots(known, document.annotations, path)
     categories = choose_categories(offered, classes, path)
-    pairs = _images(document.images, path, oddities, sides_may_lack=bool(places))
-    folder = _images_folder([image for image, _ in pairs], places) or path.parent
-    records, raw_images = _with_sides(pairs, folder, oddities)
+    records, raw_images = _images(document.images, path, oddities, sides_may_lack=bool(places))
+    folder = _images_folder(records, places, path) or path.parent
+    _find_sides(records, raw_images, folder, oddities)
     oddities.warn()
     class_of = dict.fromkeys((category.id for category in known), 0)
     class_of |= {category.id: index for index, category in enumerate(categories, start=1)}
@@ -87,11 +87,10 @@ def open_coco(
         what = "annotations are of a category that it does not list and are left out"
         _log.warning("%s: %d %s; the first has id %d", path, len(unknown), what, unknown[0])
     columns = _columns(document.annotations, class_of, records, oddities.without_box)
-    document.annotations.clear()  # a third of a gigabyte per million, and no longer needed
     image_of = columns.image_index
     refuse_duplicate_ids(columns.ids, "annotation id", path, lambda row: f"a box of {_named(records, image_of[row])}")
     table = assemble(path, folder, categories, records, as_pixels(columns, records, boxes, path))
-    return replace(table, info=document.info, licenses=document.licenses, raw_images=raw_images)
+    return replace(table, info=document.info, licenses=document.licenses, raw_images=tuple(raw_images))
 
 
 def _decode(path: Path, oddities: Oddities) -> _Document:
@@ -132,7 +131,9 @@ def _named(images: Sequence[ImageRecord], index: int) -> str:
     return f"image {images[index].image_id}" if index >= 0 else "an image that it does not list"
 
 
-def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path]) -> Path | None:
+def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path], path: Path) -> Path | None:
+    for image in images[:_LOOKED_AT]:
+        check_file_name(image.file_name, path)
     for place in places:
         if any((place / image.file_name).is_file() for image in images[:_LOOKED_AT]):
             return place
@@ -162,65 +163,75 @@ def _without_roots(known: list[Category], annotations: list[_Annotation], path: 
 def _columns(
     annotations: list[_Annotation], class_of: dict[int, int], images: Sequence[ImageRecord], lost: int
 ) -> Columns:
-    """Annotations of the chosen classes."""
+    """Annotations of the chosen classes; the list is empty after it."""
     chosen = [item for item in annotations if class_of.get(item.category_id)]
     count = len(chosen)
     ids = np.fromiter((item.id for item in chosen), np.int64, count)
     image_ids = np.fromiter((item.image_id for item in chosen), np.int64, count)
+    class_ids = np.fromiter((class_of[item.category_id] for item in chosen), np.int32, count)
+    boxes_xywh = np.fromiter((item.bbox for item in chosen), np.dtype((np.float64, 4)), count)
+    areas = np.fromiter((np.nan if item.area is None else item.area for item in chosen), np.float64, count)
+    iscrowd = np.fromiter((bool(item.iscrowd) or item.ask for item in chosen), bool, count)
+    scores = np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count)
+    del chosen
+    annotations.clear()  # a third of a gigabyte per million, and no longer needed
     known_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
     image_index = np.searchsorted(known_ids, image_ids).clip(max=len(images) - 1)
     return Columns(
         ids=ids,
         image_index=np.where(known_ids[image_index] == image_ids, image_index, -1),
-        class_ids=np.fromiter((class_of[item.category_id] for item in chosen), np.int32, count),
-        boxes_xywh=np.fromiter((item.bbox for item in chosen), np.dtype((np.float64, 4)), count),
-        areas=np.fromiter((np.nan if item.area is None else item.area for item in chosen), np.float64, count),
-        iscrowd=np.fromiter((bool(item.iscrowd) or item.ask for item in chosen), bool, count),
-        scores=np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count),
+        class_ids=class_ids,
+        boxes_xywh=boxes_xywh,
+        areas=areas,
+        iscrowd=iscrowd,
+        scores=scores,
         where=lambda row: f"has id {ids[row]}",
         lost=lost,
     )
 
 
-def _images(records: list[Raw], path: Path, oddities: Oddities, sides_may_lack: bool) -> list[tuple[ImageRecord, Raw]]:
-    if not records:
+def _images(
+    raw_images: list[Raw], path: Path, oddities: Oddities, sides_may_lack: bool
+) -> tuple[list[ImageRecord], list[Raw]]:
+    """Records by image id, and the same as they stand in the file."""
+    if not raw_images:
         raise DataError(f"{path} lists no images", "its `images` section is empty")
     decoder = msgspec.json.Decoder(ImageRecord)
-    pairs: list[tuple[ImageRecord, Raw]] = []
-    for index, record in enumerate(records):
+    images: list[ImageRecord] = []
+    for index, raw in enumerate(raw_images):
         try:
-            image, raw = decoder.decode(record), record
+            image = decoder.decode(raw)
         except msgspec.DecodeError:
-            image, raw = oddities.image(record, f"$.images[{index}]", sides_may_lack)
-        check_file_name(image.file_name, path)
+            image, raw_images[index] = oddities.image(raw, f"$.images[{index}]", sides_may_lack)
         if "\\" in image.file_name:
+            check_file_name(image.file_name, path)  # as it stands there
             oddities.count("file names have backslashes, and are taken with slashes")
-            image, raw = with_changes(image, raw, file_name=image.file_name.replace("\\", "/"))
-        pairs.append((image, raw))
-    pairs.sort(key=lambda pair: pair[0].image_id)
-    image_ids = np.array([image.image_id for image, _ in pairs], np.int64)
-    refuse_duplicate_ids(image_ids, "image id", path, lambda place: pairs[place][0].file_name)
-    return pairs
+            slashes = image.file_name.replace("\\", "/")
+            image, raw_images[index] = with_changes(image, raw_images[index], file_name=slashes)
+        images.append(image)
+    image_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
+    refuse_duplicate_ids(image_ids, "image id", path, lambda place: images[place].file_name)
+    order = np.argsort(image_ids).tolist()
+    return [images[place] for place in order], [raw_images[place] for place in order]
 
 
-def _with_sides(
-    pairs: Sequence[tuple[ImageRecord, Raw]], folder: Path, oddities: Oddities
-) -> tuple[tuple[ImageRecord, ...], tuple[Raw, ...]]:
-    """Of images whose sides are not told, by their headers."""
-    unknown = [image.file_name for image, _ in pairs if not (image.height and image.width)]
-    sides = dict(zip(unknown, sides_of(unknown, folder), strict=True))
-    complete = []
-    for image, raw in pairs:
-        if image.file_name in sides:
-            oddities.count("images have no width or height: their header tells")
-            height, width = sides[image.file_name]
-            image, raw = with_changes(image, raw, height=height, width=width)
-        complete.append((image, raw))
-    return tuple(image for image, _ in complete), tuple(raw for _, raw in complete)
+def _find_sides(images: list[ImageRecord], raw_images: list[Raw], folder: Path, oddities: Oddities) -> None:
+    """Put in the sides of images that lack them, by their headers."""
+    unknown = [place for place, image in enumerate(images) if not (image.height and image.width)]
+    sides = sides_of([images[place].file_name for place in unknown], folder)
+    for place, (height, width) in zip(unknown, sides, strict=True):
+        oddities.count("images have no width or height: their header tells")
+        changed = with_changes(images[place], raw_images[place], height=height, width=width)
+        images[place], raw_images[place] = changed
 
 
 def with_changes(image: ImageRecord, raw: Raw, **changes: Any) -> tuple[ImageRecord, Raw]:
     """An image record, and the same as the file has it, with other values."""
     image = msgspec.structs.replace(image, **changes)
+    return image, rewritten(raw, image)
+
+
+def rewritten(raw: Raw, image: ImageRecord) -> Raw:
+    """A record as a file has it, for this image; what else it says is kept."""
     kept = {key: value for key, value in msgspec.json.decode(raw).items() if key != "split"}
-    return image, Raw(msgspec.json.encode(kept | msgspec.to_builtins(image)))
+    return Raw(msgspec.json.encode(kept | msgspec.to_builtins(image)))

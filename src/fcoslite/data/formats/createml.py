@@ -144,7 +144,7 @@ def _files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, place in places:
         if name or place == folder:
-            lists = [file for file in sorted(place.glob("*.json")) if _is_list(file)]
+            lists = [file for file in sorted(place.glob("*.json")) if file.name == NAME or _is_list(file)]
             if len(lists) > 1:
                 raise DataError(f"{place} has {len(lists)} CreateML files", f"name one, such as {lists[0]}")
             if lists:

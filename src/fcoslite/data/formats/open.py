@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from fcoslite.data.dataset import AnnotationTable, Dataset
 from fcoslite.data.formats.box_forms import BoxForm
-from fcoslite.data.formats.coco import check_images_folder
+from fcoslite.data.formats.coco import check_images_folder, table_digest
 from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
 from fcoslite.data.formats.createml import find_createml, open_createml
 from fcoslite.data.formats.photographs import find_photographs, open_photographs
@@ -16,6 +16,7 @@ from fcoslite.data.formats.voc import find_voc, open_voc
 from fcoslite.data.formats.yolo import find_yolo, open_yolo
 from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, DataError
+from fcoslite.storage.files import file_digest
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 Format = Literal["coco", "yolo", "voc", "createml", "folder"]
@@ -75,6 +76,12 @@ def open_data(
     if split is not None:
         raise DataError(f"{path} has no split '{split}'", "it is a folder of photographs: leave --split out")
     return open_photographs(folder, classes)
+
+
+def source_digest(table: AnnotationTable) -> str:
+    """SHA-256 of a data set: of a JSON file itself, else of what was read, for then it stands in many files."""
+    is_whole = table.path.suffix.lower() == ".json" and table.path.is_file()
+    return file_digest(table.path) if is_whole else table_digest(table)
 
 
 def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: Path | None = None) -> Dataset:

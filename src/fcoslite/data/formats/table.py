@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
-from fcoslite.data.formats.class_choice import chosen_names, listed
+from fcoslite.data.formats.class_choice import choose_names
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
-from fcoslite.errors import ConfigError, DataError, closest
+from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
 
-# absolute, of a Windows drive, upwards, empty, not to be written as UTF-8, or with control characters, which a terminal
-# would obey
-_REFUSED_NAME = re.compile(r"^/|^.:|(^|/)\.\.(/|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]|^$")
+# control characters, which a terminal would obey, and what is not to be written as UTF-8, or in XML
+_UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
+# absolute, of a Windows drive, upwards, or empty
+_REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,12 @@ def assemble(
         columns: The annotations.
 
     Raises:
-        DataError: There is no image, two share a file, or a file name leads out of the folder.
+        DataError: There is no image, two share a file, a file name leads out of the folder, or a class has no name.
     """
     if not images:
         raise DataError(f"{path} lists no images", "a data set needs at least one")
+    for category in categories:
+        _check_class_name(category.name, path)
     for image in images:
         check_file_name(image.file_name, path)
     refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
@@ -219,7 +222,7 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 
 
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
-    """The categories of these names, as `chosen_names` takes them, in their order; all for None.
+    """The categories of these names, as `choose_names` takes them, in their order; all for None.
 
     Raises:
         ConfigError: No such class, or none at all.
@@ -227,14 +230,7 @@ def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, 
     if classes is None:
         return tuple(known)
     by_name = {category.name: category for category in known}
-    chosen = chosen_names(classes, by_name)
-    if not chosen:
-        raise ConfigError("no class is chosen", "name at least one with --classes")
-    for name in chosen:
-        if name not in by_name:
-            names, near = listed(list(by_name)), closest(name, list(by_name))
-            raise ConfigError(f"{path} has no class '{name}'", f"{near} (it has: {names})" if near else names)
-    return tuple(by_name[name] for name in chosen)
+    return tuple(by_name[name] for name in choose_names(classes, by_name, str(path)))
 
 
 def check_file_name(name: str, path: Path) -> None:
@@ -243,6 +239,15 @@ def check_file_name(name: str, path: Path) -> None:
         raise DataError(
             f"{path}: the file_name {name!r} is refused: it may lie outside the images folder",
             "write it relative to that folder, with forward slashes and without '..' or control characters",
+        )
+
+
+def _check_class_name(name: str, path: Path) -> None:
+    """Raise DataError if the name of a class cannot be written in every format."""
+    if re.search(_UNWRITABLE, name) or not name.strip():
+        raise DataError(
+            f"{path}: the class name {name!r} is refused: it is empty, or has control characters",
+            "give it another name",
         )
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcoslite.data.box_sizes import SIZES, sizes_of
 from fcoslite.data.dataset import AnnotationTable
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
-SIZES = ("small", "medium", "large")
-_SIZE_BORDERS = (32.0**2, 96.0**2)  # COCO's, square pixels of the segment
 
 _MANY_BOXES = 20  # on an image; the last bin has more
 _ASPECT_OCTAVES = 3  # an aspect of more than 8 is in the last bin
@@ -114,7 +113,7 @@ def compute_figures(table: AnnotationTable) -> Figures:
 
 def _of_classes(table: AnnotationTable) -> tuple[ClassFigures, ...]:
     count = len(table.categories)
-    kinds = np.digitize(table.areas, _SIZE_BORDERS).astype(np.int32)
+    kinds = sizes_of(table.areas).astype(np.int32)
     kinds[table.iscrowd] = len(SIZES)
     kinds += (table.class_ids - 1) * (len(SIZES) + 1)
     boxes = np.bincount(kinds, minlength=count * (len(SIZES) + 1)).reshape(count, -1)

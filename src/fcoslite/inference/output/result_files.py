@@ -3,11 +3,14 @@
 import csv
 import io
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from fcoslite.data.dataset import Category, ImageRecord
+from fcoslite.data.formats.coco import CocoDocument, FrameRecord, coco_categories
 from fcoslite.data.images import encode_picture
 from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import draw_arrow, draw_detections
@@ -21,7 +24,7 @@ from fcoslite.inference.output.writers import VideoWriter
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.line_file import LineFile, is_stdout
 from fcoslite.storage.space import check_room
-from fcoslite.text import to_json
+from fcoslite.text import as_utf8, to_json
 
 _COLUMNS = ("name", "frame", "seconds", "class", "score", "x_min", "y_min", "x_max", "y_max", "track")
 _MARGIN = 0.1  # of a box, around a crop
@@ -149,32 +152,27 @@ class CocoWriter:
 
     def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
         self._path = path
-        self._class_names = class_names
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+        self._document = CocoDocument(categories=coco_categories(map(Category, count(1), class_names)))
 
     def write(self, result: Result) -> None:
         """Add one image or frame."""
         height, width = result.image_rgb.shape[:2]
-        image: dict[str, Any] = {"id": len(self._images) + 1, "file_name": str(picture_name(result))}
-        image |= {"height": height, "width": width}
-        if result.frame is not None:
-            image |= {"video": result.source.name, "frame": result.frame, "seconds": _rounded(result.seconds)}
-        self._images.append(image)
+        number, name = len(self._document.images) + 1, as_utf8(str(picture_name(result)))
+        if result.frame is None:
+            image = ImageRecord(number, name, height, width)
+        else:
+            video, seconds = as_utf8(result.source.name), _rounded(result.seconds)
+            image = FrameRecord(number, name, height, width, video=video, frame=result.frame, seconds=seconds)
+        self._document.images.append(image)
         for box, class_id in zip(to_boxes(result.detections), result.detections.class_ids.tolist(), strict=True):
-            annotation = {"id": len(self._annotations) + 1, "image_id": image["id"], "category_id": class_id}
             area = round(box["bbox"][2] * box["bbox"][3], 2)
-            annotation |= {"bbox": box["bbox"], "area": area, "iscrowd": 0, "score": box["score"]}
-            if box.get("track") is not None:
-                annotation["track_id"] = box["track"]
-            self._annotations.append(annotation)
+            track_id = box.get("track")
+            self._document.add_box(number, class_id, box["bbox"], area, score=box["score"], track_id=track_id)
 
     def close(self) -> None:
         """Write the file."""
-        categories = [{"id": number, "name": name} for number, name in enumerate(self._class_names, start=1)]
-        document = {"images": self._images, "annotations": self._annotations, "categories": categories}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, to_json(document).encode())
+        replace_file(self._path, self._document.encode())
 
 
 class JsonlWriter:
