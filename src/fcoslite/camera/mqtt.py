@@ -35,6 +35,8 @@ _ANSWER_SECONDS = 5.0  # for a broker to answer
 _FIRST_SECONDS = 2 * _ANSWER_SECONDS  # for the first connection, which may have to look a name up
 _LOOK_SECONDS = 0.1  # between two looks at what there is to send
 _KEEPALIVE_SECONDS = 30
+_STEADY_SECONDS = 30.0
+_SHORT_ONES = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _SESSION_SECONDS = 30 * 24 * 3600
@@ -42,10 +44,9 @@ _SESSION_SECONDS = 30 * 24 * 3600
 _WILL_SECONDS = 5
 _CLOSE_SECONDS = 5.0
 
-# of CONNACK and DISCONNECT, MQTT 5.0, section 2.4
+# of CONNACK, MQTT 5.0, section 2.4
 _BAD_LOGIN = (0x86, 0x87)
 _COMES_LATER = (0x88, 0x89, 0x8B, 0x8D, 0x97, 0x98, 0x9C, 0x9D, 0x9F)
-_TAKEN_OVER = 0x8E
 
 logger = logging.getLogger("fcoslite.camera")
 
@@ -78,6 +79,7 @@ class Publisher:
         self._closing = threading.Event()
         self._failed: FcosliteError | None = None
         self._said = ""  # of a broker that is away
+        self._short = 0  # connections in a row that lasted for seconds only
         self._thread = threading.Thread(target=self._run, name="fcoslite-mqtt", daemon=True)
 
     def start(self) -> None:
@@ -97,7 +99,8 @@ class Publisher:
         """How many people there are from now on.
 
         Raises:
-            FcosliteError: Another program has taken the camera's place.
+            DataError: The spool cannot be used.
+            FcosliteError: The disk is full.
         """
         self._count = count
         if self._failed is not None:
@@ -125,10 +128,10 @@ class Publisher:
         try:
             while not self._closing.is_set():
                 connection = _Connection(self._broker, self._camera, self._spool)
+                began = time.monotonic()
                 try:
                     connection.open()
                     self._connected()
-                    pause = _FIRST_PAUSE_SECONDS
                     self._serve(connection)
                 except _AwayError as error:
                     self._say(str(error))
@@ -141,6 +144,8 @@ class Publisher:
                     connection.drop()
                 if not self._first.done():
                     self._first.set_result(None)
+                if time.monotonic() - began > _STEADY_SECONDS:
+                    pause, self._short = _FIRST_PAUSE_SECONDS, 0
                 self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         except FcosliteError as error:
@@ -151,15 +156,26 @@ class Publisher:
                 logger.error("%s: %s; %s", self._broker.shown, error.message, error.hint)
 
     def _connected(self) -> None:
+        self._short += 1
+        if self._short == _SHORT_ONES:
+            logger.warning(
+                "%s ends the connection again and again: if another program sends as the camera %s, stop it, or give "
+                "each camera a name of its own by --camera",
+                self._broker.shown,
+                self._camera,
+            )
         if self._said:
             self._said = ""
-            logger.warning("%s is back", self._broker.shown)
+            if self._short < _SHORT_ONES:
+                logger.warning("%s is back", self._broker.shown)
         if not self._first.done():
             self._first.set_result(None)
 
     def _say(self, reason: str) -> None:
         if reason != self._said and not self._closing.is_set():
             self._said = reason
+            if self._short >= _SHORT_ONES:  # that was said
+                return
             logger.warning("%s is away: %s; events wait in %s", self._broker.shown, reason, self._spool.path)
 
     def _serve(self, connection: "_Connection") -> None:
@@ -195,7 +211,7 @@ class _Connection:
         self._accepted: bool | None = None
         self._resumed = False
         self._echoed = False
-        self._reason: ReasonCode | None = None  # why it was refused or ended
+        self._reason: ReasonCode | None = None  # why it was refused
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=device_id(camera),
@@ -213,7 +229,6 @@ class _Connection:
         will.WillDelayInterval = _WILL_SECONDS
         client.will_set(self._topics.availability, OFFLINE, qos=1, retain=True, properties=will)
         client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_answer
         client.on_publish = self._on_publish
         client.on_message = self._on_message
@@ -226,7 +241,11 @@ class _Connection:
             _RefusedError: It does not want us.
         """
         self._connect()
-        self._wait(lambda: self._accepted is not None)
+        try:
+            self._wait(lambda: self._accepted is not None)
+        except _AwayError as error:
+            with_tls = "" if self._broker.tls is not None else " (is it a port for TLS? then write mqtts://)"
+            raise _AwayError(f"{error} when we connect{with_tls}") from None
         if not self._accepted:
             raise self._refused()
         for topic in (self._topics.event, self._topics.echo):
@@ -268,7 +287,7 @@ class _Connection:
 
         Raises:
             _AwayError: It has gone.
-            FcosliteError: Another program has taken our place.
+            _RefusedError: What it says is no MQTT 5.
         """
         try:
             code = self._client.loop(_LOOK_SECONDS)
@@ -279,11 +298,6 @@ class _Connection:
         except Exception as error:  # paho has many for what is no MQTT 5
             hint = "MQTT 5 is needed: mosquitto 1.6 or later, or another broker that has it"
             raise _RefusedError(f"{self._broker.shown} answers, and not in MQTT 5: {error}", hint) from None
-        if self._reason is not None and self._reason.value == _TAKEN_OVER:
-            raise FcosliteError(
-                f"another program sends as the camera {self._camera}, and has taken its place",
-                "stop it, or give each camera a name of its own by --camera",
-            )
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise _AwayError("the connection was closed")
 
@@ -316,6 +330,12 @@ class _Connection:
             message = f"the certificate of {self._broker.shown} is not trusted: {error.verify_message}"
             raise _RefusedError(
                 message, "name the file of its authority by --mqtt-ca, and the host as it does"
+            ) from None
+        except (ssl.SSLEOFError, ConnectionResetError) as error:
+            if self._broker.tls is None:
+                raise _AwayError(str(error)) from None
+            raise _AwayError(
+                "it ends the connection before TLS begins: is it the port for TLS, 8883 as a rule?"
             ) from None
         except ssl.SSLError as error:
             hint = "is it the port for TLS, 8883 as a rule? without TLS the address begins with mqtt://"
@@ -354,10 +374,6 @@ class _Connection:
     def _on_connect(self, client: Client, data: Any, flags: ConnectFlags, reason: ReasonCode, properties: Any) -> None:
         self._resumed, self._reason = flags.session_present, reason
         self._accepted = not reason.is_failure
-
-    def _on_disconnect(self, client: Client, data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
-        if self._accepted:
-            self._reason = reason
 
     def _on_answer(self, client: Client, data: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         topic = self._unanswered.pop(mid, "")
