@@ -124,10 +124,21 @@ class Listener:
 
 
 class Cable:
-    """A connection to the broker that can be pulled out: what is on its way is then lost, in both directions."""
+    """A connection to the broker that can be pulled out: what is on its way is then lost, in both directions.
+
+    Args:
+        port: Of the broker.
+
+    Attributes:
+        port: To connect to instead.
+        cut_at: Once this passes towards the broker, the connection ends.
+        reaches: Whether that reaches the broker, whose answer does not come back in any case.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = free_port()
+        self.cut_at: bytes | None = None
+        self.reaches = True
         self._to = port
         self._server: socket.socket | None = None
         self._sockets: list[socket.socket] = []
@@ -154,18 +165,24 @@ class Cable:
             except OSError:
                 return
             self._sockets += [near, far]
-            for ends in ((near, far), (far, near)):
-                threading.Thread(target=_pass_on, args=ends, daemon=True).start()
+            cut = threading.Event()
+            for source, target, there in ((near, far, True), (far, near, False)):
+                threading.Thread(target=self._pass_on, args=(source, target, there, cut), daemon=True).start()
 
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while content := source.recv(4096):
-            target.sendall(content)
-    except OSError:
-        pass
-    _close(source)
-    _close(target)
+    def _pass_on(self, source: socket.socket, target: socket.socket, there: bool, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while content := source.recv(4096):
+                if there and self.cut_at is not None and self.cut_at in content:
+                    self.cut_at = None
+                    cut.set()
+                    if self.reaches:
+                        target.sendall(content)
+                        time.sleep(0.3)  # the broker works on it
+                    break
+                if not cut.is_set():
+                    target.sendall(content)
+        _close(source)
+        _close(target)
 
 
 def _close(one: socket.socket) -> None:

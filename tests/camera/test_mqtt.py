@@ -174,6 +174,37 @@ def test_a_cable_that_is_pulled_out_at_any_moment_loses_nothing_and_doubles_noth
     assert [event["track"] for event in listener.events("door")] == list(range(150))
 
 
+@mosquitto_needed
+@pytest.mark.parametrize("reaches", [True, False])
+def test_an_event_in_doubt_is_sent_again_only_if_the_broker_has_it_not(
+    reaches: bool, broker: Mosquitto, listener: Listener, spool: Spool
+) -> None:
+    cable = Cable(broker.port)
+    cable.reaches = reaches
+    there = Broker("127.0.0.1", cable.port)
+    with Publisher(there, "door", spool) as publisher:
+        publisher.start()
+        for number in range(5):
+            cable.cut_at = f'"event-{number}"'.encode()
+            add(spool, number)
+            wait_for(lambda: cable.cut_at is None and len(spool) == 0)
+    time.sleep(0.5)
+    assert [event["track"] for event in listener.events("door")] == list(range(5))
+    # and by another process, which knows but what is on the disk
+    with Publisher(there, "door", spool) as publisher:
+        publisher.start()
+        cable.cut_at = b'"event-7"'
+        add(spool, 7)
+        wait_for(lambda: cable.cut_at is None)
+        cable.pull_out()
+    assert len(spool) == 1
+    with Publisher(Broker("127.0.0.1", broker.port), "door", spool) as publisher:
+        publisher.start()
+        wait_for(lambda: len(spool) == 0)
+    time.sleep(0.5)
+    assert [event["track"] for event in listener.events("door")] == [0, 1, 2, 3, 4, 7]
+
+
 KILLED = """
 import sys
 from pathlib import Path
