@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 def find_mosquitto() -> str | None:

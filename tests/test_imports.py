@@ -40,6 +40,7 @@ MAY_IMPORT = {
         "storage",
         "text",
     },
+    "camera": {"data", "detections", "errors", "inference", "storage", "text"},
     "evaluation": {
         "config",
         "data",
@@ -71,7 +72,19 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
+    "cli": {
+        "camera",
+        "config",
+        "data",
+        "demo",
+        "errors",
+        "evaluation",
+        "inference",
+        "labelling",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
@@ -103,7 +116,7 @@ WITHOUT_KERAS = {
     "cli",
     "__main__",
 }
-WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
+WITHOUT_KERAS |= {"__init__", "camera", "labelling", "inference", "reports"}
 
 BACKENDS = {"tensorflow", "jax"}
 
