@@ -76,7 +76,9 @@ class Mosquitto:
 
 
 class Listener:
-    """Hears everything, once per message that the broker hands out, in a session that outlives broker and network.
+    """Hears everything, in a session that outlives broker and network.
+
+    What the broker got once, and repeats because our answer to it was lost, is told by MQTT itself and heard once.
 
     Attributes:
         heard: Topic, payload and whether it was retained, in order.
@@ -89,6 +91,7 @@ class Listener:
         from paho.mqtt.properties import Properties
 
         self.heard: list[tuple[str, str, bool]] = []
+        self._messages: set[tuple[int, str]] = set()
         subscribed = threading.Event()
         self._client = client = Client(
             CallbackAPIVersion.VERSION2, client_id="listener", protocol=MQTTProtocolVersion.MQTTv5
@@ -100,14 +103,18 @@ class Listener:
         client.reconnect_delay_set(1, 1)
         client.on_connect = lambda *_: client.subscribe("#", qos=1)
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = lambda _, __, message: self.heard.append(
-            (message.topic, message.payload.decode(), message.retain)
-        )
+        client.on_message = self._hear
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 3600
         client.connect("localhost" if ca else "127.0.0.1", port, clean_start=False, properties=session)
         client.loop_start()
         assert subscribed.wait(PATIENCE)
+
+    def _hear(self, client: Any, data: Any, message: Any) -> None:
+        payload = message.payload.decode()
+        if not (message.dup and (message.mid, payload) in self._messages):
+            self.heard.append((message.topic, payload, message.retain))
+        self._messages.add((message.mid, payload))
 
     def payloads(self, topic: str) -> list[str]:
         """Of one topic, as they came."""
