@@ -160,6 +160,14 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def mqtt(session: nox.Session) -> None:
+    """`--events` and `--mqtt` with mosquitto, which must be installed; kills at random moments, too."""
+    session.install(".", *TESTS)
+    tests = ("tests/camera", "tests/cli/test_events.py", "tests/faults/test_event_kills.py")
+    session.run("pytest", "-m", "faults or not faults", *tests, *session.posargs, env={"FCOSLITE_MOSQUITTO": "1"})
+
+
+@nox.session
 def overfit(session: nox.Session) -> None:
     """Train on eight photographs by the command line alone, and score AP50 >= 0.90 on the same eight."""
     session.install(".")

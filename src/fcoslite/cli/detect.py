@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcoslite.cli.options import (
+    CameraOption,
     DryRunFlag,
     EngineOption,
+    EventsOption,
     IouOption,
+    MinSecondsOption,
+    MqttCaOption,
+    MqttLoginOption,
+    MqttOption,
+    MqttSpoolOption,
     OverwriteFlag,
     ScoreOption,
     WeightsOption,
+    ZoneOption,
     with_terminal,
 )
 
@@ -109,16 +117,30 @@ def command(
             show_default="none",
         ),
     ] = None,
+    events: EventsOption = None,
+    mqtt: MqttOption = None,
+    zone: ZoneOption = None,
+    min_seconds: MinSecondsOption = None,
+    camera: CameraOption = None,
+    mqtt_login: MqttLoginOption = None,
+    mqtt_ca: MqttCaOption = None,
+    mqtt_spool: MqttSpoolOption = None,
     overwrite: OverwriteFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
 ) -> None:
     """Detect on images and videos. Without a place for the results, print a table."""
+    from contextlib import ExitStack
+
+    from fcoslite.camera.names import camera_name
+    from fcoslite.camera.plan import check_person, plan_watch
+    from fcoslite.camera.watch import DetectEvents, Watcher
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError
     from fcoslite.inference.about import about
     from fcoslite.inference.detect_sources import ResultWriter, chosen_class_ids, detect_sources
+    from fcoslite.inference.input.addresses import is_address
     from fcoslite.inference.input.listing import list_sources
     from fcoslite.inference.output import result_files
     from fcoslite.inference.output.places import check_new
@@ -131,7 +153,7 @@ def command(
 
     folders = {"--save": save, "--yolo": yolo, "--crops": crops}
     files = {"--coco": coco, "--jsonl": jsonl, "--csv": csv}
-    places = [path for path in (*folders.values(), *files.values()) if path is not None]
+    places = [path for path in (*folders.values(), *files.values(), events) if path is not None]
     on_stdout = [path for path in places if is_stdout(path)]
     if len({STDOUT if path in on_stdout else path.resolve() for path in places}) < len(places):
         raise ConfigError("two kinds of results have the same place", "name another one")
@@ -143,24 +165,43 @@ def command(
         if path is not None:
             check_new(path, flag, flag in folders, overwrite)
 
+    watch, watched_zone = plan_watch(
+        events,
+        mqtt,
+        zone=zone,
+        min_seconds=min_seconds,
+        camera=camera,
+        login=mqtt_login,
+        ca=mqtt_ca,
+        spool=mqtt_spool,
+        overwrite=overwrite,
+    ) or (None, None)
     tracking_line = _parse_line(count_line)
-    if track or tracking_line is not None:
+    tracks = track or tracking_line is not None or watch is not None
+    if tracks:
         check_tracking()
     words = [word for source in sources for word in (_paths_of_stdin() if source == "-" else [source])]
     listed = list_sources(words, recursive, without_suffix=yolo is not None or crops is not None)
     if not listed:
         raise ConfigError("no source is named", "stdin gave no path")
-    result_files.check_apart(listed, save, [path for path in files.values() if path is not None])
+    result_files.check_apart(listed, save, [path for path in (*files.values(), events) if path is not None])
+    moving = [one for one in listed if one.moves]
+    if watch is not None and not moving:
+        raise ConfigError("--events and --mqtt are of videos and streams, and only images are named", "name a video")
+    if camera is not None and len(moving) > 1:
+        raise ConfigError(f"--camera names one camera, and there are {len(moving)}", "leave it out")
     path = find_weights(weights, Path(WorkspaceSettings().runs))
     chosen = parse_engine(engine)
     check_engine(path, chosen)
     known = about(path)
     settings = known.settings.webcam.with_given(score=score, iou=iou)
     tracking = None
-    if track or tracking_line is not None:
-        tracking = Tracking(settings.score, tracking_line)
+    if tracks:
+        tracking = Tracking(settings.score, tracking_line, watched_zone)
         settings = settings.model_copy(update={"score": tracking.helping_score})
     class_ids = chosen_class_ids(classes or [], known.class_names)
+    if watch is not None:
+        check_person(classes or known.class_names)
     videos = sum(one.moves for one in listed)
     if dry_run:
         plan = {"images": len(listed) - videos, "videos": videos, "weights": path, "engine": chosen}
@@ -169,7 +210,8 @@ def command(
             "score": tracking.score if tracking else settings.score,
             "classes": [known.class_names[class_id - 1] for class_id in class_ids],
         }
-        terminal.result(plan | {flag.removeprefix("--"): place for flag, place in (*folders.items(), *files.items())})
+        plan |= {flag.removeprefix("--"): place for flag, place in (*folders.items(), *files.items())}
+        terminal.result(plan | ({} if watch is None else watch.document()))
         return
 
     table = result_files.TableWriter(0 if places or terminal.as_json else _ROWS)
@@ -186,11 +228,19 @@ def command(
         writers.append(result_files.JsonlWriter(jsonl))
     if csv is not None:
         writers.append(result_files.CsvWriter(csv))
-    predictor = Predictor.load(path, settings, chosen, many=len(listed) > 1 or videos > 0)
-    with killed_as_interrupted():
+    with ExitStack() as stack:
+        stack.enter_context(killed_as_interrupted())
+        watcher = None
+        if watch is not None:
+            names = {one.name: camera or camera_name(one.text if is_address(one.text) else one.name) for one in moving}
+            watcher = stack.enter_context(Watcher(watch, names[moving[0].name]))
+            writers.append(DetectEvents(watcher, names))
+        predictor = Predictor.load(path, settings, chosen, many=len(listed) > 1 or videos > 0)
         summary = detect_sources(listed, predictor, class_ids, writers, every, tracking, terminal.progress)
 
     document = {**summary.document(), "weights": str(path), "device": predictor.device}
+    if watcher is not None:
+        document["events"] = watcher.events
     if terminal.as_json:
         terminal.result(document)
         return
@@ -204,6 +254,8 @@ def command(
         crossings = summary.crossings.get(name)
         crossed = "" if crossings is None else f"; {crossings.to_left} to the left, {crossings.to_right} to the right"
         terminal.note(f"{name}: {number:,} tracked{crossed}")
+    if watcher is not None:
+        terminal.note(f"{watcher.events:,} events")
     if summary.unreadable:
         terminal.note(f"{len(summary.unreadable):,} could not be read")
     if summary.unwritten:

@@ -203,6 +203,77 @@ EngineOption = Annotated[
         help="What runs the network: Keras (on a GPU if there is one), ONNX Runtime, OpenVINO or LiteRT (on the CPU).",
     ),
 ]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--events",
+        metavar="FILE",
+        help="Add a JSON line for each person who was inside the zone, and save a picture in a folder beside; - is "
+        "stdout. Tracks.",
+        show_default="nothing",
+    ),
+]
+MqttOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mqtt",
+        metavar="mqtt[s]://HOST[:PORT]",
+        help="Tell a broker, and Home Assistant, whether a person is there, how many, and each event. Tracks. User and "
+        "password are in FCOSLITE_MQTT_USER and FCOSLITE_MQTT_PASSWORD, or in the file of --mqtt-login.",
+        show_default="nothing",
+    ),
+]
+ZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zone",
+        metavar="X,Y,X,Y,...",
+        help="Of --events and --mqtt: the corners of the part of the picture in which a person's feet count, in pixels "
+        "or, all in 0 to 1, as parts of its sides.",
+        show_default="all of it",
+    ),
+]
+MinSecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-seconds",
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        help="Of --events and --mqtt: who is inside for less does not count.",
+        show_default="1",
+    ),
+]
+CameraOption = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        metavar="NAME",
+        help="Of --events and --mqtt: what to call the camera.",
+        show_default="after the source, without user and password",
+    ),
+]
+MqttLoginOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mqtt-login", metavar="FILE", help="Its first line is user:password.", show_default="the environment"
+    ),
+]
+MqttCaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mqtt-ca",
+        metavar="FILE",
+        help="Of mqtts: the certificate (PEM) of the authority that signed the broker's.",
+        show_default="those that the system trusts",
+    ),
+]
+MqttSpoolOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mqtt-spool", metavar="DIR", help="Where events wait for a broker that is away.", show_default="./mqtt-spool"
+    ),
+]
 MlflowOption = Annotated[
     str | None,
     typer.Option(

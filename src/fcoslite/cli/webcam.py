@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcoslite.cli.options import (
+    CameraOption,
     DryRunFlag,
     EngineOption,
+    EventsOption,
     HostOption,
     IouOption,
+    MinSecondsOption,
+    MqttCaOption,
+    MqttLoginOption,
+    MqttOption,
+    MqttSpoolOption,
     OverwriteFlag,
     PortOption,
     ScoreOption,
     WeightsOption,
+    ZoneOption,
     with_terminal,
 )
 
@@ -77,12 +85,23 @@ def command(
     ] = False,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
+    events: EventsOption = None,
+    mqtt: MqttOption = None,
+    zone: ZoneOption = None,
+    min_seconds: MinSecondsOption = None,
+    camera: CameraOption = None,
+    mqtt_login: MqttLoginOption = None,
+    mqtt_ca: MqttCaOption = None,
+    mqtt_spool: MqttSpoolOption = None,
     overwrite: OverwriteFlag = False,
     *,
     terminal: "Terminal",
     dry_run: DryRunFlag = False,
 ) -> None:
     """Detect on a camera, a video, a stream or images, live."""
+    from fcoslite.camera.names import camera_name
+    from fcoslite.camera.plan import check_person, plan_watch
+    from fcoslite.camera.watch import LiveEvents, Watcher
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError
     from fcoslite.inference.about import about
@@ -90,14 +109,29 @@ def command(
     from fcoslite.inference.live import run_live
     from fcoslite.inference.output.plan import plan_output
     from fcoslite.inference.runtimes.open import check_engine, parse_engine
+    from fcoslite.inference.tracking import Tracking
     from fcoslite.machine.signals import killed_as_interrupted
     from fcoslite.runs.find_weights import find_weights
     from fcoslite.storage.line_file import is_stdout
 
     runs = Path(WorkspaceSettings().runs)
-    lines_on_stdout = jsonl is not None and is_stdout(jsonl)
+    lines_on_stdout = any(path is not None and is_stdout(path) for path in (jsonl, events))
     if lines_on_stdout and terminal.as_json:
         raise ConfigError("--json prints to stdout, too", "write the lines to a file")
+    watch, watched_zone = plan_watch(
+        events,
+        mqtt,
+        zone=zone,
+        min_seconds=min_seconds,
+        camera=camera,
+        login=mqtt_login,
+        ca=mqtt_ca,
+        spool=mqtt_spool,
+        overwrite=overwrite,
+    ) or (None, None)
+    if watch is not None and browser:
+        hint = "start webcam twice: a page changes thresholds, and events need ones that stay"
+        raise ConfigError("--browser goes with neither --events nor --mqtt", hint)
     if browser:
         from fcoslite.browser.page import check_browser
 
@@ -107,11 +141,28 @@ def command(
         if source is not None or not browser:
             frames = stack.enter_context(open_source(source or "0"))
         kind, file = ("camera", None) if frames is None else (frames.kind, frames.path)
-        output = plan_output(kind, file, window=not (no_window or browser), save=save, jsonl=jsonl, overwrite=overwrite)
+        if watch is not None and frames is not None and frames.still:
+            raise ConfigError("--events and --mqtt are of cameras, videos and streams", "images show no motion")
+        if watched_zone is not None and frames is not None:
+            watched_zone = watched_zone.fitted(frames.height, frames.width)
+        output = plan_output(
+            kind,
+            file,
+            window=not (no_window or browser),
+            save=save,
+            jsonl=jsonl,
+            events=events,
+            overwrite=overwrite,
+        )
         path = find_weights(weights, runs)
         chosen = parse_engine(engine)
         check_engine(path, chosen)
-        settings = about(path).settings.webcam.with_given(score=score, iou=iou)
+        known = about(path)
+        settings = known.settings.webcam.with_given(score=score, iou=iou)
+        tracking = None
+        if watch is not None:
+            check_person(known.class_names)
+            tracking = Tracking(settings.score, zone=watched_zone)
         if dry_run:
             plan = {
                 "source": "the browser's camera" if frames is None else frames.describe(),
@@ -125,9 +176,14 @@ def command(
                 "save": output.save,
                 "jsonl": output.jsonl,
             }
-            terminal.result(plan)
+            terminal.result(plan | ({} if watch is None else watch.document()))
             return
         stack.enter_context(killed_as_interrupted())
+        watcher, writers = None, []
+        if watch is not None and frames is not None:
+            name = camera or camera_name(source or "0" if frames.path is None else frames.name)
+            watcher = stack.enter_context(Watcher(watch, name))
+            writers.append(LiveEvents(watcher, name))
         predictor: Predicts
         screen: Screen | None = None
         if browser:
@@ -143,6 +199,8 @@ def command(
 
             assert frames is not None  # without --browser there is one
             many = frames.count is not None and frames.count > 1  # a live source shows the present
+            if tracking is not None:
+                settings = settings.model_copy(update={"score": tracking.helping_score})
             predictor = fixed = Predictor.load(path, settings, chosen, many)
             logger.info("%s on %s", path.stem, fixed.device)
             fixed.warm_up()
@@ -150,8 +208,17 @@ def command(
                 from fcoslite.inference.output.window import Window
 
                 screen = Window("fcoslite", fullscreen, hold=frames.still)
-        result = run_live(frames, predictor, output, screen, max_frames=max_frames, progress=terminal.progress)
+        result = run_live(
+            frames,
+            predictor,
+            output,
+            screen,
+            max_frames=max_frames,
+            tracking=tracking,
+            writers=writers,
+            progress=terminal.progress,
+        )
     if lines_on_stdout:
         terminal.note(f"{result.frames:,} frames, {result.detections:,} detections, {result.mean_fps:.1f} frames/s")
     else:
-        terminal.result(result.document())
+        terminal.result(result.document() | ({} if watcher is None else {"events": watcher.events}))

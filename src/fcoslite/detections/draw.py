@@ -60,6 +60,17 @@ def draw_arrow(image_rgb: np.ndarray, points_xy: np.ndarray, text: str) -> np.nd
     return canvas
 
 
+def draw_zone(image_rgb: np.ndarray, corners_xy: np.ndarray) -> np.ndarray:
+    """Draw the sides of a polygon, whose corners [K, 2] are in pixels; [h, w, 3] uint8."""
+    canvas = np.ascontiguousarray(image_rgb).copy()
+    thickness = max(2, round(2 * max(canvas.shape[:2]) / _REFERENCE))
+    last = np.array(canvas.shape[1::-1]) - 1  # sides along the border are to be seen, too
+    corners = np.clip(np.round(corners_xy), 0, last).astype(np.int32)
+    for colour, width in ((_DARK, thickness + 2), (_LIGHT, thickness)):
+        cv2.polylines(canvas, [corners], True, colour, width, cv2.LINE_AA)
+    return canvas
+
+
 def draw_boxes(
     image_rgb: np.ndarray, boxes_xyxy: np.ndarray, colour: Colour, labels: Sequence[str] | None = None
 ) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from fcoslite.detections.detections import Detections
-from fcoslite.detections.draw import draw_detections
+from fcoslite.detections.draw import draw_detections, draw_zone
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.machine.threads import map_in_order
@@ -22,19 +22,24 @@ class FrameResult:
         frame: The frame.
         detections: In its pixels.
         fps: The frame rate to draw; None for still images.
+        zone_xy: [K, 2] float32, the corners of the zone that is watched, in its pixels; None: all of the frame is.
     """
 
     frame: Frame
     detections: Detections
     fps: float | None
+    zone_xy: np.ndarray | None = None
     _drawn: np.ndarray | None = field(default=None, init=False, repr=False)
     _drawing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def draw(self) -> np.ndarray:
-        """The frame with boxes and frame rate, [h, w, 3] uint8 RGB: the same array for the screen and for files."""
+        """The frame with zone, boxes and frame rate, [h, w, 3] uint8 RGB: the same array for screen and files."""
         with self._drawing:
             if self._drawn is None:
-                self._drawn = draw_detections(self.frame.image_rgb, self.detections, self.fps)
+                image_rgb = self.frame.image_rgb
+                if self.zone_xy is not None:
+                    image_rgb = draw_zone(image_rgb, self.zone_xy)
+                self._drawn = draw_detections(image_rgb, self.detections, self.fps)
             return self._drawn
 
 

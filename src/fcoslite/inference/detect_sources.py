@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ class Result:
         seconds: Since the video's first frame; None for an image.
         fps: Frames that come in a second of the video, where known.
         crossings: Of a line, so far in the video, if they are counted.
+        captured: When a live stream gave it, with its zone; None for recordings and images.
+        zone_xy: [K, 2] float32, the corners of the zone that is watched, in pixels; None: all of the frame is.
     """
 
     source: Listed
@@ -47,6 +50,8 @@ class Result:
     seconds: float | None = None
     fps: float | None = None
     crossings: Crossings | None = None
+    captured: datetime | None = None
+    zone_xy: np.ndarray | None = None
 
 
 class ResultWriter(Protocol):
@@ -199,20 +204,31 @@ def _only(result: Result, class_ids: Sequence[int]) -> Result:
 
 
 def track(results: Iterable[Result], tracking: Tracking) -> Iterator[Result]:
-    """The same results, what moves in each video numbered and counted; of images what scores enough."""
-    tracker, counter, of = Tracker(tracking.score), None, ""
+    """The same results, what moves in each video numbered and counted; of images what scores enough.
+
+    Raises:
+        ConfigError: The zone lies outside a video's picture.
+    """
+    tracker, counter, zone, of = Tracker(tracking.score), None, tracking.zone, ""
     for result in results:
         found = result.detections
         if result.frame is None or result.seconds is None:
             yield replace(result, detections=found.take(found.scores >= tracking.score))
             continue
+        height, width = result.image_rgb.shape[:2]
         if result.source.name != of:
             of, tracker = result.source.name, Tracker(tracking.score)
             counter = None if tracking.line is None else LineCounter(tracking.line)
+            zone = None if tracking.zone is None else tracking.zone.fitted(height, width)
         found = tracker.update(found, result.seconds)
         if counter is not None:
             counter.update(found)
-        yield replace(result, detections=found, crossings=None if counter is None else counter.crossings)
+        yield replace(
+            result,
+            detections=found,
+            crossings=None if counter is None else counter.crossings,
+            zone_xy=None if zone is None else zone.outline(height, width),
+        )
 
 
 def _results(
@@ -264,7 +280,9 @@ def _results_of_video(
         with progress(source.name, total, "frames") as advance:
             try:
                 for frame, found in detect_each(frames, predictor, at_once):
-                    yield Result(source, frame.image_rgb, found, frame.index, frame.seconds, fps)
+                    yield Result(
+                        source, frame.image_rgb, found, frame.index, frame.seconds, fps, captured=frame.captured
+                    )
                     advance(1)
             except SourceError as error:
                 summary._leave_out(source.name, error.message)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,6 +16,7 @@ from fcoslite.inference.input.frame_source import FrameSource
 from fcoslite.inference.output.plan import Output
 from fcoslite.inference.output.recorder import Recorder, Writer
 from fcoslite.inference.output.writers import ImageWriter, JsonlWriter, VideoWriter
+from fcoslite.inference.tracking import Tracker, Tracking
 from fcoslite.progress import Progress, no_progress
 
 FPS_FRAMES = 10
@@ -83,6 +84,8 @@ def run_live(
     screen: Screen | None = None,
     *,
     max_frames: int | None = None,
+    tracking: Tracking | None = None,
+    writers: Sequence[Writer] = (),
     progress: Progress = no_progress,
 ) -> LiveResult:
     """Detect on every frame of a source until it ends or the user does.
@@ -95,12 +98,19 @@ def run_live(
         output: The files that results are saved to, such as `plan_output` decides.
         screen: What they are shown on, if anything; it is closed.
         max_frames: Stop after this many.
+        tracking: Track what moves; None: each frame is by itself.
+        writers: To which results go besides; they are closed.
         progress: Told of every frame.
 
     Raises:
+        ConfigError: The zone lies outside the picture.
         FcosliteError: Something cannot be read or written.
         KeyboardInterrupt: Ctrl-C.
     """
+    tracker = zone = None
+    if tracking is not None:
+        tracker = Tracker(tracking.score)
+        zone = None if tracking.zone is None else tracking.zone.fitted(source.height, source.width)
     total = min((count for count in (source.count, max_frames) if count is not None), default=None)
     frames = found = 0
     waited_seconds = 0.0
@@ -116,7 +126,7 @@ def run_live(
     meter = FpsMeter()
     try:
         with ExitStack() as stack:
-            recorder = stack.enter_context(Recorder(_writers(output, source)))
+            recorder = stack.enter_context(Recorder([*_writers(output, source), *writers]))
             if screen is not None:
                 stack.callback(screen.close)
             advance = stack.enter_context(progress("Detecting", total, "frames"))
@@ -125,7 +135,10 @@ def run_live(
             at_once = 1 if source.live else predictor.at_once
             for frame, detections in stack.enter_context(closing(detect_each(given, predictor, at_once))):
                 fps = meter.tick()
-                result = FrameResult(frame, detections, None if source.still else fps)
+                if tracker is not None:
+                    detections = tracker.update(detections, frame.seconds)
+                zone_xy = None if zone is None else zone.outline(*frame.image_rgb.shape[:2])
+                result = FrameResult(frame, detections, None if source.still else fps, zone_xy)
                 recorder.put(result)
                 frames += 1
                 found += len(detections)

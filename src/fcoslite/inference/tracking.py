@@ -8,6 +8,7 @@ import numpy as np
 
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import FcosliteError
+from fcoslite.inference.zone import Zone
 
 # of the score from which on a box counts: what scores more helps to keep a number, and hardly ever is nobody
 _HELPING_SHARE = 0.6
@@ -95,10 +96,12 @@ class Tracking:
     Attributes:
         score: From which on a box counts.
         line: Count who crosses it.
+        zone: Is drawn, and decides which events count; None: all of the picture.
     """
 
     score: float
     line: Line | None = None
+    zone: Zone | None = None
 
     @property
     def helping_score(self) -> float:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from typing import Any
 
 import cv2
@@ -85,7 +86,7 @@ def read_live(
                 skipped, image_rgb = found
                 start = start if index else now
                 index += skipped
-                yield Frame(index, image_rgb, name, now - start)
+                yield Frame(index, image_rgb, name, now - start, captured=datetime.now(UTC))
                 index += 1
                 continue
             if index == 0:

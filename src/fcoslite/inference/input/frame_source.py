@@ -7,6 +7,7 @@ file is read a few frames ahead, and no frame of it is skipped.
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -35,6 +36,7 @@ class Frame:
         name: The file's name, the camera or the stream.
         seconds: Since the source's first frame; 0 for images.
         letterboxed: [H, W, 3] uint8 if the source was asked for it in time.
+        captured: When a live source gave it, with its zone; None for recordings and images.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Frame:
     name: str
     seconds: float
     letterboxed: np.ndarray | None = None
+    captured: datetime | None = None
 
 
 class FrameSource:

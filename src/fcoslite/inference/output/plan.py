@@ -36,6 +36,7 @@ def plan_output(
     window: bool,
     save: Path | None,
     jsonl: Path | None,
+    events: Path | None = None,
     overwrite: bool = False,
 ) -> Output:
     """Decide where results go, and see that they can be written there; nothing is written.
@@ -48,6 +49,7 @@ def plan_output(
         window: Show results in a window.
         save: A drawn video, image or folder of images.
         jsonl: A file of one JSON line per frame; `-` is stdout.
+        events: A file of events, which is checked elsewhere.
         overwrite: What is there may go.
 
     Raises:
@@ -59,9 +61,9 @@ def plan_output(
         window = False
         save = save or _free_name(kind)
         logger.info("no display here: the result will be saved to %s", save)
-    paths = [file.resolve() for file in (path, save, jsonl) if file is not None]
+    paths = [file.resolve() for file in (path, save, jsonl, events) if file is not None]
     if len(set(paths)) < len(paths):
-        raise ConfigError("source, --save and --jsonl must be different files", "choose another name")
+        raise ConfigError("source, --save, --jsonl and --events must be different files", "choose another name")
     if save is not None:
         _check_kind(save, kind)
         check_new(save, "--save", kind == "folder", overwrite)

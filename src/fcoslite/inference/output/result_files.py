@@ -85,7 +85,7 @@ class DrawnWriter:
             counts = f"{result.crossings.to_left} to left, {result.crossings.to_right} to right"
             image_rgb = draw_arrow(image_rgb, np.array([[line.x0, line.y0], [line.x1, line.y1]]), counts)
         frame = Frame(result.frame, image_rgb, result.source.name, result.seconds or 0.0)
-        self._video.write(FrameResult(frame, result.detections, fps=None))
+        self._video.write(FrameResult(frame, result.detections, None, result.zone_xy))
 
     def close(self) -> None:
         """Complete the last video."""
