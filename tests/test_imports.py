@@ -53,10 +53,11 @@ MAY_IMPORT = {
         "models",
     }
     | {"progress", "runs", "storage", "text"},
+    "camera": {"data", "detections", "errors", "inference", "machine", "progress", "storage", "text"},
     "reports": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "runs"}
     | {"storage"},
-    "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
-    | {"runs", "storage", "text"},
+    "labelling": {"camera", "config", "data", "detections", "errors", "geometry", "inference", "machine", "models"}
+    | {"progress", "runs", "storage", "text"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
     "demo": {
@@ -71,8 +72,8 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
-    | {"reports", "runs", "storage", "text", "training"},
+    "cli": {"camera", "config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models"}
+    | {"progress", "reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
     "__init__": {"config", "data", "detections", "evaluation", "inference", "training"},
@@ -103,7 +104,7 @@ WITHOUT_KERAS = {
     "cli",
     "__main__",
 }
-WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
+WITHOUT_KERAS |= {"__init__", "camera", "labelling", "inference", "reports"}
 
 BACKENDS = {"tensorflow", "jax"}
 
