@@ -19,6 +19,7 @@ _FAILED_READS = 30  # in a row
 _FAILED_SECONDS = 1.0  # a network's or driver's own time-out is longer, and need not be waited for again
 
 _WHOLE = 0.9  # of its length
+_ROUNDED_SECONDS = 1e-3  # containers count milliseconds
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
@@ -47,7 +48,7 @@ def read_recording(
     def due(before: int) -> bool:
         nonlocal seconds
         seconds = clock.seconds(index + before, capture.get(cv2.CAP_PROP_POS_MSEC))
-        return seconds - last >= apart_seconds
+        return seconds - last >= apart_seconds - _ROUNDED_SECONDS
 
     try:
         while (found := _next_picture(capture, due)) is not None:
@@ -96,9 +97,13 @@ def read_live(
     longest = _LONGEST_PAUSE_SECONDS if gives_up else _LONGEST_PATIENT_SECONDS
     lost: float | None = None  # when
     pause = _FIRST_PAUSE_SECONDS
+
+    def due(before: int) -> bool:
+        return time.monotonic() - last >= apart_seconds
+
     try:
         while True:
-            found = _next_picture(capture, lambda before: time.monotonic() - last >= apart_seconds)
+            found = _next_picture(capture, due)
             now = time.monotonic()
             if found is not None:
                 if lost is not None:

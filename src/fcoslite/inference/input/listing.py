@@ -63,7 +63,7 @@ def list_sources(words: Iterable[str], recursive: bool = False, without_suffix: 
 def _list(word: str, recursive: bool) -> Sequence[Listed]:
     if is_address(word):
         parse_address(word)
-        return [Listed(word, _of_address(word), moves=True)]
+        return [Listed(word, name_of_address(word), moves=True)]
     path = Path(word)
     if word and path.is_dir():
         return [
@@ -85,14 +85,14 @@ def _file(path: Path) -> Listed:
     return Listed(str(path), path.name, moves=not is_image(path))
 
 
-def _of_address(url: str) -> str:
-    """A file name without user, password and query."""
+def name_of_address(url: str) -> str:
+    """What to call a stream in the names of files, without user, password and query."""
     place = url.partition("://")[2].rpartition("@")[2].partition("?")[0]
     return re.sub(r"[^A-Za-z0-9.-]+", "-", place).strip("-.")[:100] or "stream"
 
 
 def _given(text: str) -> str:
     if is_address(text):  # as given it would tell user, password and query
-        return _of_address(text)
+        return name_of_address(text)
     parts = PurePosixPath(Path(text).as_posix()).parts
     return PurePosixPath(*(part for part in parts if part not in ("/", "..") and not part.endswith(":"))).as_posix()
