@@ -52,7 +52,7 @@ class CollectResult:
         quiet: Those in which nothing had moved for a while.
         by_camera: Frames added, by camera.
         all_frames: Frames that the folder holds now.
-        gigabytes: What its pictures take.
+        megabytes: What its pictures take.
         unreadable: Recordings that could not be read.
         stopped_by: The end of all recordings, the user, or a limit.
         sheet: The contact sheet; None without a frame.
@@ -65,7 +65,7 @@ class CollectResult:
     quiet: int
     by_camera: dict[str, int]
     all_frames: int
-    gigabytes: float
+    megabytes: float
     unreadable: tuple[str, ...]
     stopped_by: StoppedBy
     sheet: Path | None
@@ -110,7 +110,6 @@ def collect(
     apart = min(1 / LOOKS_PER_SECOND, 3600 / per_hour)
     recordings = [source for source in sources if source.recording is not None]
     with ExitStack() as stack:
-        folder = None if dry_run else stack.enter_context(collecting_folder(out, max_gb * 1e9))
         stack.enter_context(one_opencv_thread())
         live = [
             (source, stack.enter_context(open_source(source.text, apart, gives_up=False)))
@@ -120,8 +119,9 @@ def collect(
         told = tuple(f"{source.camera}: {opened.describe()}" for source, opened in live)
         if recordings:
             told += (f"{len(recordings)} recording{'s' * (len(recordings) > 1)}",)
-        if folder is None:
+        if dry_run:
             return CollectResult(out, told, 0, 0, 0, {}, 0, 0.0, (), "end", None)
+        folder = stack.enter_context(collecting_folder(out, max_gb * 1e9))
         if folder.frames:
             _log.info("going on in %s, which has %d frames", out, len(folder.frames))
         before = len(folder.frames)
@@ -143,7 +143,7 @@ def collect(
             reasons["quiet"],
             dict(Counter(frame.camera for frame in new)),
             len(folder.frames),
-            round(folder.bytes / 1e9, 3),
+            round(folder.bytes / 1e6, 1),
             tuple(work.unreadable),
             work.stopped_by,
             write_sheet(out, folder.frames),

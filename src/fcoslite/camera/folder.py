@@ -57,7 +57,11 @@ class CollectingFolder:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_file(path, jpeg)
-                self._log.append(frame)
+                try:
+                    self._log.append(frame)
+                except BaseException:
+                    path.unlink()
+                    raise
             except OSError as error:
                 hint = "make room or mend what it says, then run the same command again: what is there is kept"
                 raise DataError(f"{path} cannot be written: {error}", hint) from error

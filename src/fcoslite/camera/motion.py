@@ -62,7 +62,7 @@ class Motion:
         things = cv2.morphologyEx(differs, cv2.MORPH_OPEN, _SPECKLES)
         _, _, sizes, _ = cv2.connectedComponentsWithStats(things)
         largest = sizes[1:, cv2.CC_STAT_AREA].max(initial=0)  # the first is the background
-        moves, moved = largest >= _LEAST * things.size, self._moved
+        moves, moved = bool(largest >= _LEAST * things.size), self._moved
         self._moved = moves
         silhouette = perceptual_hash(cv2.cvtColor(things, cv2.COLOR_GRAY2RGB)) if moves and moved else None
         return Look(moved=moves and moved, warm=True, silhouette=silhouette)

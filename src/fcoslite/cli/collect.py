@@ -75,7 +75,7 @@ def command(
         kinds = f"{result.moved:,} with motion, {result.quiet:,} quiet"
         rows += [
             ["frames", f"{result.frames:,} new: {kinds}{f'; {by_camera}' if len(result.by_camera) > 1 else ''}"],
-            ["in the folder", f"{result.all_frames:,} frames, {result.gigabytes:,.3f} GB"],
+            ["in the folder", f"{result.all_frames:,} frames, {result.megabytes:,.1f} MB"],
             ["stopped by", result.stopped_by],
         ]
         if result.unreadable:
