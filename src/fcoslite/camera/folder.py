@@ -1,6 +1,5 @@
 """A camera's folder while it is collected into: frames are added, nothing is taken away, and it has a size."""
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.camera.frames import FRAMES, IMAGES, CameraFrame, FrameLog
+from fcoslite.camera.frames import FRAMES, IMAGES, CameraFrame, FrameLog, is_frame_name
 from fcoslite.data.images import encode_picture
 from fcoslite.errors import DataError
 from fcoslite.storage.files import file_size, replace_file
@@ -109,7 +108,7 @@ def _delete_unlisted(path: Path, frames: list[CameraFrame]) -> None:
     """
     listed = {frame.file_name for frame in frames}
     for folder in (path / IMAGES).glob("*/"):
-        names = [entry.name for entry in folder.iterdir() if re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z\.jpg", entry.name)]
+        names = [entry.name for entry in folder.iterdir() if is_frame_name(entry.name)]
         unlisted = [name for name in names if f"{folder.name}/{name}" not in listed]
         if len(unlisted) == 1:
             (folder / unlisted[0]).unlink()

@@ -4,6 +4,7 @@ A frame's file is on the disk before its line is, and its line before the next f
 """
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,6 +70,11 @@ def frame_file_name(camera: str, captured: datetime) -> str:
     """The file name of a frame, relative to `images/`: `door/20261128T224103.120Z.jpg`."""
     moment = captured.astimezone(UTC)
     return f"{camera}/{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z.jpg"
+
+
+def is_frame_name(name: str) -> bool:
+    """Whether a file name without folders is that of a frame."""
+    return re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z\.jpg", name) is not None
 
 
 def read_frames(folder: Path) -> list[CameraFrame]:

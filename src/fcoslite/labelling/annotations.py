@@ -1,7 +1,7 @@
 """A COCO document of labelled images, the boxes that humans have drawn among them."""
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fcoslite.camera.frames import CameraFrame, date_text, is_frame_name
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import score_of
 from fcoslite.data.formats.coco_columns import open_coco
@@ -16,6 +17,7 @@ from fcoslite.errors import DataError
 from fcoslite.geometry.overlaps import pairwise_iou
 from fcoslite.labelling.fuse import repeats
 from fcoslite.labelling.journal import Entry
+from fcoslite.labelling.over_time import Moment, standing
 
 _IN_CROWD = 0.5  # share of a box
 
@@ -26,17 +28,22 @@ class HumanBoxes:
 
     Attributes:
         file: Their annotation file.
-        places: In `file.images`, by file name without folders.
+        places: In `file.images`, by file name without folders; those of a camera's frames with the camera.
     """
 
     file: AnnotationTable
     places: dict[str, int]
 
+    def place(self, name: str) -> int | None:
+        """Of an image in `file.images`, by its name in the data set; None if it is not there."""
+        return self.places.get(_key(name))
+
     def sides(self, name: str) -> tuple[int, int] | None:
         """Height and width, pixels, that the boxes of an image are for; None if it has none."""
-        if name not in self.places:
+        place = self.place(name)
+        if place is None:
             return None
-        image = self.file.images[self.places[name]]
+        image = self.file.images[place]
         return image.height, image.width
 
 
@@ -49,7 +56,7 @@ def read_human_boxes(path: Path) -> HumanBoxes:
     file = open_coco(path)
     places: dict[str, int] = {}
     for place, image in enumerate(file.images):
-        name = posixpath.basename(image.file_name)
+        name = _key(image.file_name)
         if name in places:
             names = f"{file.images[places[name]].file_name} and {image.file_name}"
             raise DataError(
@@ -60,7 +67,18 @@ def read_human_boxes(path: Path) -> HumanBoxes:
     return HumanBoxes(file, places)
 
 
-def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: HumanBoxes | None) -> dict[str, Any]:
+def _key(name: str) -> str:
+    folder, base = posixpath.split(name)
+    # two cameras may have taken a frame at the same time
+    return posixpath.join(posixpath.basename(folder), base) if is_frame_name(base) else base
+
+
+def coco_document(
+    entries: Iterable[Entry],
+    class_names: Sequence[str],
+    humans: HumanBoxes | None,
+    taken: Mapping[str, CameraFrame] | None = None,
+) -> dict[str, Any]:
     """Labelled images as a COCO instances document. What a detector has found has a `score`, what a human drew none.
 
     Boxes of humans stay as they are, and those of detectors are added where they repeat none of them in their class:
@@ -70,7 +88,12 @@ def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: 
         entries: In the order of the ids to give.
         class_names: Of the detectors.
         humans: Boxes to keep; images are told by name.
+        taken: When and why images were taken, by name; of those of one camera, boxes at a place where one stood for
+            hours while nothing moved have `"ask": true`.
     """
+    entries = list(entries)
+    taken = taken or {}
+    asked = _asked(entries, taken)
     categories = {} if humans is None else {category.name: category.id for category in humans.file.categories}
     for name in class_names:
         categories.setdefault(name, max(categories.values(), default=0) + 1)
@@ -79,15 +102,16 @@ def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: 
     for image_id, entry in enumerate(entries, start=1):
         record: dict[str, Any] = {}
         rows = slice(0)
-        if humans is not None and entry.name in humans.places:
-            place = humans.places[entry.name]
+        if humans is not None and (place := humans.place(entry.name)) is not None:
             record, rows = msgspec.json.decode(humans.file.raw_images[place]), humans.file.rows(place)
         record |= {"id": image_id, "file_name": entry.name, "height": entry.height, "width": entry.width}
         if entry.frame is not None:
             record |= {"video": entry.source, "frame": entry.frame, "seconds": entry.seconds}
+        if (frame := taken.get(entry.name)) is not None:
+            record |= {"date_captured": date_text(frame.captured), "camera": frame.camera, "why": frame.why}
         images.append(record)
         drawn = _drawn(humans, rows)
-        for item in [*drawn, *_added(entry, class_names, categories, drawn)]:
+        for item in [*drawn, *_added(entry, class_names, categories, drawn, asked.get(entry.name))]:
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **item})
     return {
         "info": {} if humans is None else humans.file.info,
@@ -102,7 +126,8 @@ def kept_boxes(entries: Iterable[Entry], humans: HumanBoxes | None) -> int:
     """How many boxes of `--merge` are on these images."""
     if humans is None:
         return 0
-    rows = [humans.file.rows(humans.places[entry.name]) for entry in entries if entry.name in humans.places]
+    places = [humans.place(entry.name) for entry in entries]
+    rows = [humans.file.rows(place) for place in places if place is not None]
     return sum(row.stop - row.start for row in rows)
 
 
@@ -130,11 +155,39 @@ def _drawn(humans: HumanBoxes | None, rows: slice) -> list[dict[str, Any]]:
     ]
 
 
+def _asked(entries: Sequence[Entry], taken: Mapping[str, CameraFrame]) -> dict[str, np.ndarray]:
+    """Which boxes of each frame of a camera to ask about, by name."""
+    by_camera: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.name in taken:
+            by_camera.setdefault(taken[entry.name].camera, []).append(entry)
+    asked: dict[str, np.ndarray] = {}
+    for those in by_camera.values():
+        moments = [
+            Moment(
+                taken[entry.name].captured,
+                taken[entry.name].why == "quiet",
+                np.array(entry.boxes_xyxy, np.float64).reshape(-1, 4),
+                np.array(entry.scores),
+                np.array(entry.class_ids, np.int64),
+            )
+            for entry in those
+        ]
+        asked |= {entry.name: flags for entry, flags in zip(those, standing(moments), strict=True)}
+    return asked
+
+
 def _added(
-    entry: Entry, class_names: Sequence[str], categories: dict[str, int], drawn: Sequence[dict[str, Any]]
+    entry: Entry,
+    class_names: Sequence[str],
+    categories: dict[str, int],
+    drawn: Sequence[dict[str, Any]],
+    asked: np.ndarray | None,
 ) -> list[dict[str, Any]]:
     added = []
-    for box, score, class_id in zip(entry.boxes_xyxy, entry.scores, entry.class_ids, strict=True):
+    flags = np.zeros(len(entry.scores), bool) if asked is None else asked
+    columns = zip(entry.boxes_xyxy, entry.scores, entry.class_ids, flags.tolist(), strict=True)
+    for box, score, class_id, ask in columns:
         category = categories[class_names[class_id - 1]]
         if not _is_drawn(box, [item for item in drawn if item["category_id"] == category]):
             x, y, width, height = box[0], box[1], round(box[2] - box[0], 2), round(box[3] - box[1], 2)
@@ -145,6 +198,7 @@ def _added(
                     "area": round(width * height, 2),
                     "iscrowd": 0,
                     "score": score,
+                    **({"ask": True} if ask else {}),
                 }
             )
     return added
