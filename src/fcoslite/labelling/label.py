@@ -66,6 +66,7 @@ class LabelResult:
         images: Images in all; None in a dry run on a video that does not tell its length.
         boxes: Boxes of the detectors; 0 in a dry run, like those that follow.
         sure_boxes: Boxes that score at least 0.4, kept ones of a detector too.
+        asked_boxes: Boxes of a camera's frames that a human is to be asked about.
         human_boxes: Boxes that were kept from `merge`.
         skipped_images: Images that could not be used.
         needed_bytes: About what the images take.
@@ -78,6 +79,7 @@ class LabelResult:
     images: int | None
     boxes: int
     sure_boxes: int
+    asked_boxes: int
     human_boxes: int
     skipped_images: int
     needed_bytes: int
@@ -159,7 +161,7 @@ def label(
     check_free_space(out, needed, hint, staged_bytes(out))
     if dry_run:
         count = count_pictures(sources)
-        return result(images=count, boxes=0, sure_boxes=0, human_boxes=0, skipped_images=0)
+        return result(images=count, boxes=0, sure_boxes=0, asked_boxes=0, human_boxes=0, skipped_images=0)
     target = out / _STAGED if in_place else out
     with staged_folder(target, job, overwrite or in_place) as folder:
         images = out / IMAGES if in_place else folder / IMAGES
@@ -337,6 +339,7 @@ def _count(document: dict[str, Any], kept: int, skipped: int) -> dict[str, int]:
         "images": len(document["images"]),
         "boxes": len(document["annotations"]) - kept,
         "sure_boxes": sum(score >= SURE for score in scores),
+        "asked_boxes": sum("ask" in annotation for annotation in document["annotations"]),
         "human_boxes": kept,
         "skipped_images": skipped,
     }
@@ -352,4 +355,5 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _counts(path: Path) -> dict[str, int]:
     manifest = _manifest(path)
-    return {name: manifest[name] for name in ("images", "boxes", "sure_boxes", "human_boxes", "skipped_images")}
+    names = ("images", "boxes", "sure_boxes", "asked_boxes", "human_boxes", "skipped_images")
+    return {name: manifest[name] for name in names}

@@ -17,11 +17,14 @@ _CELL = 480  # pixels
 _HUMAN = (255, 255, 255)
 _IS_SURE = (60, 220, 90)
 _UNSURE = (255, 170, 40)
+_TO_ASK = (80, 160, 255)
 _LOWEST = 0.2  # below, most boxes are wrong, and hide the others
 
 
 def write_sheet(document: Mapping[str, Any], images: Path, path: Path) -> None:
     """Draw the most telling images, 24 at most: boxes of humans in white, sure ones green, others from 0.2 on orange.
+
+    Those that a human is to be asked about are blue.
 
     The set is cut into twelve stretches. Of each there is the image with the most boxes that are doubtful, and the one
     with the most that are not.
@@ -73,8 +76,9 @@ def _certain(boxes: Sequence[Mapping[str, Any]]) -> int:
 def _draw(image_rgb: np.ndarray, boxes: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> np.ndarray:
     # what is surest lies on top
     for colour, wanted in (
-        (_UNSURE, [box for box in boxes if _LOWEST <= _score(box) < SURE]),
-        (_IS_SURE, [box for box in boxes if _score(box) >= SURE and "score" in box]),
+        (_UNSURE, [box for box in boxes if _LOWEST <= _score(box) < SURE and "ask" not in box]),
+        (_IS_SURE, [box for box in boxes if _score(box) >= SURE and "score" in box and "ask" not in box]),
+        (_TO_ASK, [box for box in boxes if _score(box) >= _LOWEST and "ask" in box]),
         (_HUMAN, [box for box in boxes if "score" not in box]),
     ):
         corners = np.array([box["bbox"] for box in wanted], np.float32).reshape(-1, 4)
