@@ -26,6 +26,7 @@ STAGES = (
     "evaluation",
     "engines",
     "webcam",
+    "collect",
     "start_up",
 )
 

@@ -55,8 +55,19 @@ MAY_IMPORT = {
         "models",
     }
     | {"progress", "runs", "storage", "text"},
-    "camera": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "storage"}
-    | {"text"},
+    "camera": {
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "evaluation",
+        "geometry",
+        "inference",
+        "machine",
+        "progress",
+        "storage",
+        "text",
+    },
     "reports": {
         "camera",
         "config",

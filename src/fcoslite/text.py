@@ -28,7 +28,12 @@ def is_like_address(text: str) -> bool:
 
 
 def without_user(text: str) -> str:
-    """The text as it may be shown: of an address, scheme, host and path, never what stands before the last @."""
+    """The text as it may be shown: of an address, scheme, host and path, never what stands before the last @.
+
+    The address may follow a name: `--source=rtsp://...`, `door=rtsp://...`.
+    """
+    if named := re.match(r"[\w.-]+=(?=[A-Za-z][A-Za-z0-9+.-]+://)", text):
+        return named[0] + without_user(text[named.end() :])
     if not is_like_address(text):
         return text
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})?", text)[0]  # type: ignore[index]

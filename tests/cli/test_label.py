@@ -1,13 +1,17 @@
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from fcoslite.camera.frames import CameraFrame, FrameLog, frame_file_name
 from fcoslite.cli.app import run
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.geometry.overlaps import pairwise_iou
+from tests.walks import walk_pictures
 
 PHOTOGRAPHS = ("000000000165.jpg", "000000000529.jpg", "000000000790.jpg")
 
@@ -70,3 +74,31 @@ def test_errors_say_what_to_do_and_leave_nothing(
     assert captured.out == ""
     assert "error: " in captured.err and "hint: " in captured.err and message in captured.err
     assert sorted(path.name for path in workspace.iterdir()) == ["empty.onnx", "photographs"]
+
+
+def test_who_stands_for_hours_is_asked_about(demo_data: Path, workspace: Path) -> None:
+    """In the background of the film somebody stands all the time, as a statue does; somebody else walks through."""
+    pictures = list(walk_pictures(demo_data, [("walk", 4)], (640, 426)))
+    still = next(walk_pictures(demo_data, [("quiet", 1)], (640, 426)))
+    ten = datetime(2026, 11, 28, 22, 0, tzinfo=UTC)
+    Path("home").mkdir()
+    with FrameLog(Path("home")) as log:
+        for number in range(8):
+            captured = ten + timedelta(minutes=15 * number)
+            why = "quiet" if number % 2 == 0 else "moved"
+            frame = CameraFrame(frame_file_name("door", captured), "door", captured, why)  # type: ignore[arg-type]
+            path = Path("home/images") / frame.file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), still if why == "quiet" else pictures[5 * number])
+            log.append(frame)
+    assert run(["label", "home", "--out", "home", "--by", "lite0", "--score", "0.3", "--quiet"]) == 0
+    labels = json.loads(Path("home/annotations.json").read_text())["annotations"]
+    statue = np.array([[362, 143, 459, 393]], np.float64)
+    boxes = np.array([item["bbox"] for item in labels], np.float64)
+    boxes[:, 2:] += boxes[:, :2]
+    at_it = pairwise_iou(boxes, statue, np.zeros(1, bool))[:, 0] > 0.7
+    asked = np.array([item.get("ask", False) for item in labels])
+    assert asked[at_it].all() and at_it.sum() >= 6
+    assert not asked.all()  # the walker is not
+    dataset = read_coco(Path("home/annotations.json"), Path("home/images"))
+    assert sum(int(image.iscrowd.sum()) for image in dataset.images) == asked.sum()

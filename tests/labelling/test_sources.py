@@ -1,11 +1,15 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from fcoslite.camera.frames import CameraFrame, FrameLog
 from fcoslite.errors import ConfigError, SourceError
 from fcoslite.labelling.sources import Photograph, Video, count_pictures, list_sources, pictures
+
+TEN = datetime(2026, 11, 28, 22, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -67,3 +71,22 @@ def test_a_photograph_that_is_named_as_a_frame_would_be(film: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match="name of a frame"):
         list_sources([tmp_path / "film-000003.jpg", film], 1, (0, None))
     assert len(list_sources([tmp_path / "film-000003.jpg"], 1, (0, None))) == 1
+
+
+def test_the_frames_of_a_camera_are_named_with_it(tmp_path: Path) -> None:
+    frames = [
+        CameraFrame(f"{camera}/20261128T22000{second}.000Z.jpg", camera, TEN + timedelta(seconds=second), "moved")
+        for second, camera in ((1, "yard"), (2, "door"), (3, "door"))
+    ]
+    with FrameLog(tmp_path) as log:
+        for frame in frames:
+            log.append(frame)
+    with pytest.raises(SourceError, match="has no frame"):
+        list_sources([tmp_path], 1, (0, None))
+    for frame in frames[:2]:  # the third was deleted by hand
+        path = tmp_path / "images" / frame.file_name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    sources = list_sources([tmp_path], 1, (0, None))
+    assert sources == tuple(Photograph(tmp_path / "images" / frame.file_name, frame) for frame in frames[:2])
+    assert [source.source for source in sources] == ["yard/20261128T220001.000Z.jpg", "door/20261128T220002.000Z.jpg"]

@@ -1,1 +1,1 @@
-"""Cameras over time: when their frames were taken, and who comes by."""
+"""Cameras over time: the frames that are kept of them, when these were taken, who comes by, and who is told."""

@@ -10,6 +10,7 @@ import typer
 from fcoslite.cli import (
     build_records,
     check,
+    collect,
     convert,
     demo,
     detect,
@@ -41,6 +42,7 @@ app.command("check")(check.command)
 app.command("inspect")(inspect.command)
 app.command("extract")(extract.command)
 app.command("convert")(convert.command)
+app.command("collect")(collect.command)
 app.command("label")(label.command)
 app.command("review")(review.command)
 app.command("build-records")(build_records.command)

@@ -23,9 +23,15 @@ def _parse_frames(text: str) -> tuple[int, int | None]:
 def command(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Photographs, folders of them, and videos.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Photographs, folders of them, videos, and folders of collected frames.",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; or the very folder of frames.")
+    ],
     by: Annotated[
         list[str],
         typer.Option(
@@ -107,6 +113,7 @@ def command(
     if not dry_run:
         rows += [
             ["boxes", f"{result.boxes:,}, {result.sure_boxes:,} of them with a score of 0.4 or more"],
+            *([["boxes to ask about", f"{result.asked_boxes:,}"]] if result.asked_boxes else []),
             ["boxes kept", f"{result.human_boxes:,}"],
             ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
         ]

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
+from fcoslite.camera.frames import FRAMES, IMAGES, CameraFrame
 from fcoslite.config.settings import WorkspaceSettings
 from fcoslite.data.formats.coco import CocoDocument
 from fcoslite.data.formats.open import source_digest
@@ -25,13 +26,20 @@ from fcoslite.labelling.detectors import Loaded, choose_detectors, load_detector
 from fcoslite.labelling.fuse import SURE, choose, fuse, load_fusion, mirrored
 from fcoslite.labelling.journal import Entry, Journal
 from fcoslite.labelling.sheet import write_sheet
-from fcoslite.labelling.sources import Picture, Source, count_pictures, list_sources, needed_bytes, pictures
+from fcoslite.labelling.sources import (
+    Photograph,
+    Picture,
+    Source,
+    count_pictures,
+    list_sources,
+    needed_bytes,
+    pictures,
+)
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
-from fcoslite.text import as_utf8
 
 _log = logging.getLogger("fcoslite")
 
@@ -39,7 +47,11 @@ KIND = "fcoslite-label"
 DEFAULT_BY = "lite"
 LOWEST_SCORE = 0.08
 EVERY = 25
+ANNOTATIONS = "annotations.json"
+SHEET = "sheet.jpg"
+IN_PLACE = "label.json"  # the manifest of labels in a camera's folder, which is not to be taken for an output of ours
 _JOURNAL = "labelled.jsonl"
+_STAGED = ".labels"  # in a camera's folder
 _HIGHEST_SCORE = 0.9999  # 1 is a human's
 _BOX_DIGITS = 2  # as in COCO's own files
 _SCORE_DIGITS = 4
@@ -56,6 +68,7 @@ class LabelResult:
         images: Images in all; None in a dry run on a video that does not tell its length.
         boxes: Boxes of the detectors; 0 in a dry run, like those that follow.
         sure_boxes: Boxes that score at least 0.4, kept ones of a detector too.
+        asked_boxes: Boxes of a camera's frames that a human is to be asked about.
         human_boxes: Boxes that were kept from `merge`.
         skipped_images: Images that could not be used.
         needed_bytes: About what the images take.
@@ -68,6 +81,7 @@ class LabelResult:
     images: int | None
     boxes: int
     sure_boxes: int
+    asked_boxes: int
     human_boxes: int
     skipped_images: int
     needed_bytes: int
@@ -92,9 +106,10 @@ def label(
     """Write a COCO data set of pictures, with the boxes that detectors see in them.
 
     Args:
-        paths: Images, folders of them, videos.
-        out: Folder to write; nothing appears there before it is complete. If it was made from the same pictures with
-            the same options there is nothing to do; if that was stopped in the middle, it goes on.
+        paths: Images, folders of them, videos, a camera's folder.
+        out: Folder to write, or the camera's folder itself, which gets the annotations beside its images. Nothing
+            appears there before it is complete. If it was made from the same pictures with the same options there is
+            nothing to do; if that was stopped in the middle, it goes on.
         by: Detectors: packaged weights, .npz files, runs, or FILE.onnx[:DESCRIPTION].
         sizes: Squares that ONNX files look at, pixels; none: what each file fixes.
         mirror: Look at the mirror images, too.
@@ -117,8 +132,9 @@ def label(
     """
     _check_arguments(paths, score, every, frames)
     most_skipped(max_skipped, 0)  # a wrong one is told now
-    inputs = (*paths, merge) if merge is not None else tuple(paths)
-    check_output(out, KIND, overwrite, inputs)
+    in_place = _is_in_place(paths, out)
+    if not in_place:
+        check_output(out, KIND, overwrite, (*paths, merge) if merge is not None else tuple(paths))
     chosen = choose_detectors(by, sizes, Path(WorkspaceSettings().runs))
     class_names = chosen[0].class_names
     sources = list_sources(paths, every, frames)
@@ -127,7 +143,8 @@ def label(
     if views > 1:
         load_fusion()  # that it is missing is told now
     free = free_bytes(out)
-    result = partial(LabelResult, out, class_names, views, needed_bytes=needed_bytes(sources), free_bytes=free)
+    needed = 0 if in_place else needed_bytes(sources)
+    result = partial(LabelResult, out, class_names, views, needed_bytes=needed, free_bytes=free)
     options: dict[str, Any] = {
         "by": [{"name": Path(one.name).name, **one.facts()} for one in chosen],
         "mirror": mirror,
@@ -136,32 +153,72 @@ def label(
         "every": every,
         "frames": list(frames),
     }
-    placed = [[source.path.name, file_size(source.path), source.count] for source in sources]
+    placed = [[source.source, file_size(source.path), source.count] for source in sources]
     job = job_digest({"version": __version__, "options": options, "placed": placed})
-    if not overwrite and is_finished(out, job):
+    if not overwrite and (_is_labelled(out, job) if in_place else is_finished(out, job)):
         _log.info("%s is there already, made from the same pictures with the same options", out)
-        return result(**_counts(out))
+        return result(**_counts(out / (IN_PLACE if in_place else MANIFEST)))
     loaded = load_detectors(chosen, score)
     hint = "use --every, or another disk with --out"
-    check_free_space(out, needed_bytes(sources), hint, staged_bytes(out))
+    check_free_space(out, needed, hint, staged_bytes(out))
     if dry_run:
         count = count_pictures(sources)
-        return result(images=count, boxes=0, sure_boxes=0, human_boxes=0, skipped_images=0)
-    with staged_folder(out, job, overwrite) as folder:
+        return result(images=count, boxes=0, sure_boxes=0, asked_boxes=0, human_boxes=0, skipped_images=0)
+    target = out / _STAGED if in_place else out
+    with staged_folder(target, job, overwrite or in_place) as folder:
+        images = out / IMAGES if in_place else folder / IMAGES
         if not (folder / MANIFEST).is_file():  # else killed after all the work
-            entries, skipped = _label_all(sources, loaded, mirror, score, humans, folder, max_skipped, progress)
+            entries, skipped = _label_all(sources, loaded, mirror, score, humans, folder, images, max_skipped, progress)
             if not entries:
                 raise DataError(summary(skipped, len(skipped)), "there is nothing to label")
-            document = label_document(entries, class_names, humans)
-            (folder / "annotations.json").write_bytes(document.encode())
-            write_sheet(document, entries, folder / "images", folder / "sheet.jpg")
+            document = label_document(entries, class_names, humans, _taken(sources))
+            (folder / ANNOTATIONS).write_bytes(document.encode())
+            write_sheet(document, entries, images, folder / SHEET)
             write_skipped(skipped, len(entries) + len(skipped), folder)
             counts = _count(document, kept_boxes(entries, humans), len(skipped))
             write_json(
                 folder / MANIFEST, {"kind": KIND, "version": __version__, **counts, "options": options, "job": job}
             )
         (folder / _JOURNAL).unlink(missing_ok=True)
-    return result(**_counts(out))
+    if in_place:
+        _unpack(target, out)
+    return result(**_counts(out / (IN_PLACE if in_place else MANIFEST)))
+
+
+def _is_in_place(paths: Sequence[Path], out: Path) -> bool:
+    """Whether the labels are for the very folder of frames that they are written to."""
+    if not (out / FRAMES).is_file() or out.resolve() not in [path.resolve() for path in paths]:
+        return False
+    if len(paths) > 1:
+        raise ConfigError(f"only the labels of {out} itself can be written into it", "choose another folder with --out")
+    return True
+
+
+def _is_labelled(out: Path, job: str) -> bool:
+    """Whether a camera's folder has the labels of this very job.
+
+    Raises:
+        DataError: It has others.
+    """
+    if not (out / ANNOTATIONS).is_file():
+        return False
+    if _manifest(out / IN_PLACE).get("job") != job:
+        hint = "add --overwrite to replace it, or choose another --out"
+        raise DataError(f"{out / ANNOTATIONS} exists already, of other frames or with other options", hint)
+    return True
+
+
+def _unpack(staged: Path, out: Path) -> None:
+    """Put labels in their place in a camera's folder, the file that says they are there last."""
+    for path in sorted(staged.iterdir(), key=lambda path: path.name == MANIFEST):
+        path.replace(out / (IN_PLACE if path.name == MANIFEST else path.name))
+    staged.rmdir()
+
+
+def _taken(sources: Sequence[Source]) -> dict[str, CameraFrame]:
+    """When and why photographs were taken that a camera took, by name."""
+    photographs = (source for source in sources if isinstance(source, Photograph))
+    return {source.name: source.taken for source in photographs if source.taken is not None}
 
 
 def _check_arguments(paths: Sequence[Path], score: float, every: int, frames: tuple[int, int | None]) -> None:
@@ -183,18 +240,20 @@ def _label_all(
     score: float,
     humans: HumanBoxes | None,
     folder: Path,
+    images: Path,
     max_skipped: str,
     progress: Progress,
 ) -> tuple[list[Entry], list[SkippedImage]]:
-    """Label what is not labelled yet, and give all of it, in order. Images and journal are in `folder` after it."""
-    (folder / "images").mkdir(exist_ok=True)
+    """Label what is not labelled yet, and give all of it, in order.
+
+    The journal is in `folder` after it, and the images in `images`; where they come from there they stay as they are.
+    """
+    images.mkdir(exist_ok=True)
     skipped: list[SkippedImage] = []
     total = count_pictures(sources)
     with Journal(folder / _JOURNAL) as journal, one_opencv_thread():
         # a power cut may have taken what a kill cannot
-        done = {
-            name: entry for name, entry in journal.entries.items() if file_size(folder / "images" / name) == entry.size
-        }
+        done = {name: entry for name, entry in journal.entries.items() if file_size(images / name) == entry.size}
         places = {source.path: place for place, source in enumerate(sources)}
         work = partial(_label_one, loaded=loaded, mirror=mirror, score=score, humans=humans)
         left = None if total is None else total - len(done)
@@ -211,7 +270,7 @@ def _label_all(
                     hint = "what is labelled so far is kept"
                     refuse_too_many(skipped, total or len(journal.entries), max_skipped, hint)
                     continue
-                _place(picture, jpeg, folder)
+                _place(picture, jpeg, images)
                 journal.add(entry)
     return _in_order(journal.entries, sources), skipped
 
@@ -237,7 +296,7 @@ def _label_one(
     scores = np.minimum(np.round(found.scores.astype(np.float64), _SCORE_DIGITS), _HIGHEST_SCORE)
     entry = Entry(
         name=picture.name,
-        source=as_utf8(picture.path.name),
+        source=picture.source,
         height=height,
         width=width,
         size=size,
@@ -258,18 +317,21 @@ def _look(image_rgb: np.ndarray, loaded: Loaded, mirror: bool) -> list[Detection
     return views
 
 
-def _place(picture: Picture, jpeg: bytes | None, folder: Path) -> None:
-    partial_file = folder / ".copy"  # renamed when it is whole
+def _place(picture: Picture, jpeg: bytes | None, images: Path) -> None:
+    if picture.path == images / picture.name:
+        return
+    partial_file = images.parent / ".copy"  # renamed when it is whole
     if jpeg is None:
         shutil.copyfile(picture.path, partial_file)
     else:
         partial_file.write_bytes(jpeg)
-    partial_file.replace(folder / "images" / picture.name)
+    (images / picture.name).parent.mkdir(exist_ok=True)  # of a camera's frame
+    partial_file.replace(images / picture.name)
 
 
 def _in_order(entries: dict[str, Entry], sources: Sequence[Source]) -> list[Entry]:
     """Entries in the order of their sources, however often the work was stopped."""
-    places = {as_utf8(source.path.name): place for place, source in enumerate(sources)}
+    places = {source.source: place for place, source in enumerate(sources)}
     return sorted(entries.values(), key=lambda entry: (places[entry.source], entry.frame or 0))
 
 
@@ -278,11 +340,21 @@ def _count(document: CocoDocument, kept: int, skipped: int) -> dict[str, int]:
         "images": len(document.images),
         "boxes": len(document.annotations) - kept,
         "sure_boxes": sum((annotation.score or 0) >= SURE for annotation in document.annotations),
+        "asked_boxes": sum(annotation.ask for annotation in document.annotations),
         "human_boxes": kept,
         "skipped_images": skipped,
     }
 
 
-def _counts(out: Path) -> dict[str, int]:
-    manifest = msgspec.json.decode((out / MANIFEST).read_bytes())
-    return {name: manifest[name] for name in ("images", "boxes", "sure_boxes", "human_boxes", "skipped_images")}
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _counts(path: Path) -> dict[str, int]:
+    manifest = _manifest(path)
+    names = ("images", "boxes", "sure_boxes", "asked_boxes", "human_boxes", "skipped_images")
+    return {name: manifest[name] for name in names}

@@ -18,11 +18,14 @@ _CELL = 480  # pixels
 _HUMAN = (255, 255, 255)
 _IS_SURE = (60, 220, 90)
 _UNSURE = (255, 170, 40)
+_TO_ASK = (80, 160, 255)
 _LOWEST = 0.2  # below, most boxes are wrong, and hide the others
 
 
 def write_sheet(document: CocoDocument, entries: Sequence[Entry], images: Path, path: Path) -> None:
     """Draw the most telling images, 24 at most: boxes of humans in white, sure ones green, others from 0.2 on orange.
+
+    Those that a human is to be asked about are blue.
 
     The set is cut into twelve stretches. Of each there is the image with the most boxes that are doubtful, and the one
     with the most that are not.
@@ -74,8 +77,9 @@ def _certain(scores: Sequence[float]) -> int:
 def _draw(image_rgb: np.ndarray, boxes: Sequence[CocoAnnotation], names: Mapping[int, str]) -> np.ndarray:
     # what is surest lies on top
     for colour, wanted in (
-        (_UNSURE, [box for box in boxes if _LOWEST <= _score(box) < SURE]),
-        (_IS_SURE, [box for box in boxes if SURE <= _score(box) < 1]),
+        (_UNSURE, [box for box in boxes if _LOWEST <= _score(box) < SURE and not box.ask]),
+        (_IS_SURE, [box for box in boxes if SURE <= _score(box) < 1 and not box.ask]),
+        (_TO_ASK, [box for box in boxes if _score(box) >= _LOWEST and box.ask]),
         (_HUMAN, [box for box in boxes if box.score is None]),
     ):
         corners = np.array([box.bbox for box in wanted], np.float32).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""What is labelled: photographs, folders of them, and every n-th frame of videos."""
+"""What is labelled: photographs, folders of them, frames that a camera took, and every n-th frame of videos."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.camera.frames import FRAMES, IMAGES, CameraFrame, read_frames
 from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, SourceError, closest
 from fcoslite.inference.input.addresses import is_address
@@ -22,16 +23,23 @@ class Photograph:
 
     Attributes:
         path: The file.
+        taken: When and why it was taken, if a camera's folder says so.
         count: One image.
     """
 
     path: Path
+    taken: CameraFrame | None = None
     count = 1
 
     @property
     def name(self) -> str:
-        """In the data set, whose annotations are UTF-8."""
-        return as_utf8(self.path.name)
+        """In the data set, whose annotations are UTF-8; with its camera before it, if it is of one."""
+        return as_utf8(self.path.name) if self.taken is None else self.taken.file_name
+
+    @property
+    def source(self) -> str:
+        """What to call it by itself."""
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ class Video:
         """Of a frame in the data set."""
         return f"{as_utf8(self.path.stem)}-{number:06d}.jpg"
 
+    @property
+    def source(self) -> str:
+        """What to call it by itself."""
+        return as_utf8(self.path.name)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -63,6 +76,7 @@ class Picture:
 
     Attributes:
         name: In the data set.
+        source: What the photograph or video is called.
         path: The photograph, or the video.
         image_rgb: [h, w, 3] uint8 of a frame; None for a photograph, which is still to be read.
         frame: Its number in the video; None for a photograph.
@@ -70,6 +84,7 @@ class Picture:
     """
 
     name: str
+    source: str
     path: Path
     image_rgb: np.ndarray | None = None
     frame: int | None = None
@@ -85,7 +100,8 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     """What paths stand for, in their order.
 
     Args:
-        paths: Images, videos and folders; of a folder its images, or those in images/ if it is a data set.
+        paths: Images, videos and folders; of a folder its images, those in images/ if it is a data set, or the frames
+            of a camera's folder that are still there.
         every: Label each n-th frame of the videos.
         frames: First frame, and the one after the last; None: to the end.
 
@@ -95,7 +111,9 @@ def list_sources(paths: Sequence[Path], every: int, frames: tuple[int, int | Non
     """
     sources: list[Source] = []
     for path in paths:
-        if path.is_dir():
+        if (path / FRAMES).is_file():
+            sources += _frames_in(path)
+        elif path.is_dir():
             sources += map(Photograph, _images_in(path))
         elif is_image(path) and (path.is_file() or path.is_symlink()):
             sources.append(Photograph(path))
@@ -130,7 +148,7 @@ def pictures(sources: Sequence[Source], done: Mapping[str, object]) -> Iterator[
     for source in sources:
         if isinstance(source, Photograph):
             if source.name not in done:
-                yield Picture(source.name, source.path)
+                yield Picture(source.name, source.source, source.path)
             continue
         if source.count is not None and all(source.name(number) in done for number in source.numbers):
             continue
@@ -140,13 +158,21 @@ def pictures(sources: Sequence[Source], done: Mapping[str, object]) -> Iterator[
                     break
                 name = source.name(frame.index)
                 if frame.index in source.numbers and name not in done:
-                    yield Picture(name, source.path, frame.image_rgb, frame.index, frame.seconds)
+                    yield Picture(name, source.source, source.path, frame.image_rgb, frame.index, frame.seconds)
 
 
 def _images_in(folder: Path) -> list[Path]:
     if (folder / "annotations.json").is_file() and (folder / "images").is_dir():
         folder = folder / "images"
     return images_in(folder)
+
+
+def _frames_in(folder: Path) -> list[Photograph]:
+    frames = ((folder / IMAGES / frame.file_name, frame) for frame in read_frames(folder))
+    found = [Photograph(path, frame) for path, frame in frames if path.is_file()]
+    if not found:
+        raise SourceError(f"{folder} has no frame", "collect some first: fcoslite collect SOURCE --out FOLDER")
+    return found
 
 
 def _video(path: Path, every: int, frames: tuple[int, int | None]) -> Video:

@@ -43,11 +43,15 @@ class StopRequest:
 
     One that is ignored stays so, as `nohup` wants it. Outside the main thread nothing is noted.
 
+    Args:
+        answer: What is said to it.
+
     Attributes:
         signal_number: Of the signal that came; None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = "stopping after this batch; once more stops at once") -> None:
+        self._answer = answer
         self.signal_number: int | None = None
         self._handlers = _Handlers()
 
@@ -64,7 +68,7 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
         self._handlers.put_back()
-        _log.warning("stopping after this batch; once more stops at once")
+        _log.warning("%s", self._answer)
 
 
 @contextmanager

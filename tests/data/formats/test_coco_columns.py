@@ -110,6 +110,13 @@ def test_a_score_says_how_sure_a_detector_was(tmp_path: Path) -> None:
     assert open_coco(path).scores.tolist() == [1, 0.4, 1, 1]
 
 
+def test_what_a_human_is_to_be_asked_about_counts_as_a_crowd(tmp_path: Path) -> None:
+    path = write(tmp_path, of_annotations({}, {"ask": True, "score": 0.6}, {"ask": False}, {"iscrowd": 1}))
+    assert open_coco(path).iscrowd.tolist() == [False, True, False, True]
+    loose = of_annotations({"id": "10"}, {"ask": 1}, {"ask": 0}, {"ask": None}, {"ask": True, "iscrowd": None})
+    assert open_coco(write(tmp_path, loose)).iscrowd.tolist() == [False, True, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("score", "problem"), [(0, "> 0.0"), (2, "<= 1.0"), (-0.5, "> 0.0"), ("high", "got 'high'"), ([0.5], "got `array`")]
 )

@@ -66,6 +66,13 @@ def test_a_file_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert without_user("/data/10:30/me@home.mp4") == "/data/10:30/me@home.mp4"
 
 
+def test_an_address_behind_a_name_is_shown_without_user_and_query() -> None:
+    for name in ("door=", "--source="):
+        assert without_user(f"{name}rtsp://me:secret@host/x?key=secret") == f"{name}rtsp://host/x"
+        assert without_user(f"{name}http://host/x?key=secret") == f"{name}http://host/x"
+    assert without_user("door=/data/10:30.mp4") == "door=/data/10:30.mp4"
+
+
 def outcome(text: str) -> tuple[str, ...]:
     try:
         address = parse_address(text)

@@ -68,19 +68,53 @@ def test_a_server_that_falls_silent(mjpeg_camera: MjpegCameras, monkeypatch: pyt
         list(source)
 
 
-def test_the_pauses_between_attempts_double(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("gives_up", "expected"),
+    [(True, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0]), (False, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])],
+)
+def test_the_pauses_between_attempts_double(
+    gives_up: bool, expected: list[float], video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pauses: list[float] = []
 
     class Stopped(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             pauses.append(timeout or 0.0)
-            return len(pauses) == 8
+            return len(pauses) == len(expected)
 
     monkeypatch.setattr(captures, "_FIRST_PAUSE_SECONDS", 0.5)
     monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 30.0)
     unplugged = cv2.VideoCapture(str(video))
-    assert len(list(read_live(unplugged, "camera 0", cv2.VideoCapture, str, Stopped()))) == 24
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
+    read = read_live(unplugged, "camera 0", cv2.VideoCapture, str, Stopped(), gives_up=gives_up)
+    assert len(list(read)) == 24
+    assert pauses == expected
+
+
+def test_a_server_that_is_waited_for(
+    mjpeg_camera: MjpegCameras, messages: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "GIVE_UP_SECONDS", 0.0)
+    camera = mjpeg_camera(10**6)
+    with open_source(camera.url, gives_up=False) as source:
+        arriving = iter(source)
+        before = next(arriving)
+        camera.die()
+        threading.Timer(1.5, camera.start).start()  # attempts fail meanwhile
+        assert next_after(arriving, before.index + 30)
+    assert messages.text.count("trying again until it is back") == 1
+
+
+def test_frames_that_are_near_to_the_one_before_are_left_out(
+    video: Path, mjpeg_camera: MjpegCameras, messages: pytest.LogCaptureFixture
+) -> None:
+    with open_source(str(video), apart_seconds=0.25) as source:  # of 12 a second
+        seen = list(source)
+    assert [frame.index for frame in seen] == [number_of(frame.image_rgb) for frame in seen] == list(range(0, 24, 3))
+    assert [frame.seconds for frame in seen] == pytest.approx([index / 12 for index in range(0, 24, 3)])
+    with open_source(mjpeg_camera(10**6).url, apart_seconds=0.2) as source:
+        times = [frame.seconds for frame, _ in zip(source, range(5), strict=False)]
+    assert min(np.diff(times)) >= 0.2
+    assert not messages.text
 
 
 def test_a_camera_that_is_unplugged_and_plugged_in(video: Path) -> None:

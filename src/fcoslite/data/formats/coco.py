@@ -40,6 +40,20 @@ def check_images_folder(folder: Path) -> None:
         raise DataError(f"no images folder at {folder}", "file names in the annotations are relative to it")
 
 
+class CameraRecord(ImageRecord, frozen=True, omit_defaults=True, kw_only=True):
+    """A frame of a camera that is an image of a data set.
+
+    Attributes:
+        camera: That took it.
+        date_captured: When, as `camera.capture_time` writes it.
+        why: It was kept, see `camera.frames`.
+    """
+
+    camera: str
+    date_captured: str
+    why: str
+
+
 class FrameRecord(ImageRecord, frozen=True, omit_defaults=True, kw_only=True):
     """A frame of a video that is an image of a data set.
 
@@ -67,7 +81,10 @@ class CocoCategory(msgspec.Struct):
 
 
 class CocoAnnotation(msgspec.Struct, omit_defaults=True, gc=False):
-    """A box as it is written: x, y, width, height in pixels; one that a person drew has no score, as ours of 1."""
+    """A box as it is written: x, y, width, height in pixels; one that a person drew has no score, as ours of 1.
+
+    `ask` is ours: a detector's box that a human has yet to judge, ignored as a crowd is until then.
+    """
 
     id: int
     image_id: int
@@ -77,6 +94,7 @@ class CocoAnnotation(msgspec.Struct, omit_defaults=True, gc=False):
     iscrowd: int
     score: float | None = None
     track_id: int | None = None
+    ask: bool = False
 
 
 class CocoDocument(msgspec.Struct):
@@ -105,11 +123,12 @@ class CocoDocument(msgspec.Struct):
         iscrowd: bool = False,
         score: float = 1.0,
         track_id: int | None = None,
+        ask: bool = False,
     ) -> None:
         """Add a box; ids count from 1, since pycocotools takes 0 for 'no match'."""
         number, said = len(self.annotations) + 1, None if score == 1 else score
         self.annotations.append(
-            CocoAnnotation(number, image_id, category_id, box_xywh, area, int(iscrowd), said, track_id)
+            CocoAnnotation(number, image_id, category_id, box_xywh, area, int(iscrowd), said, track_id, ask)
         )
 
     def encode(self) -> bytes:

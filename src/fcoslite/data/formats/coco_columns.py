@@ -116,7 +116,7 @@ def _decode(path: Path, oddities: Oddities) -> _Document:
                 iscrowd=oddities.crowd(one.iscrowd, f"{place}.iscrowd"),
                 area=None if one.area is None else oddities.real(one.area, f"{place}.area"),
                 score=score,
-                ask=one.ask is True,
+                ask=bool(one.ask) and oddities.crowd(one.ask, f"{place}.ask"),
             )
         )
     nameless = [item for item in annotations if item.id < 0]

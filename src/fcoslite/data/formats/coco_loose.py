@@ -32,7 +32,7 @@ class LooseAnnotation(Struct, gc=False):
     iscrowd: int | float | bool | str | None = None
     area: Number = None
     score: Number = None
-    ask: Any = None
+    ask: int | float | bool | str | None = None
 
 
 class _Category(Struct):

@@ -26,20 +26,22 @@ _NETWORK_SECONDS = 5.0
 logger = logging.getLogger("fcoslite.inference")
 
 
-def open_source(text: str) -> FrameSource:
+def open_source(text: str, apart_seconds: float = 0.0, gives_up: bool = True) -> FrameSource:
     """Open a source and wait for its first frame.
 
     Args:
         text: A camera's number; an rtsp, http or https URL; a video file; an image; a folder of images.
+        apart_seconds: Of what moves leave out frames that are nearer to the one before.
+        gives_up: On a camera or stream that is lost and stays away; else it is waited for until the source is closed.
 
     Raises:
         SourceError: It does not exist or cannot be read.
     """
     _silence_opencv()
     if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
-        return _open_camera(int(match[1]))
+        return _open_camera(int(match[1]), apart_seconds, gives_up)
     if is_address(text):
-        return _open_stream(parse_address(text))
+        return _open_stream(parse_address(text), apart_seconds, gives_up)
     path = Path(text)
     if text and path.is_dir():
         return _open_folder(path)
@@ -49,10 +51,10 @@ def open_source(text: str) -> FrameSource:
         raise SourceError(f"no file or folder '{text}'", hint)
     if is_image(path):
         return FrameSource("image", path.name, _read_images([path], skip=False), count=1, path=path)
-    return _open_video(path)
+    return _open_video(path, apart_seconds)
 
 
-def _open_camera(index: int) -> FrameSource:
+def _open_camera(index: int, apart_seconds: float, gives_up: bool) -> FrameSource:
     def connect() -> Any:
         return cv2.VideoCapture(index)
 
@@ -61,7 +63,7 @@ def _open_camera(index: int) -> FrameSource:
     if not capture.isOpened():
         raise SourceError(f"{name} cannot be opened", _camera_hint(index))
     stopped = threading.Event()
-    frames = read_live(capture, name, connect, lambda: _camera_hint(index), stopped)
+    frames = read_live(capture, name, connect, lambda: _camera_hint(index), stopped, apart_seconds, gives_up)
     return FrameSource("camera", name, frames, live=True, fps=_plausible_fps(capture), stopped=stopped)
 
 
@@ -79,7 +81,7 @@ def _camera_hint(index: int) -> str:
     return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
 
 
-def _open_stream(address: StreamAddress) -> FrameSource:
+def _open_stream(address: StreamAddress, apart_seconds: float, gives_up: bool) -> FrameSource:
     name = address.shown
     milliseconds = int(_NETWORK_SECONDS * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
@@ -95,9 +97,10 @@ def _open_stream(address: StreamAddress) -> FrameSource:
         raise SourceError(f"cannot open {name}", hint())
     fps, count = _plausible_fps(capture), _frame_count(capture)
     if count is not None:  # a recording behind a URL has a length, and is not skipped through either
-        return FrameSource("stream", name, read_recording(capture, name, fps, count), fps=fps, count=count)
+        recorded = read_recording(capture, name, fps, count, apart_seconds)
+        return FrameSource("stream", name, recorded, fps=fps, count=count)
     stopped = threading.Event()
-    frames = read_live(capture, name, connect, hint, stopped)
+    frames = read_live(capture, name, connect, hint, stopped, apart_seconds, gives_up)
     return FrameSource("stream", name, frames, live=True, fps=fps, stopped=stopped)
 
 
@@ -109,14 +112,14 @@ def _network_hint(host: str, port: int) -> str:
     return f"{host}:{port} answers, but with no video there: check the path, user and password"
 
 
-def _open_video(path: Path) -> FrameSource:
+def _open_video(path: Path, apart_seconds: float) -> FrameSource:
     with native_path(path) as text:
         capture = cv2.VideoCapture(text)
     if not capture.isOpened():
         hint = f"FFmpeg reads .mp4 (unless cut off), .avi, .mkv and others; images: {', '.join(IMAGE_SUFFIXES)}"
         raise SourceError(f"{path} is no video that can be decoded", hint)
     fps, count = _plausible_fps(capture), _frame_count(capture)
-    frames = read_recording(capture, path.name, fps, count)
+    frames = read_recording(capture, path.name, fps, count, apart_seconds)
     return FrameSource("video", path.name, frames, fps=fps, count=count, path=path)
 
 
