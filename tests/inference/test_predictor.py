@@ -12,7 +12,6 @@ from fcoslite.data.images import read_image
 from fcoslite.errors import WeightsError
 from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.open import Engine
-from fcoslite.inference.runtimes.runtime import Runtime
 from fcoslite.machine.threads import map_in_order
 from fcoslite.runs.find_weights import config_of, packaged_weights
 from fcoslite.runs.run import create_run
@@ -31,19 +30,11 @@ def test_images_at_a_time_give_what_each_gives_alone(demo_data: Path, engine: En
         np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-class Unbuilt(Predictor):
-    """Keeps its settings."""
-
-    def __init__(self, runtime: Runtime, settings: DetectSettings) -> None:
-        super().__init__(runtime, settings)
-        self.settings = settings
-
-
 def test_packaged_weights_are_loaded_by_name_with_the_thresholds_they_bring() -> None:
-    loaded = Unbuilt.load("lite0")
+    loaded = Predictor.load("lite0")
     assert loaded.settings == load_settings(config_of(packaged_weights()["lite0"])).webcam
     assert loaded.class_names == ("person",)
-    assert Unbuilt.load("lite0", SETTINGS).settings == SETTINGS
+    assert Predictor.load("lite0", SETTINGS).settings == SETTINGS
 
 
 def test_a_run_and_a_file_are_loaded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,9 +46,9 @@ def test_a_run_and_a_file_are_loaded_too(tmp_path: Path, monkeypatch: pytest.Mon
     for copy in (run.best_weights, Path("mine.npz")):
         shutil.copy(path.with_suffix(".onnx"), copy.with_suffix(".onnx"))
     for words in (run.name, str(run.path), run.best_weights):
-        assert Unbuilt.load(words).settings.score == 0.77
+        assert Predictor.load(words).settings.score == 0.77
     for words in ("mine.npz", Path("mine.npz")):
-        assert Unbuilt.load(words).settings == Settings().webcam  # there is no config beside it
+        assert Predictor.load(words).settings == Settings().webcam  # there is no config beside it
 
 
 def test_detection_imports_neither_keras_nor_tensorflow(demo_data: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fcoslite.config.settings import DetectSettings, WebcamSettings
 from fcoslite.errors import WeightsError
@@ -43,6 +43,12 @@ class ExportFacts(BaseModel):
     pad: Literal[114] = Field(114, description="grey of the padding")
     evaluate: DetectSettings
     webcam: WebcamSettings
+
+    @model_validator(mode="after")
+    def _image_size_fits(self) -> "ExportFacts":
+        if self.step is not None and self.image_size % self.step:
+            raise ValueError(f"image_size {self.image_size} is no multiple of step {self.step}")
+        return self
 
 
 def read_facts(metadata: Mapping[str, str], path: Path) -> ExportFacts:

@@ -51,7 +51,12 @@ class Labels:
 
     def is_asked(self) -> np.ndarray:
         """[A] bool, whether a box may be doubted: it has `ask`, or a score that no human has given."""
-        return (self.asks | (self.table.scores < HUMAN_SCORE)) & ~self.table.iscrowd
+        return (self.asks | (self.table.scores < HUMAN_SCORE)) & ~self.is_crowd
+
+    @property
+    def is_crowd(self) -> np.ndarray:
+        """[A] bool; who only learns or scores reads what has `ask` as a crowd, too."""
+        return self.table.iscrowd & ~self.asks
 
     def category(self, row: int) -> str:
         """Name of a box's category."""

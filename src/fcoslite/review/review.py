@@ -340,7 +340,8 @@ class Review:
             return  # it may come back
         table = self.labels.table
         span = table.rows(image)
-        rows = [row for row in range(span.start, span.stop) if not table.iscrowd[row]]
+        is_crowd = self.labels.is_crowd
+        rows = [row for row in range(span.start, span.stop) if not is_crowd[row]]
         categories = [self.labels.category(row) for row in rows]
         found, rest = match(table.boxes_xywh[rows], categories, self._answers.of_image.get(file_name, []))
         for row, answer in zip(rows, found, strict=True):

@@ -184,7 +184,8 @@ def test_a_copy_of_lower_precision_is_used_only_when_it_is_named(small: Path, tm
     ("change", "told"),
     [
         ({"format": 2}, "format"),
-        ({"image_size": 128}, "input and outputs"),
+        ({"step": None}, "input and outputs"),
+        ({"image_size": 100}, "multiple of step"),
         ({"classes": ("cat",)}, "input and outputs"),
         ({"classes": ()}, "classes"),
         ({"pad": 0}, "pad"),
