@@ -10,8 +10,17 @@ import keras
 import numpy as np
 
 
-def keras_export(graph: keras.Model, path: Path, format: str, size: int, batch: int | None, **options: Any) -> None:
-    """Export a graph whose input is `images`, [B, S, S, 3] uint8.
+def keras_export(
+    graph: keras.Model,
+    path: Path,
+    format: str,
+    size: int,
+    batch: int | None,
+    dtype: str = "uint8",
+    channels_first: bool = False,
+    **options: Any,
+) -> None:
+    """Export a graph whose input is `images`, [B, S, S, 3] uint8 if nothing else is said.
 
     Args:
         graph: Takes letterboxed images.
@@ -19,10 +28,13 @@ def keras_export(graph: keras.Model, path: Path, format: str, size: int, batch: 
         format: A name of `keras.Model.export`.
         size: S, pixels.
         batch: B; None: any.
+        dtype: Of the input.
+        channels_first: The input is [B, 3, S, S].
         options: Of that format.
     """
-    graph(np.zeros((1, size, size, 3), np.uint8))
+    sides = (3, size, size) if channels_first else (size, size, 3)
+    graph(np.zeros((1, *sides), dtype))
     # without a signature the bytes would become float32
-    signature = [keras.InputSpec(shape=(batch, size, size, 3), dtype="uint8", name="images")]
+    signature = [keras.InputSpec(shape=(batch, *sides), dtype=dtype, name="images")]
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         graph.export(str(path), format=format, input_signature=signature, verbose=False, **options)
