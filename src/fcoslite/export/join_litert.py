@@ -15,7 +15,9 @@ class _AlignedBuilder(flatbuffers.Builder):
         return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
-def join_litert(first: bytes, second: bytes, inputs: tuple[str, ...], outputs: dict[str, str]) -> bytes:
+def join_litert(
+    first: bytes, second: bytes, inputs: tuple[str, ...], outputs: dict[str, str], metadata: dict[str, bytes]
+) -> bytes:
     """Run the second model on outputs of the first.
 
     So each can be converted in its own precision, and what reads the result finds names and an order of its own: the
@@ -26,7 +28,9 @@ def join_litert(first: bytes, second: bytes, inputs: tuple[str, ...], outputs: d
         second: A model with one signature, whose inputs are named `inputs`.
         inputs: What is handed over.
         outputs: Names in the second's signature and what their tensors are to be called, in the order wanted.
+        metadata: Of the result, by key.
     """
+    from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     whole, tail = (flatbuffer_utils.convert_bytearray_to_object(content) for content in (first, second))
@@ -58,6 +62,13 @@ def join_litert(first: bytes, second: bytes, inputs: tuple[str, ...], outputs: d
         port.tensorIndex = place[named[name]]
         signature.outputs.append(port)
     graph.outputs = np.array([port.tensorIndex for port in signature.outputs], np.int32)
+
+    for key, content in metadata.items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer = key.encode(), len(whole.buffers)
+        buffer.data = np.frombuffer(content, np.uint8)
+        whole.buffers.append(buffer)
+        whole.metadata = [*(whole.metadata or []), entry]
 
     builder = _AlignedBuilder(1024)
     builder.Finish(whole.Pack(builder), file_identifier=b"TFL3")

@@ -3,7 +3,7 @@
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ def convert_litert(graph: keras.Model, size: int, facts: ExportFacts, images: Se
         return path.read_bytes()
 
 
-def with_files(file: bytes, facts: ExportFacts) -> bytes:
-    """A LiteRT file with its facts behind it."""
-    content = io.BytesIO(file)
+def with_files(file: bytes, facts: ExportFacts, others: Mapping[str, str] | None = None) -> bytes:
+    """A LiteRT file with its facts, and other texts by name, behind it."""
+    content = io.BytesIO()
+    content.write(file)
     with zipfile.ZipFile(content, "a") as appended:
-        appended.writestr(zipfile.ZipInfo(FACTS_FILE), facts.model_dump_json())
+        for name, text in {**(others or {}), FACTS_FILE: facts.model_dump_json()}.items():
+            appended.writestr(zipfile.ZipInfo(name), text)
     return content.getvalue()

@@ -8,6 +8,8 @@ import numpy as np
 from fcoslite.export.join_litert import join_litert
 from fcoslite.export.joined_scores import joined
 from fcoslite.export.litert import convert_litert, network_graph, with_files
+from fcoslite.export.litert_metadata import KEY, LABELS_FILE, ssd_metadata
+from fcoslite.export.program_configuration import labels_text
 from fcoslite.fcos.box_voting import AGREE_IOU, SPREAD
 from fcoslite.fcos.decode import decode
 from fcoslite.fcos.locations import locations_of
@@ -43,8 +45,9 @@ def to_ssd(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarray])
         ConfigError: Keras runs on JAX, from which it cannot convert.
     """
     network = convert_litert(network_graph(detector), detector.image_size, facts, images)
-    file = join_litert(network, _suppression(detector, facts), tuple(_shapes(detector)), _OUTPUTS)
-    return with_files(file, facts)
+    metadata = {KEY: ssd_metadata(facts)}
+    file = join_litert(network, _suppression(detector, facts), tuple(_shapes(detector)), _OUTPUTS, metadata)
+    return with_files(file, facts, {LABELS_FILE: labels_text(facts.classes)})
 
 
 def _shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
