@@ -72,8 +72,10 @@ def _suppression(detector: Detector, facts: ExportFacts) -> bytes:
         values, places = tf.math.top_k(scores, min(_MOST_CANDIDATES, len(locations) * classes))
         numbers = places % classes
         boxes = tf.gather(decoded["boxes"][0], places // classes)  # (T, 4)
-        # boxes of different classes lie apart, and suppress each other in no case
-        apart = tf.clip_by_value(boxes, -size, 2 * size) + tf.cast(numbers, tf.float32)[:, None] * (4.0 * size)
+        apart = boxes
+        if classes > 1:  # those of different classes are laid apart, and suppress each other in no case
+            near = tf.clip_by_value(boxes, -4 * size, 5 * size)
+            apart = near + tf.cast(numbers, tf.float32)[:, None] * (10.0 * size)
         kept, count = tf.raw_ops.NonMaxSuppressionV4(
             boxes=apart,  # corners in any order, so x and y may change places in all of them
             scores=values,
