@@ -16,6 +16,7 @@ TESTS = nox.project.dependency_groups(PYPROJECT, "tests")
 LINT = nox.project.dependency_groups(PYPROJECT, "lint")
 BROWSER = nox.project.dependency_groups(PYPROJECT, "browser")
 DOCS = nox.project.dependency_groups(PYPROJECT, "docs")
+READERS = nox.project.dependency_groups(PYPROJECT, "readers")
 FUZZ = nox.project.dependency_groups(PYPROJECT, "fuzz")
 TWO_AT_A_TIME = ("--numprocesses", "2")  # much of a test is one thread
 DEMO_DATA = Path(__file__).parent / "src" / "fcoslite" / "demo" / "photographs"
@@ -148,6 +149,40 @@ def formats(session: nox.Session) -> None:
             session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
         score = ("--weights", file, "--annotations", annotations, "--images", images, "--out", str(folder / "eval"))
         session.run(python, "-m", "fcoslite", "eval", *score, "--json", external=True)
+
+
+@nox.session
+def readers(session: nox.Session) -> None:
+    """Export as other projects do, and score each file in Ultralytics or MediaPipe: AP is to be ours.
+
+    They have an environment of their own: Ultralytics is under the AGPL, and no dependency of ours.
+    """
+    session.install(".[litert]")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "venv", str(folder / "venv"))
+    python = str(folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", *READERS, external=True)
+    images, annotations = str(DEMO_DATA / "images"), str(DEMO_DATA / "annotations.json")
+    missed = []
+    for weights in ("lite0", "lite"):
+        score = ("fcoslite", "eval", "--weights", weights, "--annotations", annotations, "--images", images)
+        ours = json.loads(
+            str(session.run(*score, "--out", str(folder / "eval"), "--json", "--quiet", silent=True, stderr=None))
+        )["metrics"]["ap"]
+        for layout, suffix in (("yolo", ".onnx"), ("ssd", ".tflite")):
+            file = str(folder / f"{weights}-{layout}{suffix}")
+            session.run("fcoslite", "export", "--weights", weights, "--layout", layout, "--out", file, "--overwrite")
+            read = (python, "tools/readers.py", str(DEMO_DATA), file)
+            offline = {"YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(folder)}
+            printed = str(session.run(*read, env=offline, external=True, silent=True, stderr=None))
+            for line in (json.loads(line) for line in printed.splitlines() if line.startswith("{")):
+                session.log(f"{line['file']} in {line['reader']}: AP {line['ap']:.4f}, ours {ours:.4f}")
+                # MediaPipe tells boxes in whole pixels, which costs that much: our own, rounded so, lose the same
+                most = {"ultralytics": 0.005, "mediapipe": 0.02}.get(line["reader"], 1)
+                if abs(line["ap"] - ours) > most:
+                    missed.append(f"{line['file']} in {line['reader']}")
+    if missed:
+        session.error(f"other APs than ours: {', '.join(missed)}")
 
 
 @nox.session

@@ -6,6 +6,7 @@ all six commands on real photographs.
 
 import ast
 import json
+import math
 import os
 import re
 import shlex
@@ -27,10 +28,13 @@ from fcoslite.cli.app import app
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.evaluation.coco_metrics import COCO_FIGURES
+from fcoslite.export.program_configuration import frigate_configuration, scrypted_configuration
+from fcoslite.geometry.overlaps import pairwise_iou
+from fcoslite.inference.detector import Detector
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *sorted(DOCS.glob("*.md"))]
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *sorted(DOCS.rglob("*.md"))]
 PACKAGE = ROOT / "src" / "fcoslite"
 
 Block = tuple[str, str]  # language, text
@@ -179,6 +183,38 @@ def test_what_the_page_on_export_reads_is_what_we_find(
         height, width = cv2.imread(str(photograph)).shape[:2]
         boxes = np.array([box for _, _, box in read]).reshape(-1, 4)
         np.testing.assert_allclose(np.clip(boxes, 0, [width, height] * 2), found.boxes_xyxy, atol=0.1)
+
+
+@pytest.mark.parametrize(("page", "layout"), [("opencv", "yolo"), ("raspberry-pi", "ssd")])
+def test_what_the_pages_of_readers_read_is_what_we_find(
+    page: str, layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command of the page, then its program; that of OpenCV lets no boxes vote, that of the Pi sees less."""
+    shutil.copytree(PACKAGE / "demo" / "photographs", tmp_path / "coco")
+    monkeypatch.chdir(tmp_path)
+    [line, *_] = command_lines(DOCS / "readers" / f"{page}.md")
+    assert f"--layout {layout}" in line
+    run_line(line, tmp_path)
+    exec(compile(examples(DOCS / "readers" / f"{page}.md"), page, "exec"), theirs := {})
+    ours = Detector("lite0")
+    agreed = total = 0
+    for photograph in sorted((tmp_path / "coco" / "images").iterdir())[:6]:
+        found = ours.detect(photograph)
+        read = np.array(theirs["detect"](cv2.imread(str(photograph)))).reshape(-1, 6)
+        total += max(len(found), len(read))
+        if len(read):
+            agreed += int(
+                (pairwise_iou(found.boxes_xyxy, read[:, :4], np.zeros(len(read), bool)) > 0.8).any(axis=1).sum()
+            )
+    assert total >= 5 and agreed > 0.7 * total
+
+
+def test_what_is_pasted_is_what_export_prints() -> None:
+    [(_, text)] = [block for block in blocks(DOCS / "readers" / "frigate.md") if block[0] == "yml"]
+    files = ("onnx", "person.onnx", "person-labels.txt")
+    assert text == frigate_configuration(*files, 384, ["person"], math.sqrt(0.35), "yolo")
+    [(_, text)] = [block for block in blocks(DOCS / "readers" / "scrypted.md") if block[0] == "json"]
+    assert text == scrypted_configuration(["person.onnx"], 384, ["person"])
 
 
 def test_the_lines_of_the_readme_detect(

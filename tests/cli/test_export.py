@@ -3,6 +3,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import yaml
 
 from fcoslite.cli.app import run
 
@@ -23,6 +24,23 @@ def test_a_file_that_detects(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_layout_comes_with_labels_and_what_to_paste(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "x-labels.txt").write_text("mine")
+    arguments = ["export", "--weights", "lite0", "--size", "64", "--layout", "yolo", "--out", "x.onnx"]
+    assert run(arguments) == 1
+    assert "x-labels.txt is there already" in " ".join(capsys.readouterr().err.split())
+    assert run([*arguments, "--overwrite"]) == 0
+    assert (here / "x-labels.txt").read_text() == "person\n"
+    printed = capsys.readouterr().out
+    text = printed[printed.index("For Frigate:") : printed.index("For Scrypted:")]
+    document = yaml.safe_load(text.removeprefix("For Frigate:"))
+    assert document["model"]["labelmap_path"].endswith("/x-labels.txt") and document["model"]["width"] == 64
+    assert json.loads(printed.partition("For Scrypted:")[2])["files"] == ["x.onnx"]
+    assert run(["export", "--weights", "lite0", "--layout", "ssd", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["out"], plan["format"]) == ("lite0-384-float32-ssd.tflite", "litert")
+
+
 def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "--weights", "lite0", "--batch", "dynamic", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -40,6 +58,10 @@ def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) 
         (["--weights", "lite00"], 1, "lite00"),
         (["--weights", "LITE0"], 2, "exported already"),
         (["--size", "8"], 2, "--size"),
+        (["--layout", "coco"], 2, "yolo"),
+        (["--layout", "yolo", "--format", "litert"], 2, "onnx or openvino"),
+        (["--layout", "yolo", "--batch", "dynamic"], 2, "--batch dynamic"),
+        (["--layout", "ssd", "--out", "x.onnx"], 2, ".tflite"),
     ],
 )
 def test_errors_are_told(

@@ -140,6 +140,12 @@ class Terminal:
         else:
             self.table(["", ""], [[str(key), _plain(value)] for key, value in document.items()], header=False)
 
+    def text(self, text: str) -> None:
+        """Print lines to stdout as they are, to be pasted somewhere."""
+        console = Console()
+        for line in text.splitlines():
+            console.print(Text(printable(line)), soft_wrap=True)
+
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", header: bool = True
     ) -> None:

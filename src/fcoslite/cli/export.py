@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 def command(
     weights: WeightsOption = None,
     format: Annotated[
-        str, typer.Option("--format", metavar="onnx|openvino|litert|saved-model", help="Of the file.")
-    ] = "onnx",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="onnx|openvino|litert|saved-model",
+            help="Of the file.",
+            show_default="onnx; with --layout ssd litert",
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            metavar="fcoslite|yolo|ssd",
+            help="Of input and outputs, by which other programs read the file. yolo: Frigate, Scrypted, Ultralytics,"
+            " OpenCV. ssd: what reads TensorFlow's SSDs in .tflite files. What to tell them is printed.",
+        ),
+    ] = "fcoslite",
     precision: Annotated[
         str,
         typer.Option(
@@ -77,7 +92,16 @@ def command(
 
     from fcoslite.config.settings import WorkspaceSettings
     from fcoslite.errors import ConfigError, DataError
-    from fcoslite.evaluation.export_detector import FORMATS, PRECISIONS, SUFFIXES, ExportPlan, export_detector
+    from fcoslite.evaluation.export_detector import (
+        FORMATS,
+        FORMATS_OF,
+        LAYOUTS,
+        PRECISIONS,
+        SUFFIXES,
+        ExportPlan,
+        export_detector,
+        labels_beside,
+    )
     from fcoslite.inference.about import about
     from fcoslite.inference.runtimes.exported import is_exported
     from fcoslite.runs.find_weights import find_weights, run_of
@@ -90,17 +114,22 @@ def command(
     chosen = next((each for each in PRECISIONS if each == precision), None)
     if chosen is None:
         raise ConfigError(f"--precision {precision[:100]}", f"it is one of {', '.join(PRECISIONS)}")
-    form = next((each for each in FORMATS if each == format), None)
+    laid_out = next((each for each in LAYOUTS if each == layout), None)
+    if laid_out is None:
+        raise ConfigError(f"--layout {layout[:100]}", f"it is one of {', '.join(LAYOUTS)}")
+    form = next((each for each in FORMATS if each == (format or FORMATS_OF[laid_out][0])), None)
     if form is None:
-        raise ConfigError(f"--format {format[:100]}", f"it is one of {', '.join(FORMATS)}")
+        raise ConfigError(f"--format {(format or '')[:100]}", f"it is one of {', '.join(FORMATS)}")
     known = about(path)
     run = run_of(path)
     name = path.stem if run is None else run.name
+    ending = SUFFIXES[form] if laid_out == "fcoslite" else f"-{laid_out}{SUFFIXES[form]}"
     plan = ExportPlan(
         weights=path,
-        out=out or Path(f"{name}-{size or known.image_size}-{precision}{SUFFIXES[form]}"),
+        out=out or Path(f"{name}-{size or known.image_size}-{precision}{ending}"),
         format=form,
         precision=chosen,
+        layout=laid_out,
         nms=nms,
         image_size=size,
         batch=None if batch == "dynamic" else int(batch),
@@ -109,8 +138,9 @@ def command(
     )
     if not plan.out.name.lower().endswith(SUFFIXES[form]):
         raise ConfigError(f"--out {plan.out}", f"the name of a file for {form} ends in {SUFFIXES[form]}")
-    if plan.out.exists() and not overwrite:
-        raise DataError(f"{plan.out} is there already", "name another file with --out, or add --overwrite")
+    for place in (plan.out, labels_beside(plan)):
+        if place is not None and place.exists() and not overwrite:
+            raise DataError(f"{place} is there already", "name another file with --out, or add --overwrite")
     if dry_run:
         terminal.result(asdict(plan))
         return
@@ -126,4 +156,12 @@ def command(
     ]
     if result.ap_after is not None:
         rows.append(["AP before and after", f"{result.ap_before:.4f}, {result.ap_after:.4f}"])
-    terminal.result(result.document(), lambda: terminal.table(["", ""], rows, header=False))
+    if result.labels is not None:
+        rows.append(["labels", str(result.labels)])
+
+    def show() -> None:
+        terminal.table(["", ""], rows, header=False)
+        for program, text in result.configurations.items():
+            terminal.text(f"\nFor {program}:\n\n{text}")
+
+    terminal.result(result.document(), show)

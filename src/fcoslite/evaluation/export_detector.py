@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,7 +18,10 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import UnusableImageError, read_image
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.errors import ConfigError, DataError, FcosliteError
+from fcoslite.evaluation.layout_runtimes import LayoutRuntime
 from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
+from fcoslite.export.program_configuration import frigate_configuration, labels_text, scrypted_configuration
+from fcoslite.fcos.postprocess import postprocess
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.predictor import Predictor
@@ -26,7 +30,7 @@ from fcoslite.inference.runtimes.onnx_copy import facts_of
 from fcoslite.inference.runtimes.open import open_runtime
 from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
-from fcoslite.models.facts import ExportFacts
+from fcoslite.models.facts import ExportFacts, Layout
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.figures import is_figure
 from fcoslite.storage.files import replace_file
@@ -40,6 +44,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[Format, str] = {"onnx": ONNX, "openvino": OPENVINO, "litert": LITERT, "saved-model": ""}
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+FORMATS_OF: dict[Layout, tuple[Format, ...]] = {
+    "fcoslite": FORMATS,
+    "yolo": ("onnx", "openvino"),
+    "ssd": ("litert",),
+}  # the first is the usual one
 
 _COMPARED = 8  # photographs
 _CALIBRATED = 128  # photographs at most: ranges hardly change after some dozens
@@ -58,6 +68,7 @@ class ExportPlan:
         out: The file to write; for OpenVINO the .xml, beside which a .bin is put; a SavedModel is a folder.
         format: Of the file.
         precision: Of the weights; int8 computes in 8-bit integers, too.
+        layout: Of input and outputs: ours, or that of other projects, whose programs then read the file.
         nms: Duplicates are suppressed in the file.
         image_size: Side of the letterboxed image, pixels, which is a square then; None: that of the weights, and files
             for ONNX and OpenVINO take images of any shape with no more pixels, see `Letterbox.fitting`.
@@ -71,6 +82,7 @@ class ExportPlan:
     out: Path
     format: Format = "onnx"
     precision: Precision = "float32"
+    layout: Layout = "fcoslite"
     nms: bool = False
     image_size: int | None = None
     batch: int | None = 1
@@ -90,6 +102,8 @@ class ExportResult:
         score_difference: Greatest difference of a score.
         ap_before: AP of the original on the data of `check`; None where nothing was scored.
         ap_after: That of the file.
+        labels: The file of class names, in the layouts of other projects.
+        configurations: By program that reads the file: what to paste there.
     """
 
     out: Path
@@ -99,6 +113,8 @@ class ExportResult:
     score_difference: float
     ap_before: float | None
     ap_after: float | None
+    labels: Path | None
+    configurations: dict[str, str]
 
     def document(self) -> dict[str, Any]:
         """As plain data."""
@@ -118,10 +134,10 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     check_writable(plan.out, "name another place with --out", folder=plan.format == "saved-model")
     facts = facts_of(plan.weights, plan.precision)
     size = plan.image_size or facts.image_size
-    decoded = plan.format != "litert" or plan.precision != "int8"
-    free = plan.image_size is None and plan.format in ("onnx", "openvino")
+    decoded = plan.layout != "fcoslite" or plan.format != "litert" or plan.precision != "int8"
+    free = plan.image_size is None and plan.layout == "fcoslite" and plan.format in ("onnx", "openvino")
     own = {"image_size": size, "step": facts.step if free else None, "batch": plan.batch, "decoded": decoded}
-    facts = facts.model_copy(update=own)
+    facts = facts.model_copy(update={**own, "layout": plan.layout})
     wanted = _CALIBRATED if plan.precision == "int8" else _COMPARED
     folder = plan.calibrate or embedded_data() / "images"
     images = list(islice(_letterboxed(folder, facts, wanted, progress), wanted))
@@ -130,31 +146,65 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     from fcoslite.machine.backend import load_backend
 
     load_backend()
+    from fcoslite.export.joined_scores import has_two_scores
     from fcoslite.inference.runtimes.keras import KerasRuntime
     from fcoslite.inference.runtimes.saved_model import SavedModelRuntime
     from fcoslite.models.detector import build_detector
     from fcoslite.models.header import model_settings
     from fcoslite.models.weights import load_weights
 
-    settings = model_settings(plan.weights).model_copy(update={"image_size": size})
-    detector = build_detector(settings, free_sides=free)
+    model = model_settings(plan.weights).model_copy(update={"image_size": size})
+    detector = build_detector(model, free_sides=free)
     load_weights(detector, plan.weights)
     with tempfile.TemporaryDirectory() as name:
         checked, final = _make(plan, detector, facts, images, Path(name))
         before: Runtime = KerasRuntime(detector)
-        after: Runtime = SavedModelRuntime(checked, facts) if checked.is_dir() else open_runtime(checked)
-        boxes, scores = _differences(before, after, images[:_COMPARED])
+        after: Runtime
+        if checked.is_dir():
+            after = SavedModelRuntime(checked, facts)
+        elif plan.layout == "fcoslite":
+            after = open_runtime(checked)
+        else:
+            after = LayoutRuntime(checked, facts, has_two_scores(detector))
+        compare = _differences if plan.layout != "ssd" else partial(_differences_of_found, facts=facts)
+        boxes, scores = compare(before, after, images[:_COMPARED])
         before_ap = after_ap = None
         if plan.check is not None or plan.precision == "int8":
             data = plan.check or embedded_data()
-            before_ap, after_ap = (_average_precision(each, facts.evaluate, data, progress) for each in (before, after))
+            of_file = {"iou": facts.webcam.iou} if plan.layout == "ssd" else {}  # it has suppressed duplicates by that
+            settings = facts.evaluate.model_copy(update=of_file)
+            before_ap, after_ap = (_average_precision(each, settings, data, progress) for each in (before, after))
             if not is_figure(before_ap):
                 raise DataError(f"{data} has no box to score on", "name a data set with boxes with --check")
             if plan.precision == "int8" and after_ap < before_ap - _MOST_LOST:
                 message = f"int8 loses too much: AP {before_ap:.3f} became {after_ap:.3f} on {data}"
                 raise FcosliteError(message, "name more photographs like those to come with --calibrate, or float16")
         size_bytes = _put(final, plan.out)
-    return ExportResult(plan.out, size_bytes, len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
+    labels, configurations = _hand_over(plan, detector, facts)
+    figures = (len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
+    return ExportResult(plan.out, size_bytes, *figures, labels, configurations)
+
+
+def labels_beside(plan: ExportPlan) -> Path | None:
+    """Where the file of labels goes, if one is written."""
+    return None if plan.layout == "fcoslite" else plan.out.with_name(f"{plan.out.stem}-labels.txt")
+
+
+def _hand_over(plan: ExportPlan, detector: "Detector", facts: ExportFacts) -> tuple[Path | None, dict[str, str]]:
+    """Write the file of labels, and tell what the programs that read the detector are to be told."""
+    labels = labels_beside(plan)
+    if labels is None:
+        return None, {}
+    replace_file(labels, labels_text(facts.classes).encode())
+    from fcoslite.export.joined_scores import joined
+
+    score = float(joined(facts.webcam.score, detector))
+    size, classes, name = facts.image_size, facts.classes, plan.out.name
+    frigate = frigate_configuration(plan.format, name, labels.name, size, classes, score, plan.layout)
+    if plan.layout == "ssd":
+        return labels, {"Frigate": frigate}
+    parts = [name, plan.out.with_suffix(".bin").name] if plan.format == "openvino" else [name]
+    return labels, {"Frigate": frigate, "Scrypted": scrypted_configuration(parts, size, classes)}
 
 
 def _make(
@@ -168,9 +218,10 @@ def _make(
         return folder / "saved", folder / "saved"
     if plan.format == "litert":
         from fcoslite.export.litert import to_litert
+        from fcoslite.export.ssd import to_ssd
 
         path = folder / f"detector{LITERT}"
-        path.write_bytes(to_litert(detector, facts, images))
+        path.write_bytes((to_ssd if plan.layout == "ssd" else to_litert)(detector, facts, images))
         return path, path
     from fcoslite.export.append_nms import append_nms
     from fcoslite.export.int8 import to_int8
@@ -214,6 +265,20 @@ def _put(made: Path, out: Path) -> int:
 
 
 def _check_format(plan: ExportPlan) -> None:
+    formats = FORMATS_OF[plan.layout]
+    if plan.format not in formats:
+        message = f"nothing reads the layout {plan.layout} in a file for {plan.format}"
+        raise ConfigError(message, f"take --format {' or '.join(formats)}, or leave --layout out")
+    if plan.layout == "yolo" and (plan.nms or plan.batch is None):
+        # Ultralytics takes a batch of any number for a picture of any shape
+        raise ConfigError(
+            "in the layout yolo a file has a fixed batch, and its readers suppress duplicates",
+            "leave --nms and --batch dynamic out",
+        )
+    if plan.layout == "ssd" and (plan.nms or plan.batch != 1):
+        raise ConfigError(
+            "in the layout ssd a file takes one image, and always suppresses duplicates", "leave --nms and --batch out"
+        )
     if plan.format == "litert" and (plan.nms or plan.batch is None):
         raise ConfigError(
             "a LiteRT file has a fixed batch and no NMS", "leave --nms out and --batch dynamic, or take onnx"
@@ -255,6 +320,26 @@ def _differences(one: Runtime, other: Runtime, images: Sequence[np.ndarray]) -> 
         seen = np.maximum(pair[0].scores, pair[1].scores).max(axis=-1) > _SEEN
         boxes = max(boxes, float(np.abs(pair[0].boxes_xyxy - pair[1].boxes_xyxy)[seen].max(initial=0)))
         scores = max(scores, float(np.abs(pair[0].scores - pair[1].scores).max(initial=0)))
+    return boxes, scores
+
+
+def _differences_of_found(
+    one: Runtime, other: Runtime, images: Sequence[np.ndarray], facts: ExportFacts
+) -> tuple[float, float]:
+    """As `_differences`, where the other has suppressed duplicates: of each box that stays, from the nearest one."""
+    boxes = scores = 0.0
+    settings = facts.evaluate.model_copy(update={"iou": facts.webcam.iou})
+    for image in images:
+        dense, there = one(image), other(image)
+        found = postprocess(dense.boxes_xyxy[0], dense.scores[0], settings)
+        for box, score, class_id in zip(*found, strict=True):
+            if score < _SEEN:
+                break
+            of_class = np.flatnonzero(there.scores[0][:, class_id - 1])
+            moved = np.abs(there.boxes_xyxy[0][of_class] - np.clip(box, 0, facts.image_size)).max(axis=1)
+            boxes = max(boxes, float(moved.min(initial=facts.image_size)))
+            nearest = there.scores[0][of_class[moved.argmin()], class_id - 1] if len(of_class) else 0.0
+            scores = max(scores, float(abs(score - nearest)))
     return boxes, scores
 
 

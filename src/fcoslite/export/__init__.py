@@ -1,1 +1,1 @@
-"""Detectors in the formats of other engines: one writer a file."""
+"""Detectors in the formats of other engines and the layouts of other projects: one writer a file."""

@@ -32,7 +32,11 @@ def to_int8(model: Any, facts: ExportFacts, images: Iterable[np.ndarray]) -> Any
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(self._images, None)
-            return None if image is None else {"images": np.repeat(image, facts.batch or 1, axis=0)}
+            if image is None:
+                return None
+            if facts.layout == "yolo":
+                image = image.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+            return {"images": np.repeat(image, facts.batch or 1, axis=0)}
 
     import onnx
 

@@ -1,8 +1,9 @@
 """A detector as a LiteRT file (.tflite), for phones and small boards."""
 
+import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def to_litert(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarra
     Raises:
         ConfigError: Keras runs on JAX, from which it cannot convert.
     """
+    graph = DetectGraph(detector) if facts.decoded else network_graph(detector)
+    return with_files(convert_litert(graph, detector.image_size, facts, images), facts)
+
+
+def network_graph(detector: Detector) -> keras.Model:
+    """From bytes to the outputs of `Detector.network`."""
+    return _NetworkGraph(detector)
+
+
+def convert_litert(graph: keras.Model, size: int, facts: ExportFacts, images: Sequence[np.ndarray]) -> bytes:
+    """Convert a graph that takes letterboxed images of `size` pixels; other arguments and errors as of `to_litert`."""
     if keras.backend.backend() != "tensorflow":
         raise ConfigError("LiteRT files are made with TensorFlow", "set KERAS_BACKEND=tensorflow")
     import tensorflow as tf
@@ -61,10 +73,17 @@ def to_litert(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarra
                 yield [np.repeat(image, facts.batch or 1, axis=0)]
 
         options["representative_dataset"] = representative
-    graph = DetectGraph(detector) if facts.decoded else _NetworkGraph(detector)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.tflite"
-        keras_export(graph, path, "litert", detector, facts.batch, **options)
-        with zipfile.ZipFile(path, "a") as appended:
-            appended.writestr(zipfile.ZipInfo(FACTS_FILE), facts.model_dump_json())
+        keras_export(graph, path, "litert", (size, size), facts.batch, **options)
         return path.read_bytes()
+
+
+def with_files(file: bytes, facts: ExportFacts, others: Mapping[str, str] | None = None) -> bytes:
+    """A LiteRT file with its facts, and other texts by name, behind it."""
+    content = io.BytesIO()
+    content.write(file)
+    with zipfile.ZipFile(content, "a") as appended:
+        for name, text in {**(others or {}), FACTS_FILE: facts.model_dump_json()}.items():
+            appended.writestr(zipfile.ZipInfo(name), text)
+    return content.getvalue()

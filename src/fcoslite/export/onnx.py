@@ -8,6 +8,7 @@ import numpy as np
 
 from fcoslite.errors import FcosliteError
 from fcoslite.export.keras_export import keras_export
+from fcoslite.export.yolo import YoloGraph, double_as_others, yolo_metadata
 from fcoslite.fcos.detect_graph import DetectGraph
 from fcoslite.models.detector import Detector
 from fcoslite.models.facts import KEY, ExportFacts
@@ -17,7 +18,7 @@ _SMALL = 1000  # values of an array that is not worth halving
 
 
 def to_onnx(detector: Detector, facts: ExportFacts) -> Any:
-    """Make an `onnx.ModelProto` of a detector; see `ExportFacts` for its input and outputs.
+    """Make an `onnx.ModelProto` of a detector; see `ExportFacts`, or `YoloGraph`, for its input and outputs.
 
     With `facts.precision` float16 the weights are stored in half as many bytes and cast when the file is loaded: all
     computation is in float32.
@@ -31,12 +32,17 @@ def to_onnx(detector: Detector, facts: ExportFacts) -> Any:
     except ImportError:
         message = "to write ONNX files the packages onnx and tf2onnx are needed"
         raise FcosliteError(message, "pip install onnx tf2onnx") from None
-    graph = DetectGraph(detector)
+    yolo = facts.layout == "yolo"
+    graph = YoloGraph(detector) if yolo else DetectGraph(detector)
+    given: dict[str, Any] = {"dtype": "float32", "channels_first": True} if yolo else {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "detector.onnx"
-        keras_export(graph, file, "onnx", detector, facts.batch, opset_version=_OPSET)
+        sides = detector.network.input_shape[1:3]
+        keras_export(graph, file, "onnx", sides, facts.batch, opset_version=_OPSET, **given)
         model = onnx.load(str(file))
-    _name_ports(model, facts)
+    _name_ports(model, facts, ("output0",) if yolo else ("boxes", "scores"))
+    if yolo:
+        double_as_others(model)
     if facts.precision == "float16":
         _store_in_half(model)
     return with_facts(model, facts)
@@ -47,15 +53,16 @@ def with_facts(model: Any, facts: ExportFacts) -> Any:
     import onnx
 
     model.producer_name, model.producer_version = "fcoslite", facts.version
-    onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
+    of_layout = yolo_metadata(facts) if facts.layout == "yolo" else {}
+    onnx.helper.set_model_props(model, {KEY: facts.model_dump_json(), **of_layout})
     onnx.checker.check_model(model)
     return model
 
 
-def _name_ports(model: Any, facts: ExportFacts) -> None:
-    """Call the input `images`, and the outputs `boxes` and `scores`: Keras gives them in the order of the alphabet."""
+def _name_ports(model: Any, facts: ExportFacts, outputs: tuple[str, ...]) -> None:
+    """Call the input `images`, and the outputs as they should be: Keras gives them in the order of the alphabet."""
     names = {model.graph.input[0].name: "images"}
-    names |= dict(zip([output.name for output in model.graph.output], ("boxes", "scores"), strict=True))
+    names |= dict(zip([output.name for output in model.graph.output], outputs, strict=True))
     if facts.step is not None:
         _, height, width, _ = model.graph.input[0].type.tensor_type.shape.dim
         height.dim_param, width.dim_param = "height", "width"

@@ -5,8 +5,8 @@ import numpy as np
 from fcoslite.fcos.nms import Suppressed
 from fcoslite.geometry.overlaps import paired_iou
 
-_AGREE_IOU = 0.7  # of boxes that are taken to show the same object
-_SPREAD = 0.025  # of 1 - IoU: how soon a voice counts less, the sigma of arXiv 1809.08545
+AGREE_IOU = 0.7  # of boxes that are taken to show the same object
+SPREAD = 0.025  # of 1 - IoU: how soon a voice counts less, the sigma of arXiv 1809.08545
 
 
 def vote(boxes_xyxy: np.ndarray, scores: np.ndarray, suppressed: Suppressed) -> np.ndarray:
@@ -28,9 +28,9 @@ def vote(boxes_xyxy: np.ndarray, scores: np.ndarray, suppressed: Suppressed) -> 
     place[kept] = np.arange(len(kept))
     voters = np.flatnonzero(by >= 0)
     overlap = paired_iou(boxes_xyxy[voters], boxes_xyxy[by[voters]])
-    agree = (overlap > _AGREE_IOU) | (voters == by[voters])  # a box without an area does not even overlap itself
+    agree = (overlap > AGREE_IOU) | (voters == by[voters])  # a box without an area does not even overlap itself
     voters, overlap = voters[agree], overlap[agree]
-    weights = scores[voters] * np.exp(-((1.0 - overlap) ** 2) / _SPREAD)
+    weights = scores[voters] * np.exp(-((1.0 - overlap) ** 2) / SPREAD)
     to = place[by[voters]]
     moves = (boxes_xyxy[voters] - boxes_xyxy[by[voters]]) * weights[:, None]
     total = np.bincount(to, weights, len(kept))

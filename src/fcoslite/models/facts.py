@@ -12,6 +12,8 @@ from fcoslite.errors import WeightsError
 KEY = "fcoslite"  # of the metadata
 FACTS_FILE = f"{KEY}.json"  # in formats whose metadata are files
 
+Layout = Literal["fcoslite", "yolo", "ssd"]
+
 _LONGEST = 100_000  # characters of the document
 
 
@@ -20,7 +22,8 @@ class ExportFacts(BaseModel):
 
     Its input `images` is [B, H, W, 3] uint8 RGB, letterboxed; its outputs are `boxes` [B, N, 4] (x_min, y_min, x_max,
     y_max in letterboxed pixels) and `scores` [B, N, C]. With `nms` they are those of `export.append_nms`, and where
-    they are not `decoded`, those of `Detector.network`.
+    they are not `decoded`, those of `Detector.network`. In the `layout` of other projects they are those of
+    `export.yolo` and `export.ssd`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,6 +34,7 @@ class ExportFacts(BaseModel):
     precision: Literal["float32", "float16", "int8"] = Field(description="of the stored weights")
     classes: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(min_length=1, max_length=10_000)
     class_id_base: Literal[1] = Field(1, description="id in files of the first class")
+    layout: Layout = "fcoslite"
     batch: int | None = Field(1, ge=1, le=100_000, description="B; null: any")
     nms: bool = False
     decoded: bool = Field(True, description="false: the outputs are those of the network, in strides and logits")
@@ -55,14 +59,14 @@ def read_facts(metadata: Mapping[str, str], path: Path) -> ExportFacts:
     """The facts in a file's metadata.
 
     Raises:
-        WeightsError: The file is no export of ours, or of a later version.
+        WeightsError: The file is no export of ours, of a later version, or laid out for other programs.
     """
     document = metadata.get(KEY, "")
     if not document or len(document) > _LONGEST:
         hint = "`fcoslite export` writes such files; `fcoslite label --by` takes those of other projects"
         raise WeightsError(f"{path} is no detector that fcoslite has exported", hint)
     try:
-        return ExportFacts.model_validate_json(document)
+        facts = ExportFacts.model_validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its document"
@@ -70,3 +74,7 @@ def read_facts(metadata: Mapping[str, str], path: Path) -> ExportFacts:
             f"{path} says of itself what fcoslite cannot read, {where}: {first['msg']}",
             "export it again with this version",
         ) from None
+    if facts.layout != "fcoslite":
+        hint = "name the weights that it was made of, or export them without --layout"
+        raise WeightsError(f"{path} is laid out for other programs ({facts.layout}), which read it", hint)
+    return facts

@@ -45,7 +45,7 @@ class LiteRtRuntime(ExportedRuntime):
     def _runner(self) -> Any:
         """That of this thread: an interpreter is for one at a time."""
         if not hasattr(self._local, "runner"):
-            interpreter = _interpreter(self._path, self._threads)
+            interpreter = open_interpreter(self._path, self._threads)
             self._local.runner = interpreter.get_signature_runner()
             _check_ports(self._local.runner, self.facts, self._path)
         return self._local.runner
@@ -83,7 +83,13 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))  # without an overflow
 
 
-def _interpreter(path: Path, threads: int) -> Any:
+def open_interpreter(path: Path, threads: int) -> Any:
+    """A LiteRT interpreter of any file, with its tensors allocated.
+
+    Raises:
+        WeightsError: The file cannot be run.
+        FcosliteError: The package ai-edge-litert is not installed.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

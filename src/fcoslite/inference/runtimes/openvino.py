@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def read_openvino_facts(path: Path) -> ExportFacts:
         FcosliteError: The package openvino is not installed.
     """
     return _facts(_read(path), path)
+
+
+def open_network(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A network of one input, whatever its outputs mean.
+
+    Raises:
+        WeightsError: The file cannot be read.
+        FcosliteError: The package openvino is not installed.
+    """
+    compiled = _core().compile_model(_read(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: [np.array(values) for values in compiled(images).values()]
 
 
 def write_openvino(onnx_file: Path, path: Path, half: bool) -> None:
