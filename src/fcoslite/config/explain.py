@@ -85,6 +85,8 @@ def _allowed(part: _Schema, schema: _Schema) -> str:
 
 
 def _describe(part: _Schema, schema: _Schema) -> str:
+    if "const" in part:
+        return str(part["const"])
     if "enum" in part:
         return "one of " + ", ".join(map(str, part["enum"]))
     kind = part.get("type")

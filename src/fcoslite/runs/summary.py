@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from fcoslite.config.load import load_settings, packaged_configs
-from fcoslite.config.settings import ScheduleSettings, Settings
+from fcoslite.config.settings import FinetuneSettings, ScheduleSettings, Settings
 from fcoslite.errors import FcosliteError
 from fcoslite.runs.run import Run, best_line
 from fcoslite.storage.locks import is_locked
@@ -72,7 +72,7 @@ def overview(run: Run) -> Overview:
     schedule = _schedule(facts, settings)
     lines = run.read_metrics()
     best = best_line(lines) or {}
-    state = RUNNING if is_locked(run.lock_file) else _end(lines, schedule) if schedule else DAMAGED
+    state = RUNNING if is_locked(run.lock_file) else _end(run, lines, schedule) if schedule else DAMAGED
     return Overview(
         name=run.name,
         verb=str(facts.get("verb", "")),
@@ -114,7 +114,7 @@ def end_state(run: Run) -> str:
     """
     schedule = _schedule(run.facts(), run.settings())
     assert schedule is not None
-    return _end(run.read_metrics(), schedule)
+    return _end(run, run.read_metrics(), schedule)
 
 
 def _readable(run: Run) -> tuple[dict[str, Any], Settings | None, str]:
@@ -139,8 +139,13 @@ def _schedule(facts: dict[str, Any], settings: Settings | None) -> ScheduleSetti
     return settings.finetune if facts.get("verb") == "finetune" else settings.train
 
 
-def _end(lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
-    """By the rules that training itself goes by: all epochs, or as many validations without a better loss."""
+def _end(run: Run, lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
+    """By the rules that training itself goes by: all epochs, or as many validations without a better loss.
+
+    What is kept of the weights from before comes after that.
+    """
+    if isinstance(schedule, FinetuneSettings) and schedule.keep is not None and not run.keep_file.is_file():
+        return STOPPED
     best, stale = inf, 0
     for line in lines:
         if "val_loss" in line:

@@ -44,6 +44,7 @@ class _Annotation(msgspec.Struct, gc=False):
     iscrowd: int | bool = 0
     area: float | None = None
     score: _Score | None = None
+    ask: bool = False  # a human is to say what it is: until then it is ignored, as a crowd is
 
 
 class _Document(msgspec.Struct):
@@ -116,6 +117,7 @@ def _decode(path: Path, oddities: Oddities) -> _Document:
                 iscrowd=oddities.crowd(one.iscrowd, f"{place}.iscrowd"),
                 area=None if one.area is None else oddities.real(one.area, f"{place}.area"),
                 score=score,
+                ask=one.ask is True,
             )
         )
     nameless = [item for item in annotations if item.id < 0]
@@ -173,7 +175,7 @@ def _columns(
         class_ids=np.fromiter((class_of[item.category_id] for item in chosen), np.int32, count),
         boxes_xywh=np.fromiter((item.bbox for item in chosen), np.dtype((np.float64, 4)), count),
         areas=np.fromiter((np.nan if item.area is None else item.area for item in chosen), np.float64, count),
-        iscrowd=np.fromiter((bool(item.iscrowd) for item in chosen), bool, count),
+        iscrowd=np.fromiter((bool(item.iscrowd) or item.ask for item in chosen), bool, count),
         scores=np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count),
         where=lambda row: f"has id {ids[row]}",
         lost=lost,
