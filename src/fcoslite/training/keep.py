@@ -1,4 +1,4 @@
-"""What a detector has known stays: its weights from before and after fine-tuning are averaged (WiSE-FT, arXiv 2109.01903).
+"""What a detector has known stays: weights from before and after fine-tuning are averaged (WiSE-FT, arXiv 2109.01903).
 
 kept = share · before + (1 - share) · tuned, for every array of a weights file, the moving statistics of batch
 normalisation included. A share is judged on held-out images of the data, and on the photographs that are installed with
@@ -9,8 +9,6 @@ import json
 import logging
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from fcoslite.config.settings import Settings
 from fcoslite.data.embedded import embedded_data
@@ -148,7 +146,7 @@ def _average(
     }
     metrics = {f"val_{key}": value for key, value in figures[share].get(HELD_OUT, {}).items()}
     mix(share)
-    known = {key: facts[key] for key in ("run", "epoch") if key in facts}
+    known: dict[str, Any] = {key: facts[key] for key in ("run", "epoch") if key in facts}
     save_weights(detector, run.best_weights, {**known, "metrics": metrics, "keep": share})
     run.write_json(run.keep_file.name, document)
 
