@@ -12,7 +12,7 @@ from fcoslite.data.dataset import LabelledImage
 from fcoslite.errors import DataError
 
 _STRETCHES = 5  # of them the last validates
-_STRETCH_SECONDS = 120.0  # at least, where more than one stretch validates
+_NEXT_AFTER = 600.0  # seconds, seen or not, until another stretch validates
 _MOST_VALIDATING = 10  # stretches, of one camera: so many parts of a day are seen
 _APART = 2.0  # seconds between what trains and what validates, at least
 
@@ -22,8 +22,9 @@ _log = logging.getLogger("fcoslite")
 def split_by_time(images: Sequence[LabelledImage], most: int) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """The frames of each camera that validate, a fifth or less, and those that train.
 
-    A camera's time is cut into stretches of as many frames each, where frames are farthest apart. Of every five the
-    last validates. Frames that train and are nearer than two seconds to one that validates are left out.
+    A camera's frames are cut into stretches of as many each, where they are farthest apart. Of every five the last
+    validates; there are five for every ten minutes of frames, and for every pause as long, up to fifty. Frames that
+    train and are nearer than two seconds to one that validates are left out.
 
     Args:
         images: Each with its capture.
@@ -64,8 +65,8 @@ def split_by_time(images: Sequence[LabelledImage], most: int) -> tuple[list[Labe
 def _parts(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which frames of one camera, at ascending times [N] in seconds, validate, and which train: [N] bool each."""
     count = len(times)
-    validating = int(np.clip((times[-1] - times[0]) // (_STRETCHES * _STRETCH_SECONDS), 1, _MOST_VALIDATING))
-    stretches = _STRETCHES * min(validating, count // _STRETCHES)
+    validating = 1 + int(np.minimum(np.diff(times) / _NEXT_AFTER, 1.0).sum())
+    stretches = _STRETCHES * min(validating, _MOST_VALIDATING, count // _STRETCHES)
     held_out = np.zeros(count, bool)
     if not stretches:
         return held_out, ~held_out
@@ -83,4 +84,4 @@ def _cut(times: np.ndarray, number: int, stretches: int) -> int:
     middle = number * len(times) // stretches
     reach = len(times) // (4 * stretches)
     places = range(max(1, middle - reach), min(len(times) - 1, middle + reach) + 1)
-    return max(places, key=lambda place: (times[place] - times[place - 1], -abs(place - middle)))
+    return max(places, key=lambda place: (round(times[place] - times[place - 1], 3), -abs(place - middle)))
