@@ -30,7 +30,7 @@ def explain(
     found = error.errors(include_url=False)
     # a misspelt key, rather than that the one meant is missing
     first = next((item for item in found if item["type"] in _UNKNOWN), found[0])
-    path = [str(part) for part in first["loc"]]
+    path = _keys_on([str(part) for part in first["loc"]], schema)
     key = ".".join(path) or "a key"  # one that is not Unicode has no place
     if first["type"] in _UNKNOWN:
         known = [name for option in _options(_at(schema, path[:-1]), schema) for name in option.get("properties", ())]
@@ -47,6 +47,17 @@ def explain(
     choices = [str(choice) for option in _options(part, schema) for choice in option.get("enum", ())]
     guess = closest(value[:200], choices) if isinstance(value, str) else ""
     return ConfigError(message, guess or hint)
+
+
+def _keys_on(path: list[str], schema: _Schema) -> list[str]:
+    """A path without the names that pydantic gives to alternatives: `keep`, not `keep.literal['auto']`."""
+    parts = [_at(schema, path[:length]) for length in range(len(path))]
+    nested = ("properties", "additionalProperties", "items", "prefixItems")
+    return [
+        name
+        for name, part in zip(path, parts, strict=True)
+        if any(key in option for option in _options(part, schema) for key in nested)
+    ]
 
 
 def _at(schema: _Schema, path: list[str]) -> _Schema:
