@@ -247,18 +247,6 @@ def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") 
         document["keep"] = result.kept
     terminal.result(document if terminal.as_json else {key: document[key] for key in shown if key in document})
     if result.kept is not None and not terminal.as_json:
-        _show_kept(terminal, result.kept)
+        from fcoslite.cli.kept import show_kept
 
-
-def _show_kept(terminal: "Terminal", kept: dict[str, Any]) -> None:
-    """What fine-tuning has changed on the data and elsewhere, and what the average of the weights keeps of it."""
-    from fcoslite.runs.figures import figure_text
-    from fcoslite.training.keep import TITLES
-
-    share, sets = kept["share"], kept["sets"]
-    rows = [
-        [name, *(f"{figure_text(part[one]['ap'], 3)}   {figure_text(part[one]['ap50'], 3)}" for part in sets.values())]
-        for name, one in (("before", "before"), ("fine-tuned", "tuned"), (f"kept, {share:.0%} before", "kept"))
-    ]
-    rows.append(["change", *(f"{part['kept']['ap'] - part['before']['ap']:+.3f}" for part in sets.values())])
-    terminal.table(["AP, AP50", *(f"{part['images']} {TITLES[name]}" for name, part in sets.items())], rows)
+        show_kept(terminal, result.kept)

@@ -1,6 +1,6 @@
 """A wrong setting in words: which one, what it is, what it may be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from reprlib import Repr
 from typing import Any
 
@@ -44,7 +44,7 @@ def explain(
     message = f"{origin}: {key} is {shown}, and must be {_allowed(part, schema)}"
     if first["type"] == "value_error":
         message += f": {first['ctx']['error']}"
-    choices = [str(choice) for option in _options(part, schema) for choice in option.get("enum", ())]
+    choices = [str(choice) for option in _options(part, schema) for choice in _choices(option)]
     guess = closest(value[:200], choices) if isinstance(value, str) else ""
     return ConfigError(message, guess or hint)
 
@@ -114,6 +114,10 @@ def _describe(part: _Schema, schema: _Schema) -> str:
         like = f" like {part['pattern']}" if "pattern" in part else ""
         return f"text of {_count(part.get('minLength', 0), part.get('maxLength'))} characters{like}"
     return str(kind)
+
+
+def _choices(part: _Schema) -> Sequence[Any]:
+    return part["enum"] if "enum" in part else [part["const"]] if "const" in part else ()
 
 
 _ENDS = {

@@ -8,6 +8,7 @@ from typing import Any
 from fcoslite.config.load import load_settings, packaged_configs
 from fcoslite.config.settings import FinetuneSettings, ScheduleSettings, Settings
 from fcoslite.errors import FcosliteError
+from fcoslite.runs.kept import read_kept
 from fcoslite.runs.run import Run, best_line
 from fcoslite.storage.locks import is_locked
 
@@ -54,6 +55,7 @@ class Details:
         changed: Settings that differ from it, by `section.key`: its value, and the run's.
         best: The best epoch's line of metrics.jsonl.
         last: The last epoch's.
+        kept: The document of keep.json; None where there is none.
         files: Bytes by path within the run.
     """
 
@@ -63,6 +65,7 @@ class Details:
     changed: dict[str, tuple[Any, Any]]
     best: dict[str, Any]
     last: dict[str, Any]
+    kept: dict[str, Any] | None
     files: dict[str, int]
 
 
@@ -102,6 +105,7 @@ def details(run: Run) -> Details:
         changed={key: (usual[key], value) for key, value in actual.items() if value != usual[key]},
         best=best_line(lines) or {},
         last=lines[-1] if lines else {},
+        kept=read_kept(run),
         files={path.relative_to(run.path).as_posix(): path.stat().st_size for path in files},
     )
 
@@ -144,7 +148,7 @@ def _end(run: Run, lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) 
 
     What is kept of the weights from before comes after that.
     """
-    if isinstance(schedule, FinetuneSettings) and schedule.keep is not None and not run.keep_file.is_file():
+    if isinstance(schedule, FinetuneSettings) and schedule.keep is not None and read_kept(run) is None:
         return STOPPED
     best, stale = inf, 0
     for line in lines:

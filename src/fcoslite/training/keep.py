@@ -5,7 +5,6 @@ normalisation included. A share is judged on held-out images of the data, and on
 the package, which no fine-tuning has seen.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -22,12 +21,11 @@ from fcoslite.models.presets import COCO_CLASSES
 from fcoslite.models.weights import assign_weights, save_weights
 from fcoslite.progress import Progress
 from fcoslite.runs.figures import figure_text
+from fcoslite.runs.kept import HELD_OUT, PHOTOGRAPHS, TITLES, read_kept
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays, read_header
 from fcoslite.storage.files import replace_file
 
-HELD_OUT, PHOTOGRAPHS = "held_out", "photographs"
-TITLES = {HELD_OUT: "held-out images", PHOTOGRAPHS: "photographs of the package"}
 MOST_LOST = 0.01  # AP on the photographs: the noise of 32 of them, and what nobody sees
 _SHARES = tuple(tenths / 10 for tenths in range(11))
 
@@ -65,7 +63,7 @@ def settle_keep(settings: Settings, of_camera: bool, validation: Source | None) 
 
 def is_kept(run: Run) -> bool:
     """Whether the run's best weights are averages already, and keep.json says of what."""
-    return run.keep_file.is_file() and "keep" in read_header(run.best_weights)
+    return read_kept(run) is not None and "keep" in read_header(run.best_weights)
 
 
 def keep_known(
@@ -93,7 +91,8 @@ def keep_known(
     """
     if not is_kept(run):
         _average(run, detector, evaluator, validation, settings, bar)
-    document: dict[str, Any] = json.loads(run.keep_file.read_text("utf-8"))
+    document = read_kept(run)
+    assert document is not None
     _tell(document)
     return document
 
@@ -130,7 +129,7 @@ def _average(
     chosen = choose_share({share: {name: part["ap"] for name, part in all_.items()} for share, all_ in figures.items()})
     share = chosen if keep == "auto" else keep
     document = {
-        "share": share,
+        "share": float(share),
         "chosen": keep == "auto",
         "most_lost": MOST_LOST,
         "sets": {
