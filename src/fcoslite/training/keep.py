@@ -121,7 +121,7 @@ def _average(
 
     figures: dict[float, dict[str, dict[str, float]]] = {}
     shares = _SHARES if keep == "auto" else sorted({0.0, keep, 1.0})
-    counts = " and ".join(f"{len(source)} {TITLES[name]}" for name, source in sets.items())
+    counts = " and ".join(f"{len(source)} {TITLES[name]}" for name, source in sets.items()) or "nothing"
     _log.info("weights from before and after are averaged: %d shares of them are tried on %s", len(shares), counts)
     for share in shares:
         mix(share)
