@@ -30,7 +30,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """Milliseconds per image."""
     dataset = read_coco(DEMO_DATA / "annotations.json", DEMO_DATA / "images", ["person"])
     labels = dataset.images[:8] if arguments.quick else dataset.images
-    letterboxes = [Letterbox(label.height, label.width, SIZE) for label in labels]
+    letterboxes = [Letterbox.square(label.height, label.width, SIZE) for label in labels]
     inputs = [
         box.apply_image(read_labelled(label, dataset.folder))[None]
         for label, box in zip(labels, letterboxes, strict=True)

@@ -50,7 +50,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     network = build_detector(ModelSettings(preset="lite", image_size=SIZE), seed=0).network
     plain = plain_network(network)
     images = np.random.default_rng(0).uniform(size=(1, SIZE, SIZE, 3)).astype(np.float32)
-    compiled = with_constant_weights(network, images)
+    compiled = with_constant_weights(network, images.shape, "float32")
     exact = plain_network(network, "float64")(images)
     for name, value in compiled(images).items():
         np.testing.assert_allclose(value, exact[name], atol=1e-4, rtol=0, err_msg=name)

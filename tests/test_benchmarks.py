@@ -66,7 +66,7 @@ def test_the_plain_loop_has_our_losses() -> None:
 def test_the_plain_network_has_our_outputs(detector: Detector) -> None:
     images = np.random.default_rng(0).uniform(size=(1, 64, 64, 3)).astype(np.float32)
     ours, plain = detector.network(images), plain_loop.plain_network(detector.network)(images)
-    constant = with_constant_weights(detector.network, images)(images)
+    constant = with_constant_weights(detector.network, images.shape, "float32")(images)
     for name, value in ours.items():
         np.testing.assert_allclose(plain[name], value, atol=1e-4)
         np.testing.assert_allclose(constant[name], value, atol=1e-4)

@@ -53,9 +53,33 @@ MAY_IMPORT = {
         "models",
     }
     | {"progress", "runs", "storage", "text"},
-    "reports": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "runs"}
+    "camera": {"config", "data", "detections", "errors", "evaluation", "geometry", "inference", "progress", "storage"}
+    | {"text"},
+    "reports": {
+        "camera",
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "evaluation",
+        "geometry",
+        "inference",
+        "progress",
+        "runs",
+    }
     | {"storage"},
-    "labelling": {"config", "data", "detections", "errors", "geometry", "inference", "machine", "models", "progress"}
+    "labelling": {
+        "camera",
+        "config",
+        "data",
+        "detections",
+        "errors",
+        "geometry",
+        "inference",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"runs", "storage", "text"},
     "training": {"config", "data", "errors", "evaluation", "fcos", "geometry", "inference", "machine", "models"}
     | {"progress", "runs", "storage"},
@@ -71,7 +95,19 @@ MAY_IMPORT = {
         "runs",
         "training",
     },
-    "cli": {"config", "data", "demo", "errors", "evaluation", "inference", "labelling", "machine", "models", "progress"}
+    "cli": {
+        "camera",
+        "config",
+        "data",
+        "demo",
+        "errors",
+        "evaluation",
+        "inference",
+        "labelling",
+        "machine",
+        "models",
+        "progress",
+    }
     | {"reports", "runs", "storage", "text", "training"},
     "__main__": {"cli"},
     # imports the public names when they are asked for; the others import it for the version
@@ -103,7 +139,7 @@ WITHOUT_KERAS = {
     "cli",
     "__main__",
 }
-WITHOUT_KERAS |= {"__init__", "labelling", "inference", "reports"}
+WITHOUT_KERAS |= {"__init__", "camera", "labelling", "inference", "reports"}
 
 BACKENDS = {"tensorflow", "jax"}
 

@@ -11,9 +11,8 @@ from fcoslite.config.settings import DetectSettings
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.images import read_image
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.inference.predictor import Predictor
-from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import DEFAULT_WEIGHTS, config_of, find_weights, packaged_weights
 
 NAMES = sorted(packaged_weights())
@@ -45,11 +44,10 @@ def test_they_are_what_was_stored(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_they_keep_their_ap(name, demo_data: Path):
     path = packaged_weights()[name]
-    detector, _ = load_detector(path)
-    settings = load_settings(config_of(path))
-    dataset = read_coco(demo_data / "annotations.json", demo_data / "images", detector.class_names)
-    source = FolderSource(dataset, dataset.images, detector.image_size, workers=2)
-    metrics = Evaluator(detector, settings.loss, settings.evaluate).run(source, batch_size=8).metrics
+    predictor = Predictor.load(path, load_settings(config_of(path)).evaluate)
+    dataset = read_coco(demo_data / "annotations.json", demo_data / "images", predictor.class_names)
+    source = FolderSource(dataset, dataset.images, predictor.image_size, workers=2)
+    metrics = PredictorEvaluator(predictor).run(source, batch_size=1).metrics
     for key in ("ap", "ap50"):
         assert metrics[key] == pytest.approx(facts(name)["embedded"][key], abs=0.01), key
 

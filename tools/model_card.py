@@ -35,10 +35,8 @@ from fcoslite.evaluation.detection_errors import (
     worst_misses,
 )
 from fcoslite.evaluation.evaluate import plan_evaluation
-from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.inference.predictor import Predictor
-from fcoslite.inference.runtimes.keras import KerasRuntime
-from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import config_of, find_weights
 from fcoslite.storage.files import replace_file
 
@@ -54,11 +52,11 @@ def main() -> None:
     weights = find_weights(options.weights, Path(WorkspaceSettings().runs))
     settings = load_settings(config_of(weights))
     plan = plan_evaluation(settings, weights, None, options.annotations, options.images, out)
-    detector, _ = load_detector(weights)
-    evaluation = Evaluator(detector, settings.loss, settings.evaluate).run(plan.source, 4, terminal.progress)
+    predictor = Predictor.load(weights, settings.evaluate, many=True)
+    evaluation = PredictorEvaluator(predictor).run(plan.source, 1, terminal.progress)
 
     # as the webcam does, which suppresses more than an evaluation
-    predictor = Predictor(KerasRuntime(detector), settings.webcam)
+    predictor = predictor.with_settings(settings.webcam)
     dataset = read_coco(options.annotations, options.images, _CLASSES)
     judged = judge_all(predictor, dataset, terminal.progress)
     at_default = error_figures(judged)
@@ -66,8 +64,7 @@ def main() -> None:
     judged_others = judge_all(predictor, only_persons(everything), terminal.progress)
     figures = {
         "weights": weights.name,
-        "parameters": detector.network.count_params(),
-        "image_size": detector.image_size,
+        "image_size": predictor.image_size,
         "coco": {name: evaluation.metrics[name] for name in COCO_FIGURES},
         "webcam": {
             "data": options.annotations.name,

@@ -34,9 +34,9 @@ from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.split import split
-from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
+from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.onnx_copy import write_onnx
-from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import run_of
 from fcoslite.runs.run import Run, open_run
 from fcoslite.storage.arrays import read_arrays, read_header, write_arrays
@@ -139,10 +139,10 @@ def _schedule(run: Run) -> dict[str, Any]:
 
 
 def _score(weights: Path, settings: Settings, annotations: Path, images: Path) -> dict[str, Any]:
-    detector, _ = load_detector(weights)
-    dataset = read_coco(annotations, images, detector.class_names)
-    source = FolderSource(dataset, dataset.images, detector.image_size, settings.compute.workers)
-    evaluation = Evaluator(detector, settings.loss, settings.evaluate).run(source, batch_size=8)
+    predictor = Predictor.load(weights, settings.evaluate, many=True)
+    dataset = read_coco(annotations, images, predictor.class_names)
+    source = FolderSource(dataset, dataset.images, predictor.image_size, settings.compute.workers)
+    evaluation = PredictorEvaluator(predictor).run(source, batch_size=1)
     return {"images": len(source), **{key: round(evaluation.metrics[key], 4) for key in _FIGURES}}
 
 

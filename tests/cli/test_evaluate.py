@@ -13,13 +13,12 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.records.build import build_records
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.evaluation.conditions import CONDITIONS
+from fcoslite.evaluation.export_detector import ExportPlan, export_detector
 from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.inference.about import about
 from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.keras import KerasRuntime
-from fcoslite.models.detector import build_detector
-from fcoslite.models.header import model_settings
-from fcoslite.models.weights import load_weights
+from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import find_weights
 
 
@@ -91,36 +90,34 @@ def test_conditions_of_records(
 
 
 def test_a_size_that_is_asked_for_is_that_of_the_detector(few: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "--set", "model.image_size=320", "--dry-run", "--json", *few]) == 0
-    plan = json.loads(capsys.readouterr().out)
-    assert (plan["image_size"], plan["engine"]) == (320, "keras")
-    assert run(["eval", "--set", "model.image_size=320", "--json", *few]) == 0
-    smaller = json.loads(capsys.readouterr().out)["metrics"]
-    assert smaller["loss"] > 0
+    found = {}
+    for engine in ("onnx", "keras"):
+        flags = ["--set", "model.image_size=320", "--engine", engine, "--json", *few]
+        assert run(["eval", *flags, "--dry-run"]) == 0
+        assert json.loads(capsys.readouterr().out)["image_size"] == 320
+        assert run(["eval", *flags]) == 0
+        found[engine] = json.loads(capsys.readouterr().out)["metrics"]
+    assert found["keras"] == pytest.approx(found["onnx"], abs=1e-3)
 
     path = find_weights("lite0", Path("runs"))
-    detector = build_detector(model_settings(path).model_copy(update={"image_size": 320}))
-    load_weights(detector, path)
-    settings = about(path).settings
+    detector, _ = load_detector(path, image_size=320, free_sides=True)
     dataset = read_coco(Path("few.json"), Path(few[few.index("--images") + 1]), detector.class_names)
     source = FolderSource(dataset, dataset.images, 320, workers=1)
-    alone = PredictorEvaluator(Predictor(KerasRuntime(detector), settings.evaluate)).run(source, 4).metrics
-    assert smaller["ap"] == pytest.approx(alone["ap"], abs=1e-3)
+    predictor = Predictor(KerasRuntime(detector), about(path).settings.evaluate)
+    alone = PredictorEvaluator(predictor).run(source, 4).metrics
+    assert found["onnx"]["ap"] == pytest.approx(alone["ap"], abs=1e-3)
 
-    own = about(path).image_size
-    assert run(["eval", "--set", f"model.image_size={own}", "--json", *few]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert "loss" not in document["metrics"] and document["metrics"]["ap"] != smaller["ap"]
+    assert run(["eval", "--set", f"model.image_size={about(path).image_size}", "--json", *few]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["ap"] != found["onnx"]["ap"]
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
         (["--set", "model.image_size=330"], "take 320 or 384"),
-        (["--set", "model.image_size=320", "--engine", "onnx"], "--engine keras takes any size"),
         (["--set", "train.epochs=5"], "eval does not use it"),
         (["--set", "seed=5"], "eval does not use it"),
-        (["--set", "loss.box=iou"], "only with --engine keras"),
+        (["--set", "loss.box=iou"], "only with --engine keras on records"),
         (["--set", "data.validation_records=3"], "only on records"),
         (["--set", "webcam.score=0.3"], "only with --conditions"),
         (["--set", "train.epoch=5"], "epochs"),
@@ -134,10 +131,19 @@ def test_what_would_change_nothing_is_refused(
     assert not Path("scores").exists()
 
 
-def test_an_exported_file_keeps_its_size(few: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exported_file_takes_the_sizes_that_it_is_made_for(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     onnx = find_weights("lite0", Path("runs")).with_suffix(".onnx")
-    flags = ["--weights", str(onnx), *few[2:], "--set", "model.image_size=320"]
-    assert run(["eval", *flags]) == 2
+    flags = ["--weights", str(onnx), *few[2:], "--dry-run"]
+    assert run(["eval", *flags, "--set", "model.image_size=320"]) == 0
+    assert run(["eval", *flags, "--set", "model.image_size=330"]) == 2
+    assert "takes multiples of 32" in capsys.readouterr().err
+
+    export_detector(ExportPlan(find_weights("lite0", Path("runs")), tmp_path / "square.onnx", image_size=64))
+    flags = ["--weights", str(tmp_path / "square.onnx"), *few[2:], "--dry-run"]
+    assert run(["eval", *flags]) == 0
+    assert run(["eval", *flags, "--set", "model.image_size=320"]) == 2
     assert "export them with --size 320" in capsys.readouterr().err
 
 

@@ -42,7 +42,7 @@ def test_another_size_for_any_number_of_images(tmp_path: Path, pixels: np.ndarra
     assert len(Predictor(runtime, DetectSettings(score=0.3)).predict(pixels)) >= 2
 
     session = onnxruntime.InferenceSession(str(result.out))
-    one = Letterbox(*pixels.shape[:2], SIZE).apply_image(pixels)
+    one = Letterbox.square(*pixels.shape[:2], SIZE).apply_image(pixels)
     boxes, scores = session.run(["boxes", "scores"], {"images": np.stack([one, one[:, ::-1], one])})
     assert boxes.shape[0] == scores.shape[0] == 3
     np.testing.assert_allclose(boxes[[0]], runtime(one[None]).boxes_xyxy, atol=1e-3)
@@ -81,7 +81,7 @@ def test_a_saved_model(tmp_path: Path, pixels: np.ndarray) -> None:
     facts = json.loads((plan.out / "assets.extra" / "fcoslite.json").read_text())
     assert (facts["classes"], facts["image_size"], facts["batch"]) == (["person"], 64, None)
     served = tf.saved_model.load(str(plan.out)).signatures["serving_default"]
-    two = np.stack([Letterbox(*pixels.shape[:2], 64).apply_image(pixels)] * 2)
+    two = np.stack([Letterbox.square(*pixels.shape[:2], 64).apply_image(pixels)] * 2)
     boxes = served(images=tf.constant(two))["boxes"]
     assert boxes.shape[0] == 2 and np.array_equal(boxes[0], boxes[1])
     for wrong in (replace(plan, nms=True), replace(plan, precision="int8")):

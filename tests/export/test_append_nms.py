@@ -24,7 +24,7 @@ def test_with_nms_it_gives_what_our_nms_gives(tmp_path: Path, demo_data: Path) -
 
     pixels = read_image(demo_data / "images" / "000000000165.jpg")
     size = facts.image_size
-    square = Letterbox(*pixels.shape[:2], size).apply_image(pixels)
+    square = Letterbox.square(*pixels.shape[:2], size).apply_image(pixels)
     settings = DetectSettings(score=0.1, iou=0.5)
     boxes, scores = OnnxRuntime(path, threads=1)(square[None])
     seen = np.flatnonzero(scores[0, :, 0] > settings.score)

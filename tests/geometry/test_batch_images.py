@@ -64,7 +64,7 @@ def test_the_same_size_changes_nothing(photograph):
 
 
 def test_boxes_of_a_resized_record_are_those_of_a_smaller_letterbox():
-    large, small = Letterbox(480, 640, 128), Letterbox(480, 640, 64)
+    large, small = Letterbox.square(480, 640, 128), Letterbox.square(480, 640, 64)
     box_xyxy = np.float32([100, 50, 300, 400])
     boxes = np.concatenate([[1], large.apply_boxes(box_xyxy), [0]]).astype(np.float32)[None, None]
     _, resized = numpy(resize(np.zeros((1, 128, 128, 3), np.float32), boxes, 64))

@@ -320,5 +320,5 @@ def test_frames_come_letterboxed_from_the_reading_thread(centre_finder: Finder, 
     # those read before the model was ready have none, and the predictor makes it itself
     assert sum(letterboxed is not None for _, letterboxed in given) >= len(given) - 6
     for image_rgb, letterboxed in given:
-        expected = Letterbox(*image_rgb.shape[:2], 64).apply_image(image_rgb)
+        expected = Letterbox.square(*image_rgb.shape[:2], 64).apply_image(image_rgb)
         assert letterboxed is None or np.array_equal(letterboxed, expected)

@@ -37,6 +37,18 @@ def test_everyone_keeps_a_number() -> None:
         assert each.track_ids.dtype == np.int32
 
 
+@pytest.mark.parametrize("rate", [2, 3, 5, 10, 25, 30])
+def test_who_stands_still_keeps_a_number_though_the_box_trembles(rate: int) -> None:
+    tracker, random = Tracker(0.35), np.random.default_rng(0)
+    numbers = set()
+    for frame in range(12 * rate):
+        x, y = np.array([150, 200]) + random.normal(0, 2, 2)
+        left = tracker.update(found((x, y, 0.9), (50, 50 + 10 * frame / rate, 0.9)), frame / rate)
+        assert left.track_ids is not None
+        numbers |= set(left.track_ids.tolist())
+    assert numbers == {-1, 1, 2}
+
+
 def test_a_box_of_low_score_that_nobody_has_is_dropped() -> None:
     tracker = Tracker(0.35)
     for frame in range(5):

@@ -40,7 +40,9 @@ def test_a_document_that_readers_take(tmp_path: Path) -> None:
         "id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0, "score": 0.5,
     }  # fmt: skip
     assert document["images"][0] | {"id": 1, "video": "v.avi", "frame": 7, "seconds": 1.5} == document["images"][0]
-    assert "video" not in document["images"][1]
+    taken = {"camera": "v", "date_captured": "1970-01-01T00:00:01.500Z"}  # the date of a video is not known
+    assert document["images"][0] | taken == document["images"][0]
+    assert not {"video", "camera", "date_captured"} & set(document["images"][1])
 
 
 def person(x: float, y: float, width: float, height: float, iscrowd: int = 0) -> dict[str, object]:

@@ -136,6 +136,34 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
         build_detector(ModelSettings.model_validate(changes))
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_free_sides_are_no_other_network(preset):
+    """On a square it says the same; elsewhere what the square says of the same picture, wherever edges are far."""
+    settings = ModelSettings(preset=preset, image_size=256)
+    square, free = (build_detector(settings, seed=0, free_sides=free) for free in (False, True))
+    assert (square.step, free.step) == (256, 32)
+    images = np.random.default_rng(0).random((1, 256, 256, 3), np.float32)
+    expected, given = square.network(images), free.network(images)
+    for name, values in expected.items():
+        np.testing.assert_allclose(given[name], values, atol=1e-5)
+    wide = free.network(images[:, :96, :160])
+    rows = sum(-(-96 // stride) * -(-160 // stride) for stride in free.architecture.strides)
+    assert wide["distances"].shape == (1, rows, 4)
+
+
+def test_what_lies_below_an_odd_map_changes_nothing_above_it():
+    """The map of stride 64 of an image of 96 rows is that of 128 rows of which the last 32 are nothing at all."""
+    free = build_detector(ModelSettings(preset="lite0", image_size=128), seed=0, free_sides=True).network
+    inside = keras.Model(
+        free.inputs, [free.get_layer("neck_s32_smooth").output, free.get_layer("neck_s64_extra").output]
+    )
+    below, coarse = inside([np.random.default_rng(0).random((1, 96, 160, 3), np.float32)])
+    extra = free.get_layer("neck_s64_extra")
+    padded = ops.pad(below, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    np.testing.assert_allclose(coarse, extra(padded), atol=1e-6)
+    assert coarse.shape[1:3] == (2, 3)
+
+
 def test_macs_of_every_kind_of_convolution():
     images = keras.Input((8, 8, 4))
     x = NormedConv(6, 3, name="dense")(images)  # 64 places · 9 · 4 · 6
@@ -148,7 +176,7 @@ def test_macs_of_every_kind_of_convolution():
 
 def test_macs_of_groups():
     images = keras.Input((8, 8, 4))
-    x = NormedConv(6, 3, stride=2, groups=2, centred=True, name="ours")(images)  # 16 places · 2 groups · 9 · 2 · 3
+    x = NormedConv(6, 3, stride=2, groups=2, padding="centred", name="ours")(images)  # 16 places · 2 groups · 9 · 2 · 3
     x = keras.layers.Conv2D(9, 5, groups=3, padding="same", use_bias=False)(x)  # 16 places · 3 groups · 25 · 2 · 3
     assert count_macs(keras.Model(images, x)) == 16 * 2 * 9 * 2 * 3 + 16 * 3 * 25 * 2 * 3
 

@@ -14,9 +14,11 @@ KINDS = {
     "depthwise": {"filters": None, "size": 3, "stride": 2},
     "separable": {"filters": 6, "size": 3, "stride": 2, "separable": True},
     "grouped": {"filters": 6, "size": 3, "groups": 2},
-    "centred": {"filters": 6, "size": 5, "stride": 2, "centred": True},
-    "grouped and centred": {"filters": 6, "size": 3, "stride": 2, "groups": 2, "centred": True},
-    "separable and centred": {"filters": 6, "size": 3, "stride": 2, "separable": True, "centred": True},
+    "centred": {"filters": 6, "size": 5, "stride": 2, "padding": "centred"},
+    "grouped and centred": {"filters": 6, "size": 3, "stride": 2, "groups": 2, "padding": "centred"},
+    "separable and centred": {"filters": 6, "size": 3, "stride": 2, "separable": True, "padding": "centred"},
+    "as even": {"filters": 6, "size": 3, "stride": 2, "padding": "as_even"},  # the maps here are even
+    "as even, wide": {"filters": 6, "size": 5, "stride": 2, "padding": "as_even"},
     "epsilon": {"filters": 6, "size": 3, "epsilon": 0.1},
 }
 
@@ -36,7 +38,7 @@ class Reference:
 
     def __init__(self, kind, layer):
         size, stride = kind["size"], kind.get("stride", 1)
-        self.margin = size // 2 if kind.get("centred") else 0
+        self.margin = size // 2 if kind.get("padding") == "centred" else 0
         pad = "valid" if self.margin else "same"
         if kind.get("separable"):
             self.convolutions = [

@@ -72,6 +72,32 @@ def command(
             " They are made at the images' own resolution; of records, at that of the records.",
         ),
     ] = False,
+    visits: Annotated[
+        bool,
+        typer.Option(
+            "--visits",
+            help="Score what a watcher feels, on frames of cameras (--data): visits found, seconds to the first box, "
+            "false alarms a day, at many thresholds. Writes visits.html and visits.json.",
+        ),
+    ] = False,
+    alarms_per_day: Annotated[
+        float | None,
+        typer.Option(
+            "--alarms-per-day",
+            metavar="N",
+            min=0,
+            help="Of --visits: choose the lowest threshold that keeps false alarms to N a day.",
+            show_default="none is chosen",
+        ),
+    ] = None,
+    write_score: Annotated[
+        bool,
+        typer.Option(
+            "--write-score",
+            help="Of --alarms-per-day: write that threshold to the config of the run, or beside the weights, where "
+            "webcam, detect and export read it.",
+        ),
+    ] = False,
     skip_bad_records: SkipBadRecordsFlag = False,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at a time.")] = 4,
     overrides: SetOption = None,
@@ -82,7 +108,8 @@ def command(
     """Score a detector by COCO's rules, on boxes in original pixels.
 
     With records, on their validation part (all of them where there is none); with --data, or --annotations and
-    --images, on all those images. Losses are told by --engine keras only, which is what runs on records.
+    --images, on all those images. Losses are told by --engine keras only, which is what runs on records. With --visits,
+    on frames of cameras, which say when they were taken: by who comes by, and how often one is called for nobody.
     """
     from fcoslite.config.load import load_settings
     from fcoslite.errors import ConfigError
@@ -102,6 +129,35 @@ def command(
 
     given = overrides or []
     path = find_weights(weights, Path(load_settings(None, given).workspace.runs))
+    if visits:
+        from fcoslite.camera.evaluate_visits import plan_visits
+        from fcoslite.cli.visits import run_visits
+
+        if named is None:
+            raise ConfigError(
+                "--visits needs frames of a camera", "name them with --data, or --annotations and --images"
+            )
+        if conditions:
+            raise ConfigError("--visits and --conditions exclude each other", "give one of them")
+        visits_plan = plan_visits(
+            path,
+            named,
+            images,
+            out,
+            skip_bad_records,
+            parse_engine(engine),
+            given,
+            form.value if form else None,
+            split,
+            boxes.value,
+            alarms_per_day,
+            write_score,
+            terminal.progress,
+        )
+        run_visits(visits_plan, batch_size, dry_run, terminal)
+        return
+    if alarms_per_day is not None or write_score:
+        raise ConfigError("--alarms-per-day and --write-score are for --visits", "add it, or leave them out")
     # their own settings: a run's records are split as they were in training, so none that it trained on is scored
     settings = about(path, given).settings
     chosen = parse_engine(engine)

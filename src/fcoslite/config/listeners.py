@@ -8,7 +8,7 @@ from fcoslite.errors import ConfigError
 
 ALWAYS = ""
 ON_RECORDS = "on records"
-BY_KERAS = "with --engine keras"
+BY_KERAS = "with --engine keras on records"
 WITH_CONDITIONS = "with --conditions"
 WITH_CHUNK = "with --chunk"
 WITH_TEACHER = "with --teacher"
@@ -41,6 +41,14 @@ LISTENERS: Mapping[str, Mapping[str, str]] = {
         "workspace.runs": ALWAYS,
         "workspace.records": WITHOUT_PLACE,
     },
+    "eval --visits": {
+        "webcam.iou": ALWAYS,
+        "webcam.score": ALWAYS,
+        "model.image_size": ALWAYS,
+        "compute.workers": ALWAYS,
+        "compute.compile": BY_KERAS,
+        "workspace.runs": ALWAYS,
+    },
 }
 
 # why not, where it is not plain
@@ -50,6 +58,9 @@ _REASONS = {
     ("train", "finetune"): "its schedule is train.*",
     ("eval", "model"): "the weights bring their model",
     ("eval", "compute.batch_size"): "it has a flag, --batch-size",
+    ("eval --visits", "model"): "the weights bring their model",
+    ("eval --visits", "compute.batch_size"): "it has a flag, --batch-size",
+    ("eval --visits", "evaluate"): "boxes are chosen as by detect and webcam, its settings are webcam.*",
 }
 
 
@@ -57,7 +68,7 @@ def check_overrides(command: str, overrides: Sequence[str], circumstances: Colle
     """Refuse overrides that a command would not listen to.
 
     Args:
-        command: `train`, `finetune` or `eval`.
+        command: `train`, `finetune`, `eval` or `eval --visits`.
         overrides: `section.key=value`, as of --set.
         circumstances: Those of the constants above that apply.
 

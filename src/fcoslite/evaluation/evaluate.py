@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fcoslite.config.listeners import (
     BY_KERAS,
@@ -30,7 +30,7 @@ from fcoslite.evaluation.conditions import CONDITIONS
 from fcoslite.evaluation.day_and_night import evaluate_conditions
 from fcoslite.evaluation.evaluation import Evaluates, evaluation_document
 from fcoslite.evaluation.plots import plot_precision_recall, plot_sizes
-from fcoslite.inference.about import about
+from fcoslite.inference.about import About, about
 from fcoslite.inference.runtimes.open import Engine, check_engine
 from fcoslite.machine.backend import compile_with_xla, load_backend
 from fcoslite.models.header import model_settings
@@ -110,6 +110,7 @@ def plan_evaluation(
     form: Format | None = None,
     part: str | None = None,
     boxes: BoxForm = "xywh",
+    command: Literal["eval", "eval --visits"] = "eval",
 ) -> EvaluationPlan:
     """Find out about the weights, open and check the data.
 
@@ -129,10 +130,11 @@ def plan_evaluation(
         engine: What runs the detector. `auto`: Keras on records, which TensorFlow reads and whose losses are told, too;
             else what `open_runtime` chooses.
         overrides: Those of the settings that were asked for, `section.key=value`. An image size among them takes the
-            place of that of the weights: a multiple of the largest stride, and Keras runs it.
+            place of that of the weights.
         form: Format of the data set; None: recognised.
         part: The only split of the data set to use, such as val.
         boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
+        command: Whose settings the overrides may be.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -148,16 +150,16 @@ def plan_evaluation(
     image_size = known.image_size
     asked = {key for override in overrides for key in overridden_keys(override)}
     if "model.image_size" in asked:
-        image_size = _checked_size(settings.model.image_size, known.image_size, weights, engine)
-    if engine == "auto" and weights.suffix == ".npz" and (on_records or image_size != known.image_size):
+        image_size = _checked_size(settings.model.image_size, known, weights)
+    if engine == "auto" and weights.suffix == ".npz" and on_records:
         engine = "keras"
     circumstances = {
         ON_RECORDS: not named,  # the folder of a run is split as records are
         WITHOUT_PLACE: on_records and records is None,
-        BY_KERAS: engine == "keras",
+        BY_KERAS: engine == "keras" and on_records,
         WITH_CONDITIONS: conditions,
     }
-    check_overrides("eval", overrides, [name for name, applies in circumstances.items() if applies])
+    check_overrides(command, overrides, [name for name, applies in circumstances.items() if applies])
     if "workspace.records" in asked:  # rather than those that the run was trained on
         records = Path(settings.workspace.records)
     source: Source
@@ -211,17 +213,15 @@ def plan_evaluation(
     )
 
 
-def _checked_size(size: int, own: int, weights: Path, engine: Engine) -> int:
+def _checked_size(size: int, known: About, weights: Path) -> int:
     """A size that was asked for, if the weights can be run at it."""
-    if size == own:
-        return size
-    if weights.suffix != ".npz":
+    if known.step == known.image_size != size:
         hint = f"evaluate the weights that it was made from, or export them with --size {size}"
-        raise ConfigError(f"model.image_size is {size}, and {weights} is made for {own} pixels", hint)
-    if engine not in ("auto", "keras"):
-        hint = f"--engine keras takes any size; or export it with --size {size}"
-        raise ConfigError(f"model.image_size is {size}, and {engine} runs {weights} at {own} pixels", hint)
-    architecture(model_settings(weights).model_copy(update={"image_size": size}))  # refuses what is no multiple
+        raise ConfigError(f"model.image_size is {size}, and {weights} is made for {known.image_size} pixels", hint)
+    if weights.suffix == ".npz":
+        architecture(model_settings(weights).model_copy(update={"image_size": size}))  # refuses what is no multiple
+    elif size % known.step:
+        raise ConfigError(f"model.image_size is {size}", f"{weights} takes multiples of {known.step}")
     return size
 
 
@@ -262,7 +262,7 @@ def evaluate(plan: EvaluationPlan, batch_size: int = 4, progress: Progress = no_
 def open_evaluator(plan: EvaluationPlan) -> Evaluates:
     """Load the detector of a plan on its engine."""
     settings = plan.settings
-    if plan.engine == "keras":
+    if plan.engine == "keras" and isinstance(plan.source, RecordSource):
         load_backend()
         from fcoslite.evaluation.evaluator import Evaluator
         from fcoslite.models.weights import load_detector
@@ -272,4 +272,5 @@ def open_evaluator(plan: EvaluationPlan) -> Evaluates:
     from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
     from fcoslite.inference.predictor import Predictor
 
-    return PredictorEvaluator(Predictor.load(plan.weights, settings.evaluate, plan.engine, many=True))
+    predictor = Predictor.load(plan.weights, settings.evaluate, plan.engine, many=True, image_size=plan.image_size)
+    return PredictorEvaluator(predictor)

@@ -42,7 +42,7 @@ class _LossesAndBoxes(keras.Model):
             "class_loss": losses.classes,
             "box_loss": losses.boxes,
             "quality_loss": losses.quality,
-            **decode(outputs, locations),
+            **decode(outputs, locations.points, locations.strides[:, None]),
         }
 
 
@@ -95,7 +95,7 @@ class Evaluator:
                     found = postprocess(boxes, scores, self._detect_settings)
                     # records larger than the model have been resized with their padding: map back by their letterbox
                     found = found._replace(boxes_xyxy=found.boxes_xyxy * (source.image_size / size))
-                    letterbox = Letterbox(label.height, label.width, source.image_size)
+                    letterbox = Letterbox.square(label.height, label.width, source.image_size)
                     detections.append(to_detections(*found, letterbox, names))
                 images += labels
                 advance(len(labels))

@@ -59,7 +59,8 @@ class ExportPlan:
         format: Of the file.
         precision: Of the weights; int8 computes in 8-bit integers, too.
         nms: Duplicates are suppressed in the file.
-        image_size: Side of the letterboxed image, pixels; None: that of the weights.
+        image_size: Side of the letterboxed image, pixels, which is a square then; None: that of the weights, and files
+            for ONNX and OpenVINO take images of any shape with no more pixels, see `Letterbox.fitting`.
         batch: Images at a time; None: any number.
         calibrate: A folder of photographs, for int8; None: those embedded.
         check: A data set to score before and after: a folder with images/ and annotations.json; None: nothing is
@@ -118,10 +119,12 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     facts = facts_of(plan.weights, plan.precision)
     size = plan.image_size or facts.image_size
     decoded = plan.format != "litert" or plan.precision != "int8"
-    facts = facts.model_copy(update={"image_size": size, "batch": plan.batch, "decoded": decoded})
+    free = plan.image_size is None and plan.format in ("onnx", "openvino")
+    own = {"image_size": size, "step": facts.step if free else None, "batch": plan.batch, "decoded": decoded}
+    facts = facts.model_copy(update=own)
     wanted = _CALIBRATED if plan.precision == "int8" else _COMPARED
     folder = plan.calibrate or embedded_data() / "images"
-    images = list(islice(_letterboxed(folder, size, wanted, progress), wanted))
+    images = list(islice(_letterboxed(folder, facts, wanted, progress), wanted))
     if not images:
         raise DataError(f"no image in {folder} can be read", "name another folder with --calibrate")
     from fcoslite.machine.backend import load_backend
@@ -133,7 +136,8 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     from fcoslite.models.header import model_settings
     from fcoslite.models.weights import load_weights
 
-    detector = build_detector(model_settings(plan.weights).model_copy(update={"image_size": size}))
+    settings = model_settings(plan.weights).model_copy(update={"image_size": size})
+    detector = build_detector(settings, free_sides=free)
     load_weights(detector, plan.weights)
     with tempfile.TemporaryDirectory() as name:
         checked, final = _make(plan, detector, facts, images, Path(name))
@@ -218,8 +222,9 @@ def _check_format(plan: ExportPlan) -> None:
         raise ConfigError("a SavedModel is in float32 and has no NMS", "leave --nms and --precision out, or take onnx")
 
 
-def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> Iterator[np.ndarray]:
-    """[1, S, S, 3] uint8 of each image that can be read."""
+def _letterboxed(folder: Path, facts: ExportFacts, wanted: int, progress: Progress) -> Iterator[np.ndarray]:
+    """[1, H, W, 3] uint8 of each image that can be read."""
+    size = facts.image_size
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder of photographs", "name one with --calibrate")
     paths = images_in(folder, recursive=True)
@@ -233,7 +238,9 @@ def _letterboxed(folder: Path, size: int, wanted: int, progress: Progress) -> It
                     skipped += 1
                     logger.warning("skipped: %s", error.message)
                     continue
-                yield Letterbox(image_rgb.shape[0], image_rgb.shape[1], size).apply_image(image_rgb)[None]
+                height, width = image_rgb.shape[:2]
+                letterbox = Letterbox.fitting(height, width, size, facts.step or size)
+                yield letterbox.apply_image(image_rgb)[None]
                 advance(1)
     finally:  # it may be left as soon as there are enough
         if skipped:

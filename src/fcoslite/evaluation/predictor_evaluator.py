@@ -1,7 +1,5 @@
 """Evaluation of a detector on any engine: its detections, and no losses."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from fcoslite.data.dataset import LabelledImage
@@ -37,19 +35,15 @@ class PredictorEvaluator:
                 "--engine keras resizes them",
             )
 
-        def letterboxed() -> Iterator[tuple[LabelledImage, np.ndarray]]:
-            for batch, labels in source.evaluation_batches(batch_size, change):
-                yield from zip(labels, batch["images"], strict=True)
-
-        def detect(item: tuple[LabelledImage, np.ndarray]) -> tuple[LabelledImage, Detections]:
-            label, pixels = item
-            letterbox = Letterbox(label.height, label.width, predictor.image_size)
+        def detect(item: tuple[np.ndarray, Letterbox, LabelledImage]) -> tuple[LabelledImage, Detections]:
+            pixels, letterbox, label = item
             return label, predictor.predict_letterboxed(pixels, letterbox)
 
+        items = source.letterboxed(predictor.step, change)
         images: list[LabelledImage] = []
         detections: list[Detections] = []
         with progress("evaluating", len(source), "images") as advance:
-            for label, found in map_in_order(detect, letterboxed(), predictor.at_once, ahead=1):
+            for label, found in map_in_order(detect, items, predictor.at_once, ahead=1):
                 images.append(label)
                 detections.append(found)
                 advance(1)

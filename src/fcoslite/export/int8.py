@@ -21,7 +21,7 @@ def to_int8(model: Any, facts: ExportFacts, images: Iterable[np.ndarray]) -> Any
     Args:
         model: From `to_onnx`.
         facts: Of the result.
-        images: Letterboxed, [1, S, S, 3] uint8, such as the detector will see; at least one.
+        images: Letterboxed, [1, H, W, 3] uint8, such as the detector will see; at least one.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -64,7 +64,7 @@ def to_litert(detector: Detector, facts: ExportFacts, images: Sequence[np.ndarra
     graph = DetectGraph(detector) if facts.decoded else _NetworkGraph(detector)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.tflite"
-        keras_export(graph, path, "litert", detector.image_size, facts.batch, **options)
+        keras_export(graph, path, "litert", detector, facts.batch, **options)
         with zipfile.ZipFile(path, "a") as appended:
             appended.writestr(zipfile.ZipInfo(FACTS_FILE), facts.model_dump_json())
         return path.read_bytes()

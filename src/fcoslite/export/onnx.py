@@ -34,7 +34,7 @@ def to_onnx(detector: Detector, facts: ExportFacts) -> Any:
     graph = DetectGraph(detector)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "detector.onnx"
-        keras_export(graph, file, "onnx", detector.image_size, facts.batch, opset_version=_OPSET)
+        keras_export(graph, file, "onnx", detector, facts.batch, opset_version=_OPSET)
         model = onnx.load(str(file))
     _name_ports(model, facts)
     if facts.precision == "float16":
@@ -56,6 +56,9 @@ def _name_ports(model: Any, facts: ExportFacts) -> None:
     """Call the input `images`, and the outputs `boxes` and `scores`: Keras gives them in the order of the alphabet."""
     names = {model.graph.input[0].name: "images"}
     names |= dict(zip([output.name for output in model.graph.output], ("boxes", "scores"), strict=True))
+    if facts.step is not None:
+        _, height, width, _ = model.graph.input[0].type.tensor_type.shape.dim
+        height.dim_param, width.dim_param = "height", "width"
     for port in (*model.graph.input, *model.graph.output):
         port.name = names[port.name]
         if facts.batch is None:

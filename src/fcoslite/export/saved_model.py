@@ -21,6 +21,6 @@ def write_saved_model(detector: Detector, facts: ExportFacts, folder: Path) -> N
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError("a SavedModel is made with TensorFlow", "set KERAS_BACKEND=tensorflow")
-    keras_export(DetectGraph(detector), folder, "tf_saved_model", detector.image_size, facts.batch)
+    keras_export(DetectGraph(detector), folder, "tf_saved_model", detector, facts.batch)
     (folder / EXTRA).mkdir()
     (folder / EXTRA / FACTS_FILE).write_text(facts.model_dump_json(), "utf-8")

@@ -3,14 +3,17 @@
 import keras
 
 from fcoslite.fcos.decode import decode
-from fcoslite.fcos.locations import locations_of
+from fcoslite.fcos.locations_graph import locations_in_graph
 from fcoslite.geometry.batch_images import normalise
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.models.detector import Detector
 
 
 class DetectGraph(keras.Model):
-    """Letterboxed uint8 [B, S, S, 3] -> `boxes` [B, N, 4] and `scores` [B, N, C], in one graph; see `decode`."""
+    """Letterboxed uint8 [B, H, W, 3] -> `boxes` [B, N, 4] and `scores` [B, N, C], in one graph; see `decode`.
+
+    H and W are S, the image size, or what `Detector.step` allows.
+    """
 
     def __init__(self, detector: Detector) -> None:
         super().__init__(name="detect", dtype="float32")
@@ -20,4 +23,4 @@ class DetectGraph(keras.Model):
     def call(self, images: Tensor) -> dict[str, Tensor]:
         """Normalise, run the network, decode."""
         outputs = self.network(normalise(images), training=False)
-        return decode(outputs, locations_of(self.detector.image_size, self.detector.architecture.strides))
+        return decode(outputs, *locations_in_graph(images, self.detector.architecture.strides))

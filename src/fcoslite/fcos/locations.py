@@ -1,4 +1,4 @@
-"""Where the locations of all levels look."""
+"""Where the locations of all levels look, in a square image whose side is known."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -7,6 +7,7 @@ import numpy as np
 
 from fcoslite.config.settings import DetectSettings
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.open import Engine, check_engine
 
@@ -45,11 +46,6 @@ class AdjustablePredictor:
         return self._predictor.class_names
 
     @property
-    def image_size(self) -> int:
-        """Side of the letterboxed image, pixels."""
-        return self._predictor.image_size
-
-    @property
     def at_once(self) -> int:
         """One image at a time: each is to be seen soon."""
         return 1
@@ -58,6 +54,10 @@ class AdjustablePredictor:
     def device(self) -> str:
         """What runs the network, and on what."""
         return self._predictor.device
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        """How images of these sides, pixels, are letterboxed."""
+        return self._predictor.letterbox(height, width)
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         """Detect in an image [h, w, 3] uint8, which may come letterboxed, too."""

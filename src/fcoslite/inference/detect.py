@@ -9,6 +9,7 @@ import numpy as np
 
 from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import draw_detections
+from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.input.frame_source import Frame
 from fcoslite.machine.threads import map_in_order
 
@@ -41,12 +42,11 @@ class Predicts(Protocol):
     """All that is asked of a model here."""
 
     @property
-    def image_size(self) -> int:
-        """Side of the letterboxed image, pixels."""
-
-    @property
     def at_once(self) -> int:
         """Images that it is best given at the same time, from threads."""
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        """How images of these sides, pixels, are letterboxed."""
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         """Detect in an image [h, w, 3] uint8, which may come letterboxed, too."""

@@ -258,7 +258,7 @@ def _results_of_video(
     with opened:
         # frames that are left out are not letterboxed either
         if every == 1:
-            opened.letterbox_to(predictor.image_size)
+            opened.letterbox_by(predictor.letterbox)
         total = None if opened.count is None else -(-opened.count // every)
         fps = None if opened.fps is None else opened.fps / every
         frames = _every(iter(opened), every)

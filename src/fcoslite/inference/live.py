@@ -120,7 +120,7 @@ def run_live(
             if screen is not None:
                 stack.callback(screen.close)
             advance = stack.enter_context(progress("Detecting", total, "frames"))
-            source.letterbox_to(predictor.image_size)
+            source.letterbox_by(predictor.letterbox)
             given = islice(source.frames(waiting), max_frames)
             at_once = 1 if source.live else predictor.at_once
             for frame, detections in stack.enter_context(closing(detect_each(given, predictor, at_once))):

@@ -20,18 +20,21 @@ class Predictor:
     Args:
         runtime: The network, on its engine.
         settings: Thresholds.
+        image_size: S, pixels, a multiple of the step of a network with free sides; None: the network's own.
 
     Attributes:
         class_names: By class id - 1.
-        image_size: Side of the letterboxed image, pixels.
+        image_size: S; a letterboxed image has at most S · S pixels, see `letterbox`.
+        step: What its sides are multiples of, pixels.
         at_once: Images that `predict` is best given at the same time, from threads.
         device: What runs the network, and on what.
         settings: Thresholds.
     """
 
-    def __init__(self, runtime: Runtime, settings: DetectSettings) -> None:
+    def __init__(self, runtime: Runtime, settings: DetectSettings, image_size: int | None = None) -> None:
         self.class_names = runtime.class_names
-        self.image_size = runtime.image_size
+        self.image_size = image_size or runtime.image_size
+        self.step = runtime.step
         self.at_once = runtime.at_once
         self.device = runtime.device
         self.settings = settings
@@ -44,6 +47,7 @@ class Predictor:
         settings: DetectSettings | None = None,
         engine: Engine = "auto",
         many: bool = False,
+        image_size: int | None = None,
     ) -> "Predictor":
         """From trained weights.
 
@@ -53,6 +57,7 @@ class Predictor:
             settings: Thresholds; None for those of `webcam` in the config that the weights were trained with.
             engine: What runs the network.
             many: Images will come in plenty, and may be worked on side by side; else each is to be done soon.
+            image_size: See `Predictor`.
 
         Raises:
             WeightsError: There are none, or they cannot be used.
@@ -61,30 +66,34 @@ class Predictor:
         """
         path = find_weights(weights, Path(WorkspaceSettings().runs))
         settings = settings or about(path).settings.webcam
-        return cls(open_runtime(path, engine, many), settings)
+        return cls(open_runtime(path, engine, many), settings, image_size)
 
     def with_settings(self, settings: DetectSettings) -> "Predictor":
         """The same network with other thresholds."""
-        return Predictor(self._runtime, settings)
+        return Predictor(self._runtime, settings, self.image_size)
 
     def warm_up(self) -> None:
         """Have the network run once, so that the first image is as fast as the others."""
         self.predict(np.zeros((self.image_size, self.image_size, 3), np.uint8))
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        """How images of these sides, pixels, are letterboxed."""
+        return Letterbox.fitting(height, width, self.image_size, self.step)
 
     def predict(self, image_rgb: np.ndarray, letterboxed: np.ndarray | None = None) -> Detections:
         """Detect on an image.
 
         Args:
             image_rgb: [h, w, 3] uint8; boxes come back in its pixels.
-            letterboxed: The same, [S, S, 3], if somebody has letterboxed it already.
+            letterboxed: The same by `letterbox`, if somebody has done that already.
         """
-        letterbox = Letterbox(image_rgb.shape[0], image_rgb.shape[1], self.image_size)
+        letterbox = self.letterbox(*image_rgb.shape[:2])
         if letterboxed is None:
             letterboxed = letterbox.apply_image(image_rgb)
         return self.predict_letterboxed(letterboxed, letterbox)
 
     def predict_letterboxed(self, letterboxed: np.ndarray, letterbox: Letterbox) -> Detections:
-        """Detect on an image that is letterboxed, [S, S, 3] uint8; boxes come back in pixels of the original."""
+        """Detect on an image that is letterboxed, [H, W, 3] uint8; boxes come back in pixels of the original."""
         dense = self._runtime(letterboxed[None])
         found = postprocess(dense.boxes_xyxy[0], dense.scores[0], self.settings)
         return to_detections(*found, letterbox, self.class_names)

@@ -12,6 +12,9 @@ from fcoslite.errors import FcosliteError
 # of the score from which on a box counts: what scores more helps to keep a number, and hardly ever is nobody
 _HELPING_SHARE = 0.6
 _SURER = 0.1  # above that score a box gets a number: of doubtful ones most are gone in a second
+# the tracker's unit of time is 1/30 s otherwise: with frames further apart its Kalman filter takes the trembling of a
+# box for speed, and loses people who stand still
+_STEPS_PER_SECOND = 5.0
 _STEADY_FRAMES = 3  # on the other side of a line, so that nobody who stands on it is counted again and again
 
 _MISSING = "to track, the package trackers is needed", 'pip install "fcoslite[track]"'
@@ -78,7 +81,9 @@ class Tracker:
             from trackers import ByteTrackTracker
 
             self._trackers[class_id] = ByteTrackTracker(
-                track_activation_threshold=min(self._score + _SURER, 1.0), high_conf_det_threshold=self._score
+                frame_rate=_STEPS_PER_SECOND,
+                track_activation_threshold=min(self._score + _SURER, 1.0),
+                high_conf_det_threshold=self._score,
             )
         return self._trackers[class_id]
 

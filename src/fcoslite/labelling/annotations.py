@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fcoslite.camera.capture_time import date_text, recorded_at
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import score_of
 from fcoslite.data.formats.coco_columns import open_coco
@@ -85,6 +86,7 @@ def coco_document(entries: Iterable[Entry], class_names: Sequence[str], humans: 
         record |= {"id": image_id, "file_name": entry.name, "height": entry.height, "width": entry.width}
         if entry.frame is not None:
             record |= {"video": entry.source, "frame": entry.frame, "seconds": entry.seconds}
+            record |= {"camera": Path(entry.source).stem, "date_captured": date_text(recorded_at(entry.seconds or 0.0))}
         images.append(record)
         drawn = _drawn(humans, rows)
         for item in [*drawn, *_added(entry, class_names, categories, drawn)]:

@@ -11,7 +11,7 @@ from fcoslite.config.settings import ModelSettings
 from fcoslite.models.backbones import build_backbone
 from fcoslite.models.head import build_head
 from fcoslite.models.neck import build_neck
-from fcoslite.models.presets import Architecture, architecture
+from fcoslite.models.presets import Architecture, architecture, free_step
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Detector:
 
     Attributes:
         network: Keras model: [B, S, S, 3] in [0, 1] -> `class_logits` [B, N, C], `distances` [B, N, 4] in strides,
-            `quality_logits` [B, N, 1] where the architecture has a quality, all float32.
+            `quality_logits` [B, N, 1] where the architecture has a quality, all float32. With free sides [B, H, W, 3],
+            see `step`.
         settings: As asked for, with `classes` filled in.
         architecture: As built.
     """
@@ -40,8 +41,16 @@ class Detector:
         """Side of the letterboxed input, pixels."""
         return self.settings.image_size
 
+    @property
+    def step(self) -> int:
+        """What the sides of the input may be multiples of, pixels: S itself, where it is a square of S."""
+        free = self.network.input_shape[1] is None
+        return free_step(self.architecture.strides) if free else self.image_size
 
-def build_detector(settings: ModelSettings, precision: str = "float32", seed: int | None = None) -> Detector:
+
+def build_detector(
+    settings: ModelSettings, precision: str = "float32", seed: int | None = None, free_sides: bool = False
+) -> Detector:
     """Build a detector with random weights.
 
     `settings.backbone_weights` is read here for a backbone that takes a file of Keras' own; that of the others is
@@ -51,6 +60,7 @@ def build_detector(settings: ModelSettings, precision: str = "float32", seed: in
         settings: `classes` None takes the preset's.
         precision: A Keras dtype policy; outputs are float32 under all of them.
         seed: Of the initial weights; None leaves Keras' random state alone.
+        free_sides: Take images of any sides that are multiples of `step`.
 
     Raises:
         ConfigError: The settings do not fit together.
@@ -61,7 +71,8 @@ def build_detector(settings: ModelSettings, precision: str = "float32", seed: in
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _dtype_policy(precision):
-        images = keras.Input((settings.image_size, settings.image_size, 3), name="images", dtype="float32")
+        side = None if free_sides else settings.image_size
+        images = keras.Input((side, side, 3), name="images", dtype="float32")
         features = build_backbone(shape.backbone, images, shape.strides, shape.norms, settings.backbone_weights)
         levels = build_neck(features, shape.strides, shape.neck_channels, shape.neck)
         outputs = build_head(levels, shape, len(settings.classes or ()))

@@ -18,7 +18,7 @@ _LONGEST = 100_000  # characters of the document
 class ExportFacts(BaseModel):
     """Facts of a detector in another engine's format; written as one JSON document under `KEY`.
 
-    Its input `images` is [B, S, S, 3] uint8 RGB, letterboxed; its outputs are `boxes` [B, N, 4] (x_min, y_min, x_max,
+    Its input `images` is [B, H, W, 3] uint8 RGB, letterboxed; its outputs are `boxes` [B, N, 4] (x_min, y_min, x_max,
     y_max in letterboxed pixels) and `scores` [B, N, C]. With `nms` they are those of `export.append_nms`, and where
     they are not `decoded`, those of `Detector.network`.
     """
@@ -36,6 +36,9 @@ class ExportFacts(BaseModel):
     decoded: bool = Field(True, description="false: the outputs are those of the network, in strides and logits")
     strides: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(max_length=10, description="of the locations")
     image_size: int = Field(ge=1, le=16_384, description="S, pixels")
+    step: int | None = Field(
+        None, ge=1, le=4096, description="H and W may be multiples of it, with H · W at most S · S; null: both are S"
+    )
     letterbox: Literal["centred"] = Field("centred", description="the odd pixel at the bottom and right")
     pad: Literal[114] = Field(114, description="grey of the padding")
     evaluate: DetectSettings

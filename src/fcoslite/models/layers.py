@@ -1,7 +1,8 @@
 """The layers everything is made of, so that names and epsilon are decided once."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -9,10 +10,16 @@ from keras import ops
 
 
 def conv(
-    x: keras.KerasTensor, filters: int, size: int, name: str, stride: int = 1, bias: bool = False
+    x: keras.KerasTensor,
+    filters: int,
+    size: int,
+    name: str,
+    stride: int = 1,
+    bias: bool = False,
+    padding: Literal["same", "valid"] = "same",
 ) -> keras.KerasTensor:
-    """A SAME convolution: [B, H, W, C] -> [B, H / stride, W / stride, filters]."""
-    layer = keras.layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=bias, name=name)
+    """A convolution: [B, H, W, C] -> [B, H / stride, W / stride, filters], if it is a SAME one."""
+    layer = keras.layers.Conv2D(filters, size, strides=stride, padding=padding, use_bias=bias, name=name)
     return layer(x)
 
 
@@ -59,6 +66,16 @@ class GroupNorm(keras.layers.GroupNormalization):
         return x * scale + shift
 
 
+Padding = Literal["same", "as_even", "centred"]
+
+# by the side of the kernel: rows before and after, and columns
+_PADS: dict[Padding, Callable[[int], tuple[int, int]]] = {
+    # of an even map no kernel reaches the last one
+    "as_even": lambda size: ((size - 2) // 2, size // 2 + 1),
+    "centred": lambda size: (size // 2, size // 2),
+}
+
+
 class NormedConv(keras.layers.Layer):
     """A SAME convolution without bias, batch normalisation (arXiv 1502.03167), and perhaps an activation.
 
@@ -76,8 +93,9 @@ class NormedConv(keras.layers.Layer):
             `frozen` uses the averages as they are, which suits small batches and a pretrained backbone.
         levels: Feature maps of different scale that share the kernel; each has a normalisation of its own.
         groups: Of channels that see each other; the kernel is [h, w, in / groups, filters].
-        centred: Whether a strided convolution pads all sides alike, as PyTorch's networks do; SAME pads an even map
-            more at its right and bottom.
+        padding: Of a strided convolution. `same` pads an even map more at its bottom and right, and an odd one alike
+            at all sides, which moves all that is seen by half a stride; `as_even` pads an odd one as if it had one more
+            row and column; `centred` pads all alike, as PyTorch's networks do.
         epsilon: Added to variances.
         name: Of the layer.
     """
@@ -94,7 +112,7 @@ class NormedConv(keras.layers.Layer):
         norms: str = "running",
         levels: int = 1,
         groups: int = 1,
-        centred: bool = False,
+        padding: Padding = "same",
         epsilon: float = 1e-3,
         name: str | None = None,
     ) -> None:
@@ -107,8 +125,8 @@ class NormedConv(keras.layers.Layer):
         self._running = norms == "running"
         self._levels = levels
         self._groups = groups
-        self._margin = size // 2 if centred and stride > 1 else 0
-        self._padding = "valid" if self._margin else "same"
+        self._pads = _PADS[padding](size) if stride > 1 and padding != "same" else None
+        self._padding = "same" if self._pads is None else "valid"
         self._epsilon = epsilon
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -146,9 +164,8 @@ class NormedConv(keras.layers.Layer):
     def call(self, x: keras.KerasTensor, training: bool = False, level: int = 0) -> keras.KerasTensor:
         """[B, H, W, C] -> [B, H / stride, W / stride, filters]."""
         stride = self._stride
-        if self._margin:
-            around = (self._margin, self._margin)
-            x = ops.pad(x, ((0, 0), around, around, (0, 0)))
+        if self._pads is not None:
+            x = ops.pad(x, ((0, 0), self._pads, self._pads, (0, 0)))
         if self._separable:
             kernel = ops.cast(self.depthwise, x.dtype)
             x, stride = ops.depthwise_conv(x, kernel, strides=stride, padding=self._padding), 1

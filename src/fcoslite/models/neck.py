@@ -18,7 +18,7 @@ def build_neck(
             `separable` (3x3 convolutions depthwise-separable, batch normalisation).
 
     Returns:
-        One [B, S / stride, S / stride, channels] per level, finest first.
+        One [B, ceil(H / stride), ceil(W / stride), channels] per level, finest first.
     """
     if style == "separable":
         return _separable(features, strides, channels)
@@ -40,7 +40,9 @@ def build_neck(
             below = levels[stride // 2]
             if stride // 2 not in merged:
                 below = keras.layers.ReLU(name=f"neck_s{stride}_relu")(below)
-            x = conv(below, channels, 3, f"neck_s{stride}_extra", stride=2, bias=style == "plain")
+            # an odd map is padded as an even one is, see `layers.NormedConv`
+            below = keras.layers.ZeroPadding2D(((0, 2), (0, 2)), name=f"neck_s{stride}_pad")(below)
+            x = conv(below, channels, 3, f"neck_s{stride}_extra", stride=2, bias=style == "plain", padding="valid")
         levels[stride] = finish(x, f"neck_s{stride}_smooth")
     return [levels[stride] for stride in sorted(strides)]
 
@@ -58,7 +60,8 @@ def _separable(
         above = x
         levels[stride] = NormedConv(channels, 3, separable=True, activation="relu", name=f"neck_s{stride}_smooth")(x)
     for stride in sorted(set(strides) - set(features)):
-        extra = NormedConv(channels, 3, 2, separable=True, activation="relu", name=f"neck_s{stride}_extra")
+        name = f"neck_s{stride}_extra"
+        extra = NormedConv(channels, 3, 2, separable=True, activation="relu", padding="as_even", name=name)
         levels[stride] = extra(levels[stride // 2])
     return [levels[stride] for stride in sorted(strides)]
 

@@ -19,6 +19,8 @@ COCO_CLASSES = tuple(
     ).split(",")
 )
 
+_COARSEST_FEATURES = 32  # stride of the last map of every backbone
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -182,6 +184,11 @@ def architecture(settings: ModelSettings) -> Architecture:
     result = replace(preset, **chosen)
     _check(result, settings.image_size)
     return result
+
+
+def free_step(strides: tuple[int, ...]) -> int:
+    """What the sides of an image must be multiples of, pixels: the coarsest map that is enlarged has this stride."""
+    return min(_COARSEST_FEATURES, strides[-1])
 
 
 def _check(architecture: Architecture, image_size: int) -> None:

@@ -21,7 +21,7 @@ def save_weights(detector: Detector, path: Path, facts: Mapping[str, Any] | None
 
 
 def load_detector(
-    path: Path, precision: str = "float32", image_size: int | None = None
+    path: Path, precision: str = "float32", image_size: int | None = None, free_sides: bool = False
 ) -> tuple[Detector, dict[str, Any]]:
     """Rebuild the detector that a weights file holds.
 
@@ -30,6 +30,7 @@ def load_detector(
         precision: To compute in.
         image_size: Side of the letterboxed image, pixels, a multiple of the largest stride; None: what it was saved
             with.
+        free_sides: See `build_detector`.
 
     Returns:
         The detector and the file's header.
@@ -42,7 +43,7 @@ def load_detector(
     if image_size is not None:
         settings = settings.model_copy(update={"image_size": image_size})
     try:
-        detector = build_detector(settings, precision)
+        detector = build_detector(settings, precision, free_sides=free_sides)
     except ConfigError as error:
         raise WeightsError(f"{path} names a model we cannot build: {error.message}", error.hint) from None
     assign_weights(detector, arrays, origin=str(path))

@@ -58,7 +58,7 @@ def test_every_image_comes_back(dataset: Dataset, records: Path) -> None:
         image = images[int(record["image_id"])]
         assert (record["height"], record["width"]) == (image.height, image.width)
         assert record["file_name"].decode() == image.file_name
-        letterbox = Letterbox(image.height, image.width, 96)
+        letterbox = Letterbox.square(image.height, image.width, 96)
         pixels = tf.io.decode_image(record["image_bytes"], channels=3).numpy()
         expected = letterbox.apply_image(read_image(dataset.folder / image.file_name))
         np.testing.assert_array_equal(pixels, expected)  # PNG loses nothing, and the channels are RGB
@@ -85,7 +85,7 @@ def test_the_missions_three_keys(dataset: Dataset, records: Path) -> None:
         image = images[int(record["image_id"])]
         boxes = tf.RaggedTensor.from_row_lengths(record["annot"], record["len"])
         assert boxes.row_lengths().numpy().tolist() == [5] * len(image.class_ids)
-        letterbox = Letterbox(image.height, image.width, 96)
+        letterbox = Letterbox.square(image.height, image.width, 96)
         assert (record["pad_left"], record["pad_top"]) == (letterbox.pad_left, letterbox.pad_top)
         assert float(record["scale"]) == pytest.approx(letterbox.scale)
 
@@ -135,7 +135,7 @@ def test_jpeg_and_a_single_class_name(demo_data: Path, tmp_path: Path) -> None:
         assert record["image_bytes"].startswith(b"\xff\xd8")
         pixels = tf.io.decode_image(record["image_bytes"], channels=3).numpy().astype(np.float32)
         image = read_image(tmp_path / "images" / record["file_name"].decode())
-        expected = Letterbox(*image.shape[:2], 96).apply_image(image)
+        expected = Letterbox.square(*image.shape[:2], 96).apply_image(image)
         assert np.abs(pixels - expected).mean() < 4
 
 

@@ -179,7 +179,7 @@ def test_images_are_changed_within_the_padding(source):
     batches = zip(source.evaluation_batches(4, invert), source.evaluation_batches(4), strict=True)
     for (inverted, labels), (plain, _) in batches:
         for label, after, before in zip(labels, inverted["images"], plain["images"], strict=True):
-            letterbox = Letterbox(label.height, label.width, SIZE)
+            letterbox = Letterbox.square(label.height, label.width, SIZE)
             original = (label.height, label.width, 3)
             taken = original if isinstance(source, FolderSource) else before[letterbox.inside].shape
             assert shapes[label.image_id] == taken

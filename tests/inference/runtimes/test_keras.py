@@ -23,9 +23,10 @@ def test_constant_weights_give_what_the_network_gives(runtime: KerasRuntime, dem
     detector, _ = load_detector(packaged_weights()["lite0"])
     for path in sorted((demo_data / "images").glob("*.jpg"))[:3]:
         pixels = read_image(path)
-        letterboxed = Letterbox(*pixels.shape[:2], detector.image_size).apply_image(pixels)[None]
+        letterboxed = Letterbox.square(*pixels.shape[:2], detector.image_size).apply_image(pixels)[None]
         outputs = detector.network(normalise(letterboxed), training=False)
-        expected = decode(outputs, locations_of(detector.image_size, detector.architecture.strides))
+        locations = locations_of(detector.image_size, detector.architecture.strides)
+        expected = decode(outputs, locations.points, locations.strides[:, None])
         dense = runtime(letterboxed)
         np.testing.assert_allclose(dense.boxes_xyxy, expected["boxes"], atol=0.05)
         np.testing.assert_allclose(dense.scores, expected["scores"], atol=1e-4)

@@ -73,7 +73,8 @@ def test_decoding_in_numpy_is_decoding_in_keras(file: Path) -> None:
         "quality_logits": rng.normal(0, 3, (1, 85, 1)).astype(np.float32),
     }
     for given in (outputs, {name: outputs[name] for name in ("class_logits", "distances")}):
-        expected = decode(given, locations_of(64, facts.strides))
+        locations = locations_of(64, facts.strides)
+        expected = decode(given, locations.points, locations.strides[:, None])
         with np.errstate(all="raise", under="ignore"):
             dense = decode_arrays(given, facts)
         np.testing.assert_allclose(dense.boxes_xyxy, ops.convert_to_numpy(expected["boxes"]), rtol=1e-5, atol=1e-4)

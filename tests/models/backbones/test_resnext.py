@@ -67,12 +67,12 @@ def test_every_convolution_is_as_torchvisions(backbone):
     layers = [layer for layer in backbone.layers if isinstance(layer, NormedConv)]
     assert len(layers) == 1 + 16 * 3 + 4
     assert {layer._epsilon for layer in layers} == {1e-5}
-    strided = {layer.name: layer._margin for layer in layers if layer._stride > 1}
+    strided = {layer.name: layer._pads for layer in layers if layer._stride > 1}
     downs = [f"backbone_stage{stage}_block0" for stage in (2, 3, 4)]
     assert strided == {
-        "backbone_stem": 3,
-        **{f"{at}_conv2": 1 for at in downs},
-        **{f"{at}_shortcut": 0 for at in downs},
+        "backbone_stem": (3, 3),
+        **{f"{at}_conv2": (1, 1) for at in downs},
+        **{f"{at}_shortcut": (0, 0) for at in downs},
     }
 
 

@@ -44,7 +44,7 @@ class _Annotation(msgspec.Struct, gc=False):
     iscrowd: int | bool = 0
     area: float | None = None
     score: _Score | None = None
-    ask: bool = False  # a human is to say what it is: until then it is ignored, as a crowd is
+    ask: bool = False  # ours: a detector's box that a human has yet to judge, ignored as a crowd is until then
 
 
 class _Document(msgspec.Struct):

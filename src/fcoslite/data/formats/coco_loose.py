@@ -32,7 +32,7 @@ class LooseAnnotation(Struct, gc=False):
     iscrowd: int | float | bool | str | None = None
     area: Number = None
     score: Number = None
-    ask: bool | int | float | str | None = None
+    ask: Any = None
 
 
 class _Category(Struct):

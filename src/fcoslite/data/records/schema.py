@@ -91,7 +91,7 @@ def encode_image(image: LabelledImage, dataset: Dataset, image_size: int, encodi
         UnusableImageError: The file is missing, no whole image, or not of the size in the annotations.
     """
     pixels = read_labelled(image, dataset.folder, dataset.follow_links)
-    letterboxed = Letterbox(image.height, image.width, image_size).apply_image(pixels)
+    letterboxed = Letterbox.square(image.height, image.width, image_size).apply_image(pixels)
     return encode_picture(letterboxed, f".{encoding}", JPEG_QUALITY, PNG_COMPRESSION)
 
 
@@ -117,7 +117,7 @@ def serialize(image: LabelledImage, encoded: bytes, image_size: int) -> bytes:
     """The record of an image that is letterboxed and compressed; `parse_record` is the inverse."""
     import tensorflow as tf
 
-    written = _Written(image, encoded, Letterbox(image.height, image.width, image_size))
+    written = _Written(image, encoded, Letterbox.square(image.height, image.width, image_size))
     scored = bool((image.scores < 1).any())
     features = {
         one.name: tf.train.Feature(**{one.kind: {"value": list(one.values(written))}})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain, tee
 
 import numpy as np
@@ -107,24 +107,40 @@ class FolderSource:
         self, batch_size: int, change: Change | None = None
     ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """See `Source`."""
-        usable = (image for position, image in enumerate(self.images) if position not in self.bad)
-        return self._load(grouped(usable, batch_size), change)
+        return self._load(grouped(self._usable(), batch_size), change)
+
+    def letterboxed(
+        self, step: int, change: Change | None = None
+    ) -> Iterator[tuple[np.ndarray, Letterbox, LabelledImage]]:
+        """See `Source`."""
+
+        def read(image: LabelledImage) -> tuple[np.ndarray, Letterbox, LabelledImage]:
+            letterbox = Letterbox.fitting(image.height, image.width, self.image_size, step)
+            return self._read(image, letterbox, change), letterbox, image
+
+        return map_in_order(read, self._usable(), self.workers)
+
+    def _usable(self) -> Iterator[LabelledImage]:
+        return (image for position, image in enumerate(self.images) if position not in self.bad)
 
     def _load(
         self, groups: Iterable[list[LabelledImage]], change: Change | None = None
     ) -> Iterator[tuple[Batch, list[LabelledImage]]]:
         """Decode groups of images, a few images ahead of the group that is asked for."""
         ahead, now = tee(groups)
-        read = partial(self._read, change=change)
+
+        def read(image: LabelledImage) -> np.ndarray:
+            return self._read(image, Letterbox.square(image.height, image.width, self.image_size), change)
+
         pixels = map_in_order(read, chain.from_iterable(ahead), self.workers)
         for group in now:
             yield self._collect(group, [next(pixels) for _ in group]), group
 
-    def _read(self, image: LabelledImage, change: Change | None) -> np.ndarray:
+    def _read(self, image: LabelledImage, letterbox: Letterbox, change: Change | None) -> np.ndarray:
         pixels = read_labelled(image, self.dataset.folder, self.dataset.follow_links)
         if change is not None:
             pixels = change(pixels, image)
-        return Letterbox(image.height, image.width, self.image_size).apply_image(pixels)
+        return letterbox.apply_image(pixels)
 
     def _collect(self, group: list[LabelledImage], pixels: list[np.ndarray]) -> Batch:
         most, size = self._most_boxes, self.image_size
@@ -133,7 +149,7 @@ class FolderSource:
         scores = np.zeros((len(group), most), np.float32)
         for row, image in enumerate(group):
             count = len(image.boxes_xyxy)
-            letterbox = Letterbox(image.height, image.width, size)
+            letterbox = Letterbox.square(image.height, image.width, size)
             boxes[row, :count, 0] = image.class_ids
             boxes[row, :count, 1:] = letterbox.apply_boxes(image.boxes_xyxy)
             crowd[row, :count] = image.iscrowd

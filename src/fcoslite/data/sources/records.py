@@ -162,9 +162,17 @@ class RecordSource:
                 labels = [self._label(parsed) for _, parsed in group]
                 if change is not None:
                     for pixels, label in zip(batch["images"], labels, strict=True):
-                        inside = Letterbox(label.height, label.width, self.image_size).inside
+                        inside = Letterbox.square(label.height, label.width, self.image_size).inside
                         pixels[inside] = change(pixels[inside], label)
                 yield batch, labels
+
+    def letterboxed(
+        self, step: int, change: Change | None = None
+    ) -> Iterator[tuple[np.ndarray, Letterbox, LabelledImage]]:
+        """See `Source`."""
+        for batch, labels in self.evaluation_batches(1, change):
+            for pixels, label in zip(batch["images"], labels, strict=True):
+                yield pixels, Letterbox.square(label.height, label.width, self.image_size), label
 
     def _pieces(self, keep_places: bool) -> tuple[list[bytes], Any]:
         """File and runs of every shard that holds some of ours.
@@ -222,7 +230,7 @@ class RecordSource:
             file_name=parsed["file_name"].numpy().decode(),
             height=height,
             width=width,
-            boxes_xyxy=Letterbox(height, width, self.image_size).invert_boxes(boxes[:, 1:]),
+            boxes_xyxy=Letterbox.square(height, width, self.image_size).invert_boxes(boxes[:, 1:]),
             class_ids=boxes[:, 0].astype(np.int32),
             iscrowd=parsed["crowd"].numpy(),
             areas=parsed["areas"].numpy(),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fcoslite.data.dataset import LabelledImage
+from fcoslite.geometry.letterbox import Letterbox
 
 Batch = dict[str, Any]
 # [h, w, 3] uint8 RGB and whose pixels they are -> as many pixels, uint8
@@ -67,6 +68,17 @@ class Source(Protocol):
         Args:
             batch_size: Images.
             change: What becomes of each image before it is letterboxed; of records, which are, within the padding.
+        """
+        ...
+
+    def letterboxed(
+        self, step: int, change: Change | None = None
+    ) -> Iterator[tuple[np.ndarray, Letterbox, LabelledImage]]:
+        """All images once, in order, each [H, W, 3] uint8 with how it is letterboxed, and its ground truth.
+
+        Args:
+            step: See `Letterbox.fitting`; records are squares already.
+            change: As of `evaluation_batches`.
         """
         ...
 

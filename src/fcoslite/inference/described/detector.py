@@ -60,7 +60,7 @@ class DescribedDetector:
         """
         form = self._description.input
         height, width = image_rgb.shape[:2]
-        letterbox = Letterbox(height, width, self.image_size, top_left=form.letterbox == "top-left")
+        letterbox = Letterbox.square(height, width, self.image_size, top_left=form.letterbox == "top-left")
         outputs = self._network(prepare(letterbox.apply_image(image_rgb, form.pad), form))
         numbers = list(self._description.classes.values())
         try:

@@ -34,7 +34,7 @@ class Frame:
         image_rgb: [h, w, 3] uint8.
         name: The file's name, the camera or the stream.
         seconds: Since the source's first frame; 0 for images.
-        letterboxed: [S, S, 3] uint8 if the source was asked for it in time.
+        letterboxed: [H, W, 3] uint8 if the source was asked for it in time.
     """
 
     index: int
@@ -83,7 +83,7 @@ class FrameSource:
         self.path = path
         self._frames = frames
         self._stopped = stopped or threading.Event()
-        self._letterbox_size: int | None = None
+        self._letterbox: Callable[[int, int], Letterbox] | None = None
         self._channel: Channel[Frame] = Channel(1 if live else _READ_AHEAD, newest=live)
         # It reads from now on: a stream that nobody reads while a model compiles is dropped by its server.
         self._thread = threading.Thread(target=self._read, name=f"fcoslite-{kind}", daemon=True)
@@ -113,9 +113,13 @@ class FrameSource:
         length = "" if self.count is None else f", {self.count} frames"
         return f"{name}, {self.width}x{self.height} pixels{rate}{length}"
 
-    def letterbox_to(self, size: int) -> None:
-        """From now on letterbox frames where they are read, so that this overlaps with the model, too."""
-        self._letterbox_size = size
+    def letterbox_by(self, letterbox: Callable[[int, int], Letterbox]) -> None:
+        """From now on letterbox frames where they are read, so that this overlaps with the model, too.
+
+        Args:
+            letterbox: From height and width, pixels.
+        """
+        self._letterbox = letterbox
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda: True)
@@ -152,9 +156,8 @@ class FrameSource:
         error: BaseException | None = None
         try:
             for frame in self._frames:
-                if self._letterbox_size is not None:
-                    height, width = frame.image_rgb.shape[:2]
-                    letterbox = Letterbox(height, width, self._letterbox_size)
+                if self._letterbox is not None:
+                    letterbox = self._letterbox(*frame.image_rgb.shape[:2])
                     frame = replace(frame, letterboxed=letterbox.apply_image(frame.image_rgb))
                 if not self._channel.put(frame):
                     break

@@ -23,6 +23,7 @@ class KerasRuntime:
     Attributes:
         class_names: By channel.
         image_size: Pixels.
+        step: Pixels.
         device: Backend and device.
         at_once: On a CPU two: a network there is many small steps, at the end of each of which threads wait for each
             other, and a second image fills these gaps.
@@ -31,25 +32,26 @@ class KerasRuntime:
     def __init__(self, detector: Detector) -> None:
         self.class_names = detector.class_names
         self.image_size = detector.image_size
+        self.step = detector.step
         graph = DetectGraph(detector)
         self._forward: Forward
         if compile_with_xla():
             graph.compile(jit_compile=True)
             self._forward, self.at_once = graph.predict_on_batch, 1
         else:
-            example = np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
-            self._forward, self.at_once = with_constant_weights(graph, example), 2
+            shape = (1, *detector.network.input_shape[1:])
+            self._forward, self.at_once = with_constant_weights(graph, shape, "uint8"), 2
         backend = {"jax": "JAX", "tensorflow": "TensorFlow"}[keras.backend.backend()]
         self.device = f"Keras on {backend}, {'GPU' if sees_gpu() else 'CPU'}"
 
     def __call__(self, images: np.ndarray) -> Dense:
-        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        """Letterboxed images [1, H, W, 3] uint8 to boxes and scores."""
         result = self._forward(images)
         return Dense(np.asarray(result["boxes"]), np.asarray(result["scores"]))
 
 
-def with_constant_weights(model: keras.Model, example: np.ndarray) -> Forward:
-    """Compile a model for inputs like the example, with the weights that it has now.
+def with_constant_weights(model: keras.Model, shape: tuple[int | None, ...], dtype: str) -> Forward:
+    """Compile a model for inputs of that shape, with the weights that it has now.
 
     Constants let TensorFlow fold norms into kernels and lay these out for the CPU once, not for every image.
     """
@@ -58,7 +60,7 @@ def with_constant_weights(model: keras.Model, example: np.ndarray) -> Forward:
 
     names: list[str] = []  # of the outputs, once it is traced
 
-    @tf.function(input_signature=[tf.TensorSpec(example.shape, example.dtype)], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
         outputs = model(images, training=False)
         names[:] = outputs

@@ -36,7 +36,7 @@ class LiteRtRuntime(ExportedRuntime):
         self._runner()  # here, so that what is wrong with the file is told at once
 
     def __call__(self, images: np.ndarray) -> Dense:
-        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        """Letterboxed images [1, H, W, 3] uint8 to boxes and scores."""
         outputs = self._runner()(images=self.filled(images))
         if self.facts.decoded:
             return Dense(outputs["boxes"][:1], outputs["scores"][:1])

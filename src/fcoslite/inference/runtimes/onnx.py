@@ -114,16 +114,16 @@ class OnnxRuntime(ExportedRuntime):
         _check_ports(self._network, self.facts)
 
     def __call__(self, images: np.ndarray) -> Dense:
-        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        """Letterboxed images [1, H, W, 3] uint8 to boxes and scores."""
         outputs = self._network(self.filled(images))
         return Dense(outputs["boxes"][:1], outputs["scores"][:1])
 
 
 def _check_ports(network: OnnxNetwork, facts: ExportFacts) -> None:
-    given = {port.name: (port.dtype, *port.shape[-size:]) for port, size in _with_known_sides(network)}
-    size = facts.image_size
+    given = {port.name: (port.dtype, *_last_sides(port, count)) for port, count in _with_known_sides(network)}
+    side = None if facts.step else facts.image_size
     expected = {
-        "images": ("tensor(uint8)", size, size, 3),
+        "images": ("tensor(uint8)", side, side, 3),
         "boxes": ("tensor(float)", 4),
         "scores": ("tensor(float)", len(facts.classes)),
     }
@@ -132,8 +132,13 @@ def _check_ports(network: OnnxNetwork, facts: ExportFacts) -> None:
 
 
 def _with_known_sides(network: OnnxNetwork) -> list[tuple[Port, int]]:
-    """The ports, and how many of their last sides a file of ours fixes."""
+    """The ports, and how many of their last sides a file of ours tells."""
     return [(network.input, 3), *((output, 1) for output in network.outputs)]
+
+
+def _last_sides(port: Port, count: int) -> tuple[int | None, ...]:
+    """A free one is None."""
+    return tuple(side if isinstance(side, int) else None for side in port.shape[-count:])
 
 
 def _port(item: Any) -> Port:

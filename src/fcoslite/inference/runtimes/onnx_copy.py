@@ -34,7 +34,7 @@ def onnx_copy(weights: Path) -> Path:
             raise FcosliteError(message, "move it away") from None
         if facts.precision == "int8" or facts.nms or facts.batch not in (1, None):
             raise FcosliteError(f"{path} is an export of another kind", f"name it: --weights {path}")
-        if facts.weights_sha256 == file_digest(weights):
+        if facts.step is not None and facts.weights_sha256 == file_digest(weights):
             return path
     check_writable(path, "copy the weights to a folder of yours, or take --engine keras", folder=False)
     logger.info("writing %s, once, so that ONNX Runtime can run %s; this takes half a minute", path, weights.name)
@@ -55,12 +55,12 @@ def write_onnx(weights: Path, path: Path, precision: Literal["float32", "float16
     from fcoslite.export.onnx import to_onnx
     from fcoslite.models.weights import load_detector
 
-    detector, _ = load_detector(weights)
+    detector, _ = load_detector(weights, free_sides=True)
     replace_file(path, to_onnx(detector, facts_of(weights, precision)).SerializeToString())
 
 
 def facts_of(weights: Path, precision: Literal["float32", "float16", "int8"]) -> ExportFacts:
-    """What an ONNX file that is made of a weights file says of itself.
+    """What an ONNX file of free sides that is made of a weights file says of itself.
 
     Raises:
         WeightsError: The weights cannot be used.
@@ -69,6 +69,7 @@ def facts_of(weights: Path, precision: Literal["float32", "float16", "int8"]) ->
 
     known = about(weights)
     return ExportFacts(
+        step=known.step,
         strides=architecture(model_settings(weights)).strides,
         version=fcoslite.__version__,
         weights_sha256=file_digest(weights),

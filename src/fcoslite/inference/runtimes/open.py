@@ -119,4 +119,4 @@ def _open_keras(weights: Path) -> Runtime:
     from fcoslite.inference.runtimes.keras import KerasRuntime
     from fcoslite.models.weights import load_detector
 
-    return KerasRuntime(load_detector(weights)[0])
+    return KerasRuntime(load_detector(weights, free_sides=True)[0])

@@ -31,6 +31,10 @@ class Runtime(Protocol):
         """Side of the letterboxed image, pixels."""
 
     @property
+    def step(self) -> int:
+        """What the sides of the letterboxed image may be multiples of, pixels, see `Letterbox.fitting`."""
+
+    @property
     def device(self) -> str:
         """What runs it, and on what, for people."""
 
@@ -39,7 +43,7 @@ class Runtime(Protocol):
         """Images that it is best given at the same time, from threads."""
 
     def __call__(self, images: np.ndarray) -> Dense:
-        """Run it on letterboxed images [1, S, S, 3] uint8, RGB."""
+        """Run it on letterboxed images [1, H, W, 3] uint8, RGB."""
 
 
 class ExportedRuntime:
@@ -54,6 +58,7 @@ class ExportedRuntime:
         facts: As given.
         class_names: By channel.
         image_size: Pixels.
+        step: Pixels.
         device: As given.
         at_once: As given.
     """
@@ -62,9 +67,10 @@ class ExportedRuntime:
         self.facts = facts
         self.class_names = facts.classes
         self.image_size = facts.image_size
+        self.step = facts.step or facts.image_size
         self.device = device
         self.at_once = at_once
 
     def filled(self, images: np.ndarray) -> np.ndarray:
-        """Images [1, S, S, 3] as many times as a file for batches of more wants them."""
+        """Images [1, H, W, 3] as many times as a file for batches of more wants them."""
         return np.repeat(images, self.facts.batch or 1, axis=0)

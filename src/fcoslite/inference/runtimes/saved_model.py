@@ -25,7 +25,7 @@ class SavedModelRuntime(ExportedRuntime):
         self._run: Any = self._loaded.signatures["serving_default"]
 
     def __call__(self, images: np.ndarray) -> Dense:
-        """Letterboxed images [1, S, S, 3] uint8 to boxes and scores."""
+        """Letterboxed images [1, H, W, 3] uint8 to boxes and scores."""
         import tensorflow as tf
 
         outputs = self._run(images=tf.constant(self.filled(images)))

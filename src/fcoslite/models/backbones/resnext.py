@@ -64,6 +64,14 @@ def _conv(
     activation: str | None = "relu",
 ) -> keras.KerasTensor:
     layer = NormedConv(
-        filters, size, stride, activation=activation, norms=norms, groups=groups, centred=True, epsilon=1e-5, name=name
+        filters,
+        size,
+        stride,
+        activation=activation,
+        norms=norms,
+        groups=groups,
+        padding="centred",
+        epsilon=1e-5,
+        name=name,
     )
     return layer(x)

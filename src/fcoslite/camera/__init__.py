@@ -1,0 +1,1 @@
+"""Cameras over time: when their frames were taken, and who comes by."""
