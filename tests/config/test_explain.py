@@ -23,6 +23,8 @@ from fcoslite.errors import ConfigError
         (None, ["train.steps_per_epoch=-1"], "at most 1,000,000,000, or null", ""),
         (None, ["model.preset=lit"], "one of lite, lite0, r50", "did you mean 'lite'?"),
         (None, ["model.backbone_norms=run"], "one of running, frozen, or null", "running"),
+        (None, ["finetune.keep=2"], "finetune.keep is 2, and must be auto, or a number, at least 0 and at most 1", ""),
+        (None, ["finetune.keep=aut"], "finetune.keep is 'aut', and must be auto, or a number", "did you mean 'auto'?"),
         (None, ["model.strides=[3]"], "model.strides.0 is 3, and must be a whole number, at least 4", ""),
         (None, ["model.strides=8"], "a list of 1 to 8, each a whole number", ""),
         (None, ["model.classes=[]"], "a list of 1 to 2,000, each text of 1 to 1,000 characters", ""),

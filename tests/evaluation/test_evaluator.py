@@ -1,5 +1,6 @@
 """What surrounds the network in an evaluation, with a network that is always right."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from keras import ops
 
 from fcoslite.config.settings import ComputeSettings, DataSettings, DetectSettings, LossSettings, ModelSettings
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.records.build import build_records
+from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.errors import DataError
 from fcoslite.evaluation.evaluation import check_source
@@ -46,7 +49,7 @@ class Perfect:
 @pytest.mark.parametrize("size", [64, 96, 128])
 def test_detections_lie_where_the_people_are_whatever_the_size_of_the_records(data, tmp_path, size, monkeypatch):
     evaluator = Evaluator(build_detector(MODEL), LossSettings(), DetectSettings(iou=1.0))  # each box stays
-    monkeypatch.setattr(evaluator, "_model", Perfect())
+    monkeypatch.setattr(evaluator, "_model", lambda shape: Perfect())
     result = evaluator.run(_source(data, tmp_path, size), 4)
     assert len(result.images) == len(result.detections) > 20
     for label, found in zip(result.images, result.detections, strict=True):
@@ -65,7 +68,7 @@ def test_the_last_batch_is_filled_up_with_what_adds_nothing(data, tmp_path, assi
     batch, _ = next(iter(source.evaluation_batches(3)))
     filled = fill(batch, 4)
     assert {key: len(values) for key, values in filled.items()} == dict.fromkeys(batch, 4)
-    alone, together = (evaluator._model.predict_on_batch(each) for each in (batch, filled))
+    alone, together = (evaluator._model(each["boxes"].shape).predict_on_batch(each) for each in (batch, filled))
     for key in ("loss", "class_loss", "box_loss", "quality_loss"):
         np.testing.assert_allclose(together[key], alone[key], rtol=1e-5, err_msg=key)
     for key in ("boxes", "scores"):
@@ -73,17 +76,28 @@ def test_the_last_batch_is_filled_up_with_what_adds_nothing(data, tmp_path, assi
     assert fill(filled, 4) is filled
 
     shapes = []
-    predict = evaluator._model.predict_on_batch
+    model_of = evaluator._model
 
-    def noted(batch):
-        shapes.append(len(batch["images"]))
-        return predict(batch)
+    def noted(shape):
+        shapes.append(shape[0])
+        return model_of(shape)
 
-    evaluator._model.predict_on_batch = noted
+    evaluator._model = noted
     assert len(source) % 5
     result = evaluator.run(source, 5)
     assert set(shapes) == {5}
     assert len(result.detections) == len(result.images) == len(source)
+
+
+def test_sources_of_other_sizes_one_after_the_other(data):
+    """As when training ends: the held-out images have few boxes each, the photographs of the package many."""
+    detector = build_detector(MODEL.model_copy(update={"assignment": "atss"}), seed=0)
+    whole = read_coco(data / "annotations.json", data / "images", ("person",))
+    few = tuple(image for image in whole.images if len(image.class_ids) <= 1)[:3]
+    small = FolderSource(replace(whole, images=few), few, 64, 1)
+    evaluator, other = (Evaluator(detector, LossSettings(), DetectSettings(score=0.0)) for _ in range(2))
+    evaluator.run(FolderSource(whole, whole.images[:8], 64, 1), 4)
+    assert evaluator.run(small, 4).metrics == pytest.approx(other.run(small, 4).metrics)
 
 
 def test_records_smaller_than_the_model_are_refused(data, tmp_path):

@@ -1,5 +1,6 @@
 """A narrow detector on the embedded photographs: every part is real, and a run takes seconds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ model: {{strides: [4], head_depth: 1, neck_channels: 32, head_channels: 16, imag
 augment: {{scale: [0.8, 1.5], mosaic: 0.5}}
 compute: {{batch_size: 4, accumulation: 5}}
 train: {{epochs: {EPOCHS}, steps_per_epoch: 10, warmup_steps: 2, ema: 0.9, validate_every: 1}}
-finetune: {{epochs: {EPOCHS}, steps_per_epoch: 10, ema: 0.9, validate_every: 1}}
+finetune: {{epochs: {EPOCHS}, steps_per_epoch: 10, ema: 0.9, validate_every: 1, keep: 0.5}}
 """
 
 
@@ -39,6 +40,9 @@ def numbers_of(run: Run) -> dict[str, Any]:
     assert len(run.metrics_file.read_text("utf-8").splitlines()) == len(numbers["metrics"]) == EPOCHS
     for line in numbers["metrics"]:
         line.pop("images_per_second", None)  # an epoch finished by the next sitting has none
+    if run.keep_file.is_file():
+        numbers["keep.json"] = json.loads(run.keep_file.read_text("utf-8"))
+        files += [run.before_weights, run.tuned_weights]
     for path in files:
         arrays, header = read_arrays(path)
         header.pop("run", None)  # its name

@@ -54,6 +54,18 @@ def test_a_run_without_validation_ends_with_its_last_epoch(tmp_path):
     assert overview(run).best_epoch == 2
 
 
+def test_a_run_that_keeps_what_was_known_ends_with_the_average(tmp_path):
+    run = _run(tmp_path, "finetune", losses=(1.0,), epochs=1, keep="auto")
+    assert overview(run).state == end_state(run) == STOPPED
+    run.write_json("keep.json", {})  # torn or edited
+    assert details(run).kept is None
+    figures = {one: {"ap": 0.5, "ap50": 0.7} for one in ("before", "tuned", "kept")}
+    document = {"share": 0.4, "chosen": True, "sets": {"photographs": {"images": 32, **figures}}}
+    run.write_json("keep.json", document)
+    assert details(run).kept == document
+    assert overview(run).state == end_state(run) == FINISHED
+
+
 def test_a_run_is_running_while_a_process_holds_its_lock(tmp_path):
     run = _run(tmp_path, losses=(1.0,), epochs=3)
     code = (

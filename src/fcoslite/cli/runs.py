@@ -87,6 +87,10 @@ def show_command(
             columns = ["metric", f"epoch {found.best['epoch']}, best", f"epoch {found.last['epoch']}, last"]
             rows = [[key, _text(found.best.get(key)), _text(value)] for key, value in found.last.items()]
             terminal.table(columns, rows, title="\nMetrics")
+        if found.kept:
+            from fcoslite.cli.kept import show_kept
+
+            show_kept(terminal, found.kept, title="\nKept of the weights from before")
         terminal.table(["file", "bytes"], [[name, f"{size:,}"] for name, size in found.files.items()], title="\nFiles")
 
     terminal.result(asdict(found), render)

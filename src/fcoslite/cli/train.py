@@ -153,6 +153,16 @@ def finetune_command(
         ),
     ] = None,
     teacher: TeacherOption = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="auto|0..1",
+            help="At the end, average this share of the weights from before with the fine-tuned ones, so that what was "
+            "known stays; auto chooses it on held-out images and on the package's photographs.",
+            show_default="auto for frames of a camera, else none",
+        ),
+    ] = None,
     epochs: EpochsOption = None,
     resume: ResumeOption = None,
     overrides: SetOption = None,
@@ -167,6 +177,8 @@ def finetune_command(
     from fcoslite.training.request import TrainingRequest
 
     values = _values("finetune", epochs, seed, mlflow_uri, checkpoint_every)
+    if keep is not None:
+        values["finetune.keep"] = _number_or_word(keep)
     request = TrainingRequest(
         "finetune",
         config,
@@ -182,6 +194,13 @@ def finetune_command(
         boxes=boxes.value,
     )
     _run(terminal, request, dry_run)
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _values(
@@ -222,16 +241,12 @@ def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") 
     }
     if "skipped_records" in plan.facts:
         document["skipped_records"] = plan.facts["skipped_records"]
-    shown = (
-        "run",
-        "weights",
-        "skipped_records",
-        "epochs",
-        "best_epoch",
-        "loss",
-        "val_loss",
-        "val_ap",
-        "val_ap50",
-        "images_per_second",
-    )
+    judged = () if result.kept else ("val_loss", "val_ap", "val_ap50")  # of other weights than are kept
+    shown = ("run", "weights", "skipped_records", "epochs", "best_epoch", "loss", *judged, "images_per_second")
+    if result.kept is not None:
+        document["keep"] = result.kept
     terminal.result(document if terminal.as_json else {key: document[key] for key in shown if key in document})
+    if result.kept is not None and not terminal.as_json:
+        from fcoslite.cli.kept import show_kept
+
+        show_kept(terminal, result.kept)

@@ -1,6 +1,6 @@
 """A wrong setting in words: which one, what it is, what it may be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from reprlib import Repr
 from typing import Any
 
@@ -37,7 +37,7 @@ def explain(
     found = error.errors(include_url=False)
     # a misspelt key, rather than that the one meant is missing
     first = next((item for item in found if item["type"] in _UNKNOWN), found[0])
-    path = [str(part) for part in first["loc"]]
+    path = _keys_on([str(part) for part in first["loc"]], schema)
     key = ".".join(path) or "a key"  # one that is not Unicode has no place
     if first["type"] in _UNKNOWN:
         known = [name for option in _options(_at(schema, path[:-1]), schema) for name in option.get("properties", ())]
@@ -51,9 +51,20 @@ def explain(
     message = f"{origin}: {key} is {shown}, and must be {_allowed(part, schema)}"
     if first["type"] == "value_error":
         message += f": {first['ctx']['error']}"
-    choices = [str(choice) for option in _options(part, schema) for choice in option.get("enum", ())]
+    choices = [str(choice) for option in _options(part, schema) for choice in _choices(option)]
     guess = closest(value[:200], choices) if isinstance(value, str) else ""
     return ConfigError(message, guess or hint)
+
+
+def _keys_on(path: list[str], schema: _Schema) -> list[str]:
+    """A path without the names that pydantic gives to alternatives: `keep`, not `keep.literal['auto']`."""
+    parts = [_at(schema, path[:length]) for length in range(len(path))]
+    nested = ("properties", "additionalProperties", "items", "prefixItems")
+    return [
+        name
+        for name, part in zip(path, parts, strict=True)
+        if any(key in option for option in _options(part, schema) for key in nested)
+    ]
 
 
 def _at(schema: _Schema, path: list[str]) -> _Schema:
@@ -92,6 +103,8 @@ def _allowed(part: _Schema, schema: _Schema) -> str:
 
 
 def _describe(part: _Schema, schema: _Schema) -> str:
+    if "const" in part:
+        return str(part["const"])
     if "enum" in part:
         return "one of " + ", ".join(map(str, part["enum"]))
     kind = part.get("type")
@@ -108,6 +121,10 @@ def _describe(part: _Schema, schema: _Schema) -> str:
         like = f" like {part['pattern']}" if "pattern" in part else ""
         return f"text of {_count(part.get('minLength', 0), part.get('maxLength'))} characters{like}"
     return str(kind)
+
+
+def _choices(part: _Schema) -> Sequence[Any]:
+    return part["enum"] if "enum" in part else [part["const"]] if "const" in part else ()
 
 
 _ENDS = {

@@ -185,6 +185,11 @@ class FinetuneSettings(ScheduleSettings):
     warmup_steps: int = Field(0, ge=0, le=_MANY)
     backbone_lr_factor: float = Field(0.1, ge=0, le=1000)
     neck_lr_factor: float = Field(0.1, ge=0, le=1000)
+    keep: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="share of the weights from before in what is kept at the end; auto: chosen; null: auto for frames "
+        "of a camera, else nothing is averaged",
+    )
 
 
 class DetectSettings(_Node):

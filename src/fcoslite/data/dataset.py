@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Raw
+
+from fcoslite.data.capture import Capture
 
 SPLITS = ("train", "val", "test")
 
@@ -17,13 +19,18 @@ Side = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What we need of an image: its sides are in pixels; the split is train, val, test or another name, if any."""
+    """What we need of an image: its sides are in pixels; the split is train, val, test or another name, if any.
+
+    When it was taken, and by which camera, is what the file says, be it of use or not: see `data.capture`.
+    """
 
     image_id: Id = msgspec.field(name="id")
     file_name: str
     height: Side
     width: Side
     split: str | None = None
+    date_captured: Any = None
+    camera: Any = None
 
 
 class Category(msgspec.Struct, frozen=True):
@@ -112,6 +119,7 @@ class LabelledImage:
         areas: [N] float32, area of the segment (not of the box), square pixels.
         scores: [N] float32 in (0, 1], how sure a detector was that drew the box; 1 where a person did.
         split: The part of the data set that it belongs to, such as train or val; None where that is not said.
+        capture: Which camera took it, and when; None where either is not said.
     """
 
     image_id: int
@@ -124,6 +132,7 @@ class LabelledImage:
     areas: np.ndarray
     scores: np.ndarray
     split: str | None = None
+    capture: Capture | None = None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class _LossesAndBoxes(keras.Model):
 
 
 class Evaluator:
-    """Evaluates one detector, again and again: the graph is compiled once.
+    """Evaluates one detector, again and again: the graph is compiled once for a source.
 
     Args:
         detector: Its weights are read anew at every run.
@@ -65,8 +65,9 @@ class Evaluator:
     ) -> None:
         self.detector = detector
         self._detect_settings = detect_settings
-        self._model = _LossesAndBoxes(detector, loss)
-        self._model.compile(jit_compile=jit_compile)
+        self._loss = loss
+        self._jit_compile = jit_compile
+        self._models: dict[tuple[int, ...], _LossesAndBoxes] = {}
 
     def run(
         self, source: Source, batch_size: int, progress: Progress = no_progress, change: Change | None = None
@@ -85,7 +86,7 @@ class Evaluator:
             for batch, labels in source.evaluation_batches(batch_size, change):
                 if images:  # a first batch is compiled anyway, whatever its size
                     batch = fill(batch, batch_size)
-                result = self._model.predict_on_batch(batch)
+                result = self._model(batch["boxes"].shape).predict_on_batch(batch)
                 all_boxes, all_scores = result.pop("boxes"), result.pop("scores")
                 for key, value in result.items():
                     # a batch's loss is a mean over its boxes: weigh it by its images
@@ -99,6 +100,13 @@ class Evaluator:
                 images += labels
                 advance(len(labels))
         return summarise(images, detections, names, {key: value / len(images) for key, value in sums.items()})
+
+    def _model(self, shape: tuple[int, ...]) -> _LossesAndBoxes:
+        """The graph for boxes [B, M, 5]: TensorFlow, given a second shape, would leave B and M open."""
+        if shape not in self._models:
+            self._models[shape] = _LossesAndBoxes(self.detector, self._loss)
+            self._models[shape].compile(jit_compile=self._jit_compile)
+        return self._models[shape]
 
 
 def fill(batch: Batch, batch_size: int) -> Batch:

@@ -4,6 +4,7 @@ config.yaml        the settings, complete          run.log         the console l
 run.json           id, verb, chunk, data           curves.png      losses and AP
 environment.json   versions and devices            checkpoints/    best.npz, last.npz, state-*.npz
 metrics.jsonl      one line per epoch: the record of the run
+Where weights are averaged at the end: keep.json, with figures, and checkpoints/ has before.npz and tuned.npz.
 """
 
 import json
@@ -54,13 +55,28 @@ class Run:
 
     @property
     def best_weights(self) -> Path:
-        """Weights of the epoch with the lowest validation loss."""
+        """Weights of the epoch with the lowest validation loss, perhaps averaged with those from before."""
         return self.checkpoints / "best.npz"
 
     @property
     def last_weights(self) -> Path:
         """Weights of the last finished epoch."""
         return self.checkpoints / "last.npz"
+
+    @property
+    def before_weights(self) -> Path:
+        """Weights that fine-tuning began with, where they are averaged with its own."""
+        return self.checkpoints / "before.npz"
+
+    @property
+    def tuned_weights(self) -> Path:
+        """The best weights of fine-tuning before they were averaged."""
+        return self.checkpoints / "tuned.npz"
+
+    @property
+    def keep_file(self) -> Path:
+        """How the weights were averaged, and what that is worth."""
+        return self.path / "keep.json"
 
     @property
     def metrics_file(self) -> Path:

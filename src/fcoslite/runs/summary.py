@@ -6,8 +6,9 @@ from math import inf
 from typing import Any
 
 from fcoslite.config.load import load_settings, packaged_configs
-from fcoslite.config.settings import ScheduleSettings, Settings
+from fcoslite.config.settings import FinetuneSettings, ScheduleSettings, Settings
 from fcoslite.errors import FcosliteError
+from fcoslite.runs.kept import read_kept
 from fcoslite.runs.run import Run, best_line
 from fcoslite.storage.locks import is_locked
 
@@ -54,6 +55,7 @@ class Details:
         changed: Settings that differ from it, by `section.key`: its value, and the run's.
         best: The best epoch's line of metrics.jsonl.
         last: The last epoch's.
+        kept: The document of keep.json; None where there is none.
         files: Bytes by path within the run.
     """
 
@@ -63,6 +65,7 @@ class Details:
     changed: dict[str, tuple[Any, Any]]
     best: dict[str, Any]
     last: dict[str, Any]
+    kept: dict[str, Any] | None
     files: dict[str, int]
 
 
@@ -72,7 +75,7 @@ def overview(run: Run) -> Overview:
     schedule = _schedule(facts, settings)
     lines = run.read_metrics()
     best = best_line(lines) or {}
-    state = RUNNING if is_locked(run.lock_file) else _end(lines, schedule) if schedule else DAMAGED
+    state = RUNNING if is_locked(run.lock_file) else _end(run, lines, schedule) if schedule else DAMAGED
     return Overview(
         name=run.name,
         verb=str(facts.get("verb", "")),
@@ -102,6 +105,7 @@ def details(run: Run) -> Details:
         changed={key: (usual[key], value) for key, value in actual.items() if value != usual[key]},
         best=best_line(lines) or {},
         last=lines[-1] if lines else {},
+        kept=read_kept(run),
         files={path.relative_to(run.path).as_posix(): path.stat().st_size for path in files},
     )
 
@@ -114,7 +118,7 @@ def end_state(run: Run) -> str:
     """
     schedule = _schedule(run.facts(), run.settings())
     assert schedule is not None
-    return _end(run.read_metrics(), schedule)
+    return _end(run, run.read_metrics(), schedule)
 
 
 def _readable(run: Run) -> tuple[dict[str, Any], Settings | None, str]:
@@ -139,8 +143,13 @@ def _schedule(facts: dict[str, Any], settings: Settings | None) -> ScheduleSetti
     return settings.finetune if facts.get("verb") == "finetune" else settings.train
 
 
-def _end(lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
-    """By the rules that training itself goes by: all epochs, or as many validations without a better loss."""
+def _end(run: Run, lines: Sequence[dict[str, Any]], schedule: ScheduleSettings) -> str:
+    """By the rules that training itself goes by: all epochs, or as many validations without a better loss.
+
+    What is kept of the weights from before comes after that.
+    """
+    if isinstance(schedule, FinetuneSettings) and schedule.keep is not None and read_kept(run) is None:
+        return STOPPED
     best, stale = inf, 0
     for line in lines:
         if "val_loss" in line:

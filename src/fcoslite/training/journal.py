@@ -155,7 +155,7 @@ class Journal(keras.callbacks.Callback):
         _log.info(_summary(line, self.epochs))
 
     def _validate(self, validation: Source) -> dict[str, float]:
-        result = self.evaluator.run(validation, self.position.batch_size, self._stoppable_bar)
+        result = self.evaluator.run(validation, self.position.batch_size, self.stoppable_bar)
         return {f"val_{key}": value for key, value in result.metrics.items()}
 
     def _judge(self, line: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -199,8 +199,8 @@ class Journal(keras.callbacks.Callback):
         )
 
     @contextmanager
-    def _stoppable_bar(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
-        """The bar, whose every move ends validation if somebody has asked for it; the epoch is saved."""
+    def stoppable_bar(self, title: str, total: int | None, unit: str) -> Iterator[Advance]:
+        """The bar of an evaluation, whose every move ends it if somebody has asked for that; training is saved."""
         with self.bar(title, total, unit) as advance:
 
             def move(amount: int = 1, note: str = "") -> None:

@@ -17,7 +17,7 @@ from fcoslite.machine.signals import StopRequest
 from fcoslite.machine.tiers import choose_precision
 from fcoslite.models.backbones import BACKBONES
 from fcoslite.models.detector import Detector, build_detector
-from fcoslite.models.weights import load_backbone, load_weights
+from fcoslite.models.weights import load_backbone, load_weights, save_weights
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone
 from fcoslite.runs.mlflow_thread import MlflowTracker
@@ -27,6 +27,7 @@ from fcoslite.storage.space import check_free_space
 from fcoslite.training.checkpoint import Position, has_state, load_state
 from fcoslite.training.finite_check import FiniteCheck
 from fcoslite.training.journal import Journal
+from fcoslite.training.keep import keep_known
 from fcoslite.training.model import build_training_model
 from fcoslite.training.out_of_memory import halve_batch, out_of_memory
 from fcoslite.training.plan import TrainingPlan
@@ -48,6 +49,7 @@ class TrainingResult:
         stopped_early: By the validation loss.
         metrics: The last line of metrics.jsonl.
         best: The line of the best weights.
+        kept: The document of keep.json; None where no weights from before were averaged in.
     """
 
     run: Run
@@ -55,6 +57,7 @@ class TrainingResult:
     stopped_early: bool
     metrics: dict[str, Any]
     best: dict[str, Any]
+    kept: dict[str, Any] | None = None
 
 
 def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> TrainingResult:
@@ -97,6 +100,8 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
 
 def _begin(plan: TrainingPlan, detector: Detector, run: Run, progress: Progress) -> TrainingResult:
     run.write_json("environment.json", environment())
+    if plan.keeps:
+        save_weights(detector, run.before_weights)  # where it came from may be gone when training ends
     _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
     return _fit_in_memory(plan, detector, run, progress, resume=False)
 
@@ -187,8 +192,12 @@ def _fit(
                     shuffle=False,  # the source has shuffled
                     verbose=0,
                 )
+        kept = None
+        if plan.keeps:
+            kept = keep_known(run, detector, journal.evaluator, plan.validation, settings, journal.stoppable_bar)
     lines = run.read_metrics()
-    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best_line(lines) or lines[-1])
+    best = best_line(lines) or lines[-1]
+    return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best, kept)
 
 
 @contextmanager

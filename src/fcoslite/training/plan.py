@@ -24,6 +24,7 @@ from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.space import check_writable, free_bytes
+from fcoslite.training.keep import settle_keep
 from fcoslite.training.teacher import Teacher, check_teacher, find_teacher, teacher_to_resume
 
 _log = logging.getLogger("fcoslite")
@@ -57,6 +58,11 @@ class TrainingPlan:
         return self.settings.finetune if self.verb == "finetune" else self.settings.train
 
     @property
+    def keeps(self) -> bool:
+        """Whether the weights from before are averaged with the fine-tuned ones at the end."""
+        return self.verb == "finetune" and self.settings.finetune.keep is not None
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches per epoch."""
         passed = steps_per_pass(len(self.training), self.settings.compute.batch_size)
@@ -78,8 +84,8 @@ class TrainingPlan:
         """Space for weights and checkpoints of a model of that many parameters."""
         # weights, Adam's two moments, accumulated gradients, averages
         state = 3 + (self.settings.compute.accumulation > 1) + (self.schedule.ema > 0)
-        # two states are kept while the next is written; so are best and last weights
-        return 4 * parameters * (3 * state + 3)
+        # two states are kept while the next is written; so are best and last weights, and those from before
+        return 4 * parameters * (3 * state + 3 + 2 * self.keeps)
 
     def describe(self) -> dict[str, Any]:
         """The plan in plain words, for --dry-run; a model is built to know its size."""
@@ -101,6 +107,7 @@ class TrainingPlan:
             "epochs": schedule.epochs,
             "steps_per_epoch": self.steps_per_epoch,
             "learning_rate": schedule.lr_max,
+            **({"keep": self.settings.finetune.keep} if self.keeps else {}),
             "needed_disk_mb": round(self.needed_bytes(parameters) / 1e6),
             "free_disk_mb": round(free_bytes(Path(self.settings.workspace.runs)) / 1e6),
         }
@@ -145,11 +152,13 @@ def plan_run(
     check_writable(Path(settings.workspace.runs), "name another folder: --set workspace.runs=FOLDER")
     training: Source
     validation: Source | None
+    of_camera = False
     if data is not None:
         location = {"data": str(data.resolve()), **({"format": form} if form else {})}
         if boxes != "xywh":
             location["boxes"] = boxes
         dataset = data_of_run(location, settings.model.classes)
+        of_camera = any(image.capture is not None for image in dataset.images)
         training, validation = _from_folder(dataset, settings, chunk, skip_bad_records, progress)
     else:
         records = records or Path(settings.workspace.records)
@@ -174,6 +183,8 @@ def plan_run(
             check_source(settings.model.classes or (), settings.model.image_size, source)
     if start_from is None and settings.model.backbone_weights is not None:
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
+    if verb == "finetune":
+        settings = settle_keep(settings, of_camera, validation)
     facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
     found = None
     if teacher is not None:

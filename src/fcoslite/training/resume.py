@@ -65,6 +65,8 @@ def _same(key: str, one: Any, other: Any, ours: Mapping[str, Any]) -> bool:
     """Whether two values of a setting do the same in our run: a run of an older version says some in other words."""
     if key == "name":
         return present_name(one) == present_name(other)
+    if key == "finetune.keep":  # null leaves it to the data, which has decided
+        return one is None or bool(one == other)
     if key.endswith(".early_stopping_epochs"):  # as many as there are epochs stop nothing
         epochs = ours[key.replace("early_stopping_epochs", "epochs")]
         return one == other or all(value is None or value >= epochs for value in (one, other))

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fcoslite.data.formats.json_file as coco_file_module
+from fcoslite.data.capture import Capture
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import ConfigError, DataError, FcosliteError
 
 IMAGE = {"id": 5, "file_name": "a.jpg", "height": 50, "width": 100}
@@ -371,3 +373,21 @@ def test_any_damage_is_read_or_refused(
         )
         content[start : start + length] = piece
     open_or_refuse(write(tmp_path_factory.getbasetemp(), bytes(content)))
+
+
+def test_camera_and_time_are_kept_as_they_are(tmp_path: Path) -> None:
+    when = {"date_captured": "2026-11-28T22:41:03.120Z", "camera": "door", "why": "moved"}
+    table = open_coco(write(tmp_path, of_images(when)))
+    assert to_dataset(table).images[0].capture == Capture("door", 1795905663.12)
+    assert json.loads(encode_annotations(table, [0]))["images"] == [IMAGE | when]
+    odd = of_images(when | {"id": "5"})
+    assert to_dataset(open_coco(write(tmp_path, odd))).images[0].capture == Capture("door", 1795905663.12)
+
+
+@pytest.mark.parametrize("date", [0, None, "", "soon"])
+def test_a_camera_without_a_time_is_told(tmp_path: Path, date: object, caplog: pytest.LogCaptureFixture) -> None:
+    table = open_coco(write(tmp_path, of_images({"camera": "door", "date_captured": date})))
+    assert to_dataset(table).images[0].capture is None
+    assert "1 images name a camera, but no time (date_captured)" in caplog.text
+    caplog.clear()
+    assert to_dataset(open_coco(write(tmp_path, of_images({"date_captured": date})))).images and not caplog.text

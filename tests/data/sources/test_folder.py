@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fcoslite.data.capture import Capture
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
@@ -79,15 +80,19 @@ def test_on_request_they_are_gone_without(source: FolderSource, caplog: pytest.L
     assert checked.fingerprint == source.fingerprint
 
 
-@pytest.mark.parametrize("field", ["boxes_xyxy", "class_ids", "iscrowd", "file_name"])
+@pytest.mark.parametrize("field", ["boxes_xyxy", "class_ids", "iscrowd", "file_name", "capture"])
 def test_another_label_makes_it_another_data_set(source: FolderSource, field: str) -> None:
     same = replace(source, dataset=replace(source.dataset, images=tuple(replace(i) for i in source.dataset.images)))
     assert same.fingerprint == source.fingerprint
     image = next(image for image in source.images if len(image.boxes_xyxy))
     value = getattr(image, field)
-    other = replace(
-        image, **{field: value + "g" if field == "file_name" else (1 - value.astype(np.float32)).astype(value.dtype)}
-    )
+    if field == "file_name":
+        changed = value + "g"
+    elif field == "capture":  # it decides what is validated on
+        changed = Capture("door", 0.0)
+    else:
+        changed = (1 - value.astype(np.float32)).astype(value.dtype)
+    other = replace(image, **{field: changed})
     images = tuple(other if i is image else i for i in source.dataset.images)
     assert replace(source, dataset=replace(source.dataset, images=images)).fingerprint != source.fingerprint
 

@@ -102,7 +102,15 @@ class Oddities:
                 raise self.refuse(f"the {key} is {value!r}", f"{place}.{key}")
         split = record.get("split")
         height, width = sides
-        made = ImageRecord(image_id, record["file_name"], height, width, split if isinstance(split, str) else None)
+        made = ImageRecord(
+            image_id,
+            record["file_name"],
+            height,
+            width,
+            split if isinstance(split, str) else None,
+            record.get("date_captured"),
+            record.get("camera"),
+        )
         return made, Raw(msgspec.json.encode(record | msgspec.to_builtins(made)))
 
     def whole(self, value: Any, place: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.data.capture import capture_of
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
 from fcoslite.data.formats.class_choice import choose_names
 from fcoslite.data.formats.duplicates import refuse_shared_files
@@ -210,8 +211,15 @@ def to_dataset(table: AnnotationTable) -> Dataset:
                 areas=areas[rows],
                 scores=scores[rows],
                 split=image.split,
+                capture=capture_of(image.camera, image.date_captured),
             )
         )
+    timeless = sum(
+        one.capture is None and bool(image.camera) for one, image in zip(labelled, table.images, strict=True)
+    )
+    if timeless:
+        what = "images name a camera, but no time (date_captured) that can be read: they count as single photographs"
+        _log.warning("%s: %d %s", table.path, timeless, what)
     category_ids = tuple(category.id for category in table.categories)
     return Dataset(tuple(labelled), table.class_names, category_ids, table.folder, follows_links(table.folder))
 

@@ -162,4 +162,5 @@ def _facts(image: LabelledImage) -> tuple[str, ...]:
     labels = [image.boxes_xyxy, image.class_ids, image.iscrowd]
     if (image.scores < 1).any():  # without, it is what it was before there were scores: a run of then goes on
         labels.append(image.scores)
-    return (str(image.image_id), image.file_name, *(array.tobytes().hex() for array in labels))
+    when = () if image.capture is None else (image.capture.camera, repr(image.capture.time))  # they decide the split
+    return (str(image.image_id), image.file_name, *(array.tobytes().hex() for array in labels), *when)

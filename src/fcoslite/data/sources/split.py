@@ -1,9 +1,11 @@
 """The split of records: which validate, and how the rest is cut into chunks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fcoslite.config.settings import DataSettings
 from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
+from fcoslite.data.sources.split_by_time import split_by_time
 from fcoslite.errors import DataError
 
 
@@ -55,7 +57,8 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
     """Split the images of a folder.
 
     They are in the order that records of the same set have, so that both split alike. Where the data set itself says
-    which images are of `train`, and which of `val`, these train and validate, and the others are left out.
+    which images are of `train`, and which of `val`, these train and validate, and the others are left out. Frames of a
+    camera, with times, are split by time.
 
     Returns:
         The images, those to validate on first, and the ranges of their positions.
@@ -66,8 +69,21 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
     by_id = {image.image_id: image for image in dataset.images}
     ordered = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")]
     training = [image for image in ordered if image.split == "train"]
+    if not training and any(image.capture is not None for image in ordered):
+        return _split_frames(ordered, settings)
     if not training:
         return tuple(ordered), split(len(ordered), settings)
     validation = [image for image in ordered if image.split == "val"][: settings.validation_records]
     images = (*validation, *training)
     return images, split(len(images), settings, len(validation) or None)
+
+
+def _split_frames(ordered: Sequence[LabelledImage], settings: DataSettings) -> tuple[tuple[LabelledImage, ...], Split]:
+    """Split by time what has times, and the first of the rest from its others, as ever."""
+    frames = [image for image in ordered if image.capture is not None]
+    photographs = [image for image in ordered if image.capture is None]
+    validation, training = split_by_time(frames, settings.validation_records)
+    held_out = min(settings.validation_records - len(validation), len(photographs) // 5)
+    validation += photographs[:held_out]
+    images = (*validation, *training, *photographs[held_out:])
+    return images, split(len(images), settings, len(validation))
