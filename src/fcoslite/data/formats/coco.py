@@ -41,16 +41,12 @@ def check_images_folder(folder: Path) -> None:
 
 
 class CameraRecord(ImageRecord, frozen=True, omit_defaults=True, kw_only=True):
-    """A frame of a camera that is an image of a data set.
+    """A frame of a camera's folder that is an image of a data set.
 
     Attributes:
-        camera: That took it.
-        date_captured: When, as `camera.capture_time` writes it.
         why: It was kept, see `camera.frames`.
     """
 
-    camera: str
-    date_captured: str
     why: str
 
 
@@ -61,15 +57,11 @@ class FrameRecord(ImageRecord, frozen=True, omit_defaults=True, kw_only=True):
         video: Name of the video.
         frame: Number in it, from 0.
         seconds: Since its first frame.
-        camera: That took it.
-        date_captured: When, as `camera.capture_time` writes it.
     """
 
     video: str
     frame: int
     seconds: float | None = None
-    camera: str | None = None
-    date_captured: str | None = None
 
 
 class CocoCategory(msgspec.Struct):
