@@ -335,11 +335,12 @@ def _differences_of_found(
         for box, score, class_id in zip(*found, strict=True):
             if score < _SEEN:
                 break
-            of_class = np.flatnonzero(there.scores[0][:, class_id - 1])
-            moved = np.abs(there.boxes_xyxy[0][of_class] - np.clip(box, 0, facts.image_size)).max(axis=1)
-            boxes = max(boxes, float(moved.min(initial=facts.image_size)))
-            nearest = there.scores[0][of_class[moved.argmin()], class_id - 1] if len(of_class) else 0.0
-            scores = max(scores, float(abs(score - nearest)))
+            of_class = there.scores[0][:, class_id - 1]
+            moved = np.abs(there.boxes_xyxy[0] - np.clip(box, 0, facts.image_size)).max(axis=1)
+            differs = np.abs(of_class - score)
+            # of boxes that are cut to the same, the one of that score; a row without a box has none
+            nearest = np.argmin(moved / facts.image_size + differs + (of_class == 0))
+            boxes, scores = max(boxes, float(moved[nearest])), max(scores, float(differs[nearest]))
     return boxes, scores
 
 
