@@ -116,6 +116,17 @@ def test_a_yolo_finds_what_we_find(yolo: ExportResult, ours: float, demo_data: P
     assert average_precision(yolo_reader(in_opencv, 384), demo_data) == pytest.approx(expected, abs=CLOSE)
 
 
+def test_opencv_reads_standard_fcos(tmp_path: Path) -> None:
+    """Its backbone turns RGB into BGR, for which ONNX has an operator that OpenCV has not."""
+    settings = ModelSettings(preset="r50", image_size=128, neck_channels=32, head_channels=32, head_depth=1)
+    save_weights(build_detector(settings, seed=1), tmp_path / "r50.npz")
+    result = export_detector(ExportPlan(tmp_path / "r50.npz", tmp_path / "r50.onnx", layout="yolo"))
+    noise = np.random.default_rng(0).random((1, 3, 128, 128)).astype(np.float32)
+    network = cv2.dnn.readNetFromONNX(str(result.out))
+    network.setInput(noise)
+    np.testing.assert_allclose(network.forward(), onnx_run(result.out)(noise), rtol=1e-3, atol=0.01)
+
+
 def test_nothing_in_a_yolo_repeats_along_a_fifth_axis(yolo: ExportResult) -> None:
     """OpenCV 4.10 takes the wrong axis of a Tile there, and boxes are a hundred pixels off."""
     operators = [node.op_type for node in onnx.load(str(yolo.out)).graph.node]

@@ -59,7 +59,8 @@ def resnet50(images: keras.KerasTensor, weights: str | None = None) -> dict[int,
         weights = str(Path(weights).resolve())  # keras.applications takes some names for what it can download
     mean = [103.939, 116.779, 123.68]  # BGR, keras.applications' "caffe" preprocessing
     bgr = keras.layers.Rescaling(255.0, offset=[-value for value in reversed(mean)], name="backbone_scale")(images)
-    bgr = keras.ops.flip(bgr, axis=-1)
+    # not flip: in ONNX that is a ReverseSequence, which OpenCV does not have
+    bgr = keras.ops.take(bgr, [2, 1, 0], axis=-1)
     try:
         network = keras.applications.ResNet50(
             include_top=False, weights=weights, input_tensor=bgr, name="backbone_resnet50"
