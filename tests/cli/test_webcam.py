@@ -184,6 +184,7 @@ import os, signal, sys, types
 import numpy as np
 from fcoslite.cli.app import main
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.letterbox import Letterbox
 
 class Predictor:
     load = classmethod(lambda cls, weights, settings, engine, many: cls())
@@ -192,8 +193,9 @@ class Predictor:
     seen = 0
     at_once = 1
 
-    def letterbox(self, height: int, width: int) -> Letterbox:
+    def letterbox(self, height, width):
         return Letterbox.square(height, width, 64)
+
     def predict(self, image_rgb, letterboxed=None):
         self.seen += 1
         if self.seen == 6:

@@ -11,9 +11,10 @@ import pytest
 
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
+from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.errors import ConfigError
-from fcoslite.evaluation.evaluate import evaluate, plan_evaluation
+from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.models.weights import load_detector
 from fcoslite.runs.find_weights import find_weights
 from fcoslite.runs.run import Run
@@ -80,15 +81,17 @@ def test_the_best_weights_are_the_average(finished: loop.TrainingResult) -> None
     assert end_state(run) == FINISHED
 
 
-def test_its_figures_are_those_of_eval(finished: loop.TrainingResult, demo_data: Path, tmp_path: Path) -> None:
+def test_its_figures_are_those_of_the_kept_weights_in_squares(finished: loop.TrainingResult, demo_data: Path) -> None:
     run, kept = finished.run, finished.kept
     assert kept is not None
     of_photographs = kept["sets"]["photographs"]
     assert of_photographs["images"] == 32
     assert of_photographs["before"]["ap"] > 0.05  # 128 pixels are few
-    annotations, images = demo_data / "annotations.json", demo_data / "images"
-    plan = plan_evaluation(run.settings(), run.best_weights, None, annotations, images, tmp_path, engine="keras")
-    assert evaluate(plan, 8)["metrics"]["ap"] == pytest.approx(of_photographs["kept"]["ap"], abs=1e-6)
+    settings, (detector, _) = run.settings(), load_detector(run.best_weights)
+    dataset = read_coco(demo_data / "annotations.json", demo_data / "images", detector.class_names)
+    source = FolderSource(dataset, dataset.images, SIZE, workers=2)
+    metrics = Evaluator(detector, settings.loss, settings.evaluate).run(source, 8).metrics
+    assert metrics["ap"] == pytest.approx(of_photographs["kept"]["ap"], abs=1e-6)
 
 
 def test_a_finished_run_stays_as_it_is(finished: loop.TrainingResult) -> None:
