@@ -18,9 +18,9 @@ from fcoslite.camera.visits import (
     Judged,
     Row,
     Stretch,
+    best_within,
     count,
     judge,
-    lowest_within,
     needed_seconds,
 )
 from fcoslite.config.settings import DetectSettings
@@ -319,7 +319,7 @@ def evaluate_visits(plan: VisitsPlan, batch_size: int = 4, progress: Progress = 
         for score in scores:
             rows.append(count(judge_all(score), score))
             advance()
-    chosen = None if plan.alarms_per_day is None else lowest_within(rows, plan.alarms_per_day)
+    chosen = None if plan.alarms_per_day is None else best_within(rows, plan.alarms_per_day, plan.own_score)
     return Outcome(plan, found, tuple(rows), chosen, judge_all(plan.own_score if chosen is None else chosen.score))
 
 
