@@ -10,6 +10,7 @@ import yaml
 
 from fcoslite.config.plain_yaml import read_yaml
 from fcoslite.data.dataset import SPLITS, AnnotationTable, Category
+from fcoslite.data.formats.duplicates import refuse_duplicate_categories
 from fcoslite.data.formats.files import (
     choose_splits,
     files_below,
@@ -119,9 +120,8 @@ def _names(document: Mapping[str, Any], path: Path) -> dict[int, str]:
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
             hint = "give every class a name; in YAML, words such as yes, no and off need quotes to be text"
             raise DataError(f"{path}: class {number} is called {name!r}", hint)
+    refuse_duplicate_categories([(number, str(names[number])) for number in sorted(names)], path, "names")
     named = {number: str(names[number]).strip() for number in sorted(names)}
-    if len(set(named.values())) < len(named):
-        raise DataError(f"{path}: names has a name twice", "give every class a name of its own")
     if "nc" in document and document["nc"] != len(named):
         raise DataError(
             f"{path}: nc is {document['nc']!r}, but names has {len(named)} classes", "mend the one that is wrong"
@@ -306,14 +306,26 @@ def write_yolo_labels(table: AnnotationTable, chosen: Sequence[int], names: Sequ
     for index, name in zip(chosen, names, strict=True):
         image, rows = table.images[index], table.rows(index)
         boxes = table.boxes_xywh[rows] / np.array([image.width, image.height] * 2)
-        lines = []
-        for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True):
-            if not iscrowd:
-                numbers = (x + w / 2, y + h / 2, w, h)
-                lines.append(" ".join([str(class_id - 1), *(f"{number:.8f}" for number in numbers)]) + "\n")
+        lines = [
+            yolo_line(class_id, (x + w / 2, y + h / 2, w, h))
+            for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True)
+            if not iscrowd
+        ]
         path = folder / _beside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), "utf-8")
+
+
+def yolo_line(class_id: int, fractions: Iterable[float], decimals: int = 8, more: Iterable[str] = ()) -> str:
+    """A line of a label file.
+
+    Args:
+        class_id: 1 is the first, which YOLO calls 0.
+        fractions: x_center, y_center, width, height, as shares of the image's sides.
+        decimals: Of these.
+        more: Columns after them, such as a score.
+    """
+    return " ".join([str(class_id - 1), *(f"{number:.{decimals}f}" for number in fractions), *more]) + "\n"
 
 
 def _beside(file_name: str) -> Path:
