@@ -31,6 +31,11 @@ class _Annotation(msgspec.Struct):
     label: str
     coordinates: _Coordinates
 
+    @property
+    def name(self) -> str:
+        """Of the class: a label with a space more is no other one."""
+        return self.label.strip()
+
 
 class _Image(msgspec.Struct):
     image: str | None = None
@@ -73,7 +78,7 @@ def open_createml(
         root = images
     items = {name: decode_json(file, list[_Image], "a CreateML file", _HINT) for name, file in files.items()}
     # of one split, too: names are those of the whole
-    labels = sorted({one.label for part in items.values() for item in part for one in item.boxes})
+    labels = sorted({one.name for part in items.values() for item in part for one in item.boxes})
     if split is not None:
         items = choose_splits({name: part for name, part in items.items() if name}, split, path)
     names: dict[str, str | None] = {}
@@ -99,7 +104,7 @@ def open_createml(
         for number, one in enumerate(annotations):
             at = one.coordinates
             xywh = (at.x - at.width / 2, at.y - at.height / 2, at.width, at.height)
-            boxes.add(image, position[one.label], xywh, number)
+            boxes.add(image, position[one.name], xywh, number)
 
     def place(image: int, number: int) -> str:
         file, index, _ = listed[image]

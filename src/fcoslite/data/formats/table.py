@@ -10,7 +10,7 @@ import numpy as np
 
 from fcoslite.data.capture import capture_of
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
-from fcoslite.data.formats.class_choice import choose_names
+from fcoslite.data.formats.class_choice import choose_names, look_alikes
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
 from fcoslite.errors import DataError
@@ -232,9 +232,14 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
     """The categories of these names, as `choose_names` takes them, in their order; all for None.
 
+    A warning asks whether two that look alike are one.
+
     Raises:
         ConfigError: No such class, or none at all.
     """
+    if pairs := look_alikes([category.name for category in known]):
+        names, more = "'{}' and '{}'".format(*pairs[0]), f" and {len(pairs) - 1} more pairs" if pairs[1:] else ""
+        _log.warning("%s: classes that look alike: %s%s: if they are one, give it one name there", path, names, more)
     if classes is None:
         return tuple(known)
     by_name = {category.name: category for category in known}
