@@ -115,6 +115,18 @@ def test_a_line_that_cannot_be_meant_is_named(one: Callable[..., Path], line: st
     assert f"{NAME[:-4]}.txt" in caught.value.message and caught.value.hint
 
 
+def test_boxes_with_the_number_of_a_track_are_no_triangles(one: Callable[..., Path]) -> None:
+    tracked = "0 0.5 0.5 0.2 0.4 0.9 "
+    with pytest.raises(DataError, match="line 2: .*no fraction") as caught:
+        open_yolo(one(f"{tracked}1\n{tracked}2\n"))
+    assert "number of a track" in caught.value.hint
+    with pytest.raises(DataError, match="every line of its labels has 7 numbers, and the last is 0 or 1") as caught:
+        open_yolo(one(f"{tracked}1\n" * 3))
+    assert "number of a track" in caught.value.hint
+    triangle = "0 0.5 0.5 0.2 0.4 0.9 1\n"
+    assert corners(one(f"{triangle}0 0.5 0.5 0.2 0.4\n"))[0] == pytest.approx([0.2, 0.4, 0.9, 1])
+
+
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
