@@ -117,7 +117,7 @@ def test_a_line_that_cannot_be_meant_is_named(one: Callable[..., Path], line: st
 
 def test_boxes_with_the_number_of_a_track_are_no_triangles(one: Callable[..., Path]) -> None:
     tracked = "0 0.5 0.5 0.2 0.4 0.9 "
-    with pytest.raises(DataError, match="line 2: .*no fraction") as caught:
+    with pytest.raises(DataError, match=r"line 2: .*no fraction") as caught:
         open_yolo(one(f"{tracked}1\n{tracked}2\n"))
     assert "number of a track" in caught.value.hint
     with pytest.raises(DataError, match="every line of its labels has 7 numbers, and the last is 0 or 1") as caught:
