@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fcoslite.data.formats.json_file as coco_file_module
-from fcoslite.data.capture import Capture
+from fcoslite.data.capture import Capture, recorded_at
 from fcoslite.data.dataset import AnnotationTable
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_columns import open_coco
@@ -378,10 +378,10 @@ def test_any_damage_is_read_or_refused(
 def test_camera_and_time_are_kept_as_they_are(tmp_path: Path) -> None:
     when = {"date_captured": "2026-11-28T22:41:03.120Z", "camera": "door", "why": "moved"}
     table = open_coco(write(tmp_path, of_images(when)))
-    assert to_dataset(table).images[0].capture == Capture("door", 1795905663.12)
+    assert to_dataset(table).images[0].capture == Capture("door", recorded_at(1795905663.12))
     assert json.loads(encode_annotations(table, [0]))["images"] == [IMAGE | when]
     odd = of_images(when | {"id": "5"})
-    assert to_dataset(open_coco(write(tmp_path, odd))).images[0].capture == Capture("door", 1795905663.12)
+    assert to_dataset(open_coco(write(tmp_path, odd))).images[0].capture == Capture("door", recorded_at(1795905663.12))
 
 
 @pytest.mark.parametrize("date", [0, None, "", "soon"])

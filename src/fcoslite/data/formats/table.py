@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.data.capture import capture_of
+from fcoslite.data.capture import Capture, capture_of
 from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
 from fcoslite.data.formats.class_choice import choose_names, look_alikes
 from fcoslite.data.formats.duplicates import refuse_shared_files
@@ -211,7 +211,7 @@ def to_dataset(table: AnnotationTable) -> Dataset:
                 areas=areas[rows],
                 scores=scores[rows],
                 split=image.split,
-                capture=capture_of(image.camera, image.date_captured),
+                capture=_capture(image),
             )
         )
     timeless = sum(
@@ -227,6 +227,13 @@ def to_dataset(table: AnnotationTable) -> Dataset:
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
+
+
+def _capture(image: ImageRecord) -> Capture | None:
+    try:
+        return capture_of(image.camera, image.date_captured)
+    except ValueError:
+        return None
 
 
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
