@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.dataset import SPLITS, AnnotationTable
+from fcoslite.data.dataset import SPLITS, UNKNOWN_SIDES, AnnotationTable
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import table_digest
 from fcoslite.data.formats.coco_folder import IMAGES as COCO_IMAGES
@@ -219,8 +219,7 @@ def convert(
 
 def _unusable(table: AnnotationTable, all_of_them: bool, progress: Progress) -> list[SkippedImage]:
     """Images whose header cannot be read, or tells of other sides than the annotations are for."""
-    # where a header was needed and could not be read, the sides are 1 pixel
-    looked_at = [image for image in table.images if all_of_them or (image.height, image.width) == (1, 1)]
+    looked_at = [image for image in table.images if all_of_them or (image.height, image.width) == UNKNOWN_SIDES]
     follow_links = follows_links(table.folder)
     skipped = []
 

@@ -120,6 +120,26 @@ def test_other_formats(demo_data, tmp_path):
     assert (folder.figures.images, folder.figures.boxes, folder.files.unusable) == (32, 0, ())
 
 
+def test_sides_that_no_header_tells_are_in_no_figure(demo_data, tmp_path):
+    for number, path in enumerate(sorted((demo_data / "images").iterdir())[:3]):
+        (tmp_path / f"{number}.jpg").write_bytes(path.read_bytes())
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "link.jpg").symlink_to("nowhere.jpg")
+    plan = plan_inspection(tmp_path)
+    assert "2 images cannot be read; the first: " in plan.remarks[0]
+    found = inspect_data(plan)
+    assert sum(count for _, _, count in found.figures.common_sizes) == 3 and found.figures.images == 5
+    assert sum(found.figures.spreads["image_side"].counts) == 3
+    assert {one.file_name: one.reason for one in found.files.unusable} == {
+        "empty.jpg": "empty",
+        "link.jpg": "a link to nothing",
+    }
+    for path in tmp_path.glob("[0-9].jpg"):
+        path.unlink()
+    figures = inspect_data(plan_inspection(tmp_path)).figures
+    assert figures.common_sizes == () and "image_side" not in figures.spreads
+
+
 def test_the_reader_is_heard_only_while_it_reads(demo_data):
     before = list(logging.getLogger("fcoslite").handlers)
     plan_inspection(demo_data, open_images=False)

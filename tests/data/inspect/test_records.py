@@ -123,6 +123,8 @@ def test_what_is_not_for_records_is_refused(records: Path, tmp_path: Path) -> No
     for arguments in ({"split": "val"}, {"images": tmp_path}, {"boxes": "xyxy"}):
         with pytest.raises(ConfigError, match="not for records"):
             plan_inspection(records, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no data set at"):
+        plan_inspection(tmp_path / "absent.tfrecord")
     with pytest.raises(DataError, match="one file of records") as caught:
         plan_inspection(next(records.glob("*.tfrecord")))
     assert str(records) in caught.value.hint

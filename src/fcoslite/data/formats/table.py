@@ -22,6 +22,8 @@ _UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 # absolute, of a Windows drive, upwards, or empty
 _REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
 
+_ROUNDING = 1e-3  # pixels; a box that is cut by less was drawn to the border, and written with so many digits
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -278,13 +280,17 @@ def _warn(path: Path, columns: Columns, which: np.ndarray, what: str) -> None:
 
 
 def _clip(boxes_xywh: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut boxes [A, 4] at sides [A, 2] (width, height); also which were cut, and which have area left."""
+    """Cut boxes [A, 4] at sides [A, 2] (width, height); also which were by more than rounding, and which have area."""
     with np.errstate(over="ignore"):
         far = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
     near_inside, far_inside = np.clip(boxes_xywh[:, :2], 0, sides), np.clip(far, 0, sides)
     # in float32, as they are used: a sliver may vanish there
     usable = (far_inside.astype(np.float32) > near_inside.astype(np.float32)).all(axis=1)
-    clipped = (near_inside != boxes_xywh[:, :2]).any(axis=1) | (far_inside != far).any(axis=1)
+    cut = (near_inside != boxes_xywh[:, :2]).any(axis=1) | (far_inside != far).any(axis=1)
+    rows = np.flatnonzero(cut)
+    beyond = np.maximum(abs(near_inside[rows] - boxes_xywh[rows, :2]), abs(far_inside[rows] - far[rows]))
+    clipped = cut.copy()
+    clipped[rows] = (beyond > _ROUNDING).any(axis=1)
     cut_xywh = np.concatenate([near_inside, far_inside - near_inside], axis=1)
     # boxes that were not cut keep the file's very numbers
-    return np.where(clipped[:, None], cut_xywh, boxes_xywh), clipped, usable
+    return np.where(cut[:, None], cut_xywh, boxes_xywh), clipped, usable

@@ -75,7 +75,9 @@ class RecordPictures:
 
 def holds_records(path: Path) -> bool:
     """Whether a path is a folder with TFRecords, or one of them."""
-    return path.suffix == ".tfrecord" or (path.is_dir() and next(path.glob("*.tfrecord"), None) is not None)
+    if path.is_file():
+        return path.suffix == ".tfrecord"
+    return path.is_dir() and next(path.glob("*.tfrecord"), None) is not None
 
 
 def open_records(
