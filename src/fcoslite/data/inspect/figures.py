@@ -57,8 +57,9 @@ class SplitFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of a whole data set. All that is said of sizes, aspects and scores is of boxes that are no crowds; all that is said
-    of the sides of images, of those whose header can be read.
+    """Of a whole data set. All that is said of sizes, aspects and scores is of boxes that are no crowds.
+
+    All that is said of the sides of images is of those whose header can be read.
 
     Attributes:
         images: In all.
