@@ -75,14 +75,6 @@ def test_names_from_files_are_escaped(demo_data, tmp_path):
     assert page.row("<script>alert(1)</script>") and not page.pictures
 
 
-def test_a_folder_in_which_nothing_can_be_read_has_a_page(tmp_path):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "empty.jpg").touch()
-    write_inspection(inspect_data(plan_inspection(tmp_path / "set")), tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text("utf-8")
-    assert "0 different sizes." in text and "empty" in text
-
-
 def test_a_file_that_went_meanwhile_is_left_out(demo_data, tmp_path):
     shutil.copytree(demo_data, tmp_path / "set")
     found = inspect_data(plan_inspection(tmp_path / "set"))

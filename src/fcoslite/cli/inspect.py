@@ -132,7 +132,7 @@ def _render(found: "Inspection", out: Path | None, terminal: "Terminal") -> None
     rows += [[_SPREADS[name], _quantiles(spread.quantiles)] for name, spread in figures.spreads.items()]
     common = ", ".join(f"{width}x{height} ({count:,})" for width, height, count in figures.common_sizes)
     more = figures.different_sizes - len(figures.common_sizes)
-    rows.append(["sides of images", f"{common}{f', and {more:,} more' if more else ''}" or "unknown"])
+    rows.append(["sides of images", f"{common}{f', and {more:,} more' if more else ''}"])
     rows += [["odd boxes", f"{odd.count:,} {odd.name}: {odd.meaning}"] for odd in found.odd_boxes]
     rows.append(["boxes of the file", f"{table.dropped_boxes:,} left out, {table.clipped_boxes:,} cut at the border"])
     rows += _file_rows(found)

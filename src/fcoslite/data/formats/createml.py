@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import choose_splits, number_images, split_of
 from fcoslite.data.formats.json_file import decode_json
@@ -56,7 +57,11 @@ def find_createml(folder: Path) -> str | None:
 
 
 def open_createml(
-    path: Path, classes: Sequence[str] | None = None, split: str | None = None, images: Path | None = None
+    path: Path,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    images: Path | None = None,
+    form: BoxForm = "xywh",
 ) -> AnnotationTable:
     """Read a data set; of the images only the headers, which tell their sides.
 
@@ -65,6 +70,7 @@ def open_createml(
         classes: Names whose boxes to read, class ids in this order; None: all, by name.
         split: The only one to read.
         images: Where the images of a file are, if not beside it.
+        form: `fractions`, if numbers are not pixels.
 
     Raises:
         DataError: A file is missing, not JSON, of another format, or names an image twice.
@@ -110,7 +116,9 @@ def open_createml(
         file, index, _ = listed[image]
         return f"$[{index}].annotations[{number}] of {file}"
 
-    return assemble(path, root, chosen, number_images(names, root), boxes.columns(known, chosen, place))
+    records = number_images(names, root)
+    columns = as_pixels(boxes.columns(known, chosen, place), records, form, path, perhaps_corners=False)
+    return assemble(path, root, chosen, records, columns)
 
 
 def write_createml(table: AnnotationTable, names: Sequence[str], folder: Path) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.data.capture import Capture, capture_of
-from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
+from fcoslite.data.dataset import (
+    LONGEST_SIDE,
+    UNKNOWN_SIDES,
+    AnnotationTable,
+    Category,
+    Dataset,
+    ImageRecord,
+    LabelledImage,
+)
 from fcoslite.data.formats.class_choice import choose_names, look_alikes
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
@@ -146,7 +154,7 @@ def assemble(
     refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
     has_image = columns.image_index >= 0
     image_index = columns.image_index.clip(min=0)
-    sides = np.array([(image.width, image.height) for image in images], np.float64)[image_index]
+    sides = np.array([_limits(image) for image in images], np.float64)[image_index]
     boxes_xywh, clipped, usable = _clip(columns.boxes_xywh, sides)
     impossible = (columns.areas < 0) | (columns.areas > sides.prod(axis=1))
     areas = np.where(np.isnan(columns.areas) | impossible, boxes_xywh[:, 2] * boxes_xywh[:, 3], columns.areas)
@@ -271,6 +279,12 @@ def _check_class_name(name: str, path: Path) -> None:
             f"{path}: the class name {name!r} is refused: it is empty, or has control characters",
             "give it another name",
         )
+
+
+def _limits(image: ImageRecord) -> tuple[int, int]:
+    """Sides to cut boxes at; of an image that cannot be read the boxes stay, until it is left out for that reason."""
+    is_known = (image.height, image.width) != UNKNOWN_SIDES
+    return (image.width, image.height) if is_known else (LONGEST_SIDE, LONGEST_SIDE)
 
 
 def _warn(path: Path, columns: Columns, which: np.ndarray, what: str) -> None:

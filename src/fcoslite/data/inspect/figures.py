@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcoslite.data.box_sizes import SIZES, sizes_of
-from fcoslite.data.dataset import UNKNOWN_SIDES, AnnotationTable
+from fcoslite.data.dataset import AnnotationTable
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
@@ -59,8 +59,6 @@ class SplitFigures:
 class Figures:
     """Of a whole data set. All that is said of sizes, aspects and scores is of boxes that are no crowds.
 
-    All that is said of the sides of images is of those whose header can be read.
-
     Attributes:
         images: In all.
         boxes: In all, crowds among them.
@@ -98,7 +96,6 @@ def compute_figures(table: AnnotationTable) -> Figures:
     """Count and measure the boxes and images of a data set."""
     per_image = np.diff(table.starts)
     sizes = Counter((image.width, image.height) for image in table.images)
-    del sizes[UNKNOWN_SIDES]
     common = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_COMMON_SIZES]
     return Figures(
         images=len(table.images),
@@ -156,8 +153,7 @@ def _spreads(table: AnnotationTable, per_image: np.ndarray) -> dict[str, Spread]
     aspect = np.divide(table.boxes_xywh[:, 2], table.boxes_xywh[:, 3], dtype=np.float32)[ordinary]
     steps = np.linspace(0, 1, 21)
     aspects = 2.0 ** np.linspace(-_ASPECT_OCTAVES, _ASPECT_OCTAVES, 8 * _ASPECT_OCTAVES + 1)
-    known_sides = image_sides[(image_sides != UNKNOWN_SIDES).any(axis=1)]
-    longest = known_sides.max(axis=1)
+    longest = image_sides.max(axis=1)
     columns = {
         "box_side": (box_side, _octaves(box_side)),
         "relative_side": (box_side / of_image, steps),
@@ -165,7 +161,7 @@ def _spreads(table: AnnotationTable, per_image: np.ndarray) -> dict[str, Spread]
         "boxes_per_image": (per_image, np.arange(min(int(per_image.max()), _MANY_BOXES) + 2)),
         "score": (table.scores[table.scores < 1], steps),
         "image_side": (longest, _octaves(longest)),
-        "image_aspect": (known_sides[:, 0] / known_sides[:, 1], aspects),
+        "image_aspect": (image_sides[:, 0] / image_sides[:, 1], aspects),
     }
     return {name: _spread(values, edges) for name, (values, edges) in columns.items() if len(values)}
 
