@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fcoslite.camera.capture_time import date_text, recorded_at
 from fcoslite.cli.app import run
 from fcoslite.config.load import load_settings
+from fcoslite.data.capture import date_text, recorded_at
 from fcoslite.inference.about import about
 from fcoslite.runs.find_weights import find_weights
 from fcoslite.runs.run import Run

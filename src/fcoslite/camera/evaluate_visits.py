@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.camera.capture_time import date_text
 from fcoslite.camera.stretches import MOST_APART_SECONDS, find_stretches
 from fcoslite.camera.tracks import Track
 from fcoslite.camera.visits import (
@@ -24,6 +23,7 @@ from fcoslite.camera.visits import (
     needed_seconds,
 )
 from fcoslite.config.settings import DetectSettings
+from fcoslite.data.capture import date_text
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.open import Format, open_data

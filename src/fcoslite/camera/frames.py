@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from fcoslite.camera.capture_time import date_text, parse_date
+from fcoslite.data.capture import date_text, parse_date
 from fcoslite.data.formats.table import check_file_name
 from fcoslite.errors import DataError
 from fcoslite.storage.line_log import LineLog
