@@ -27,10 +27,8 @@ _models: dict[tuple[Any, ...], tuple[TrainingModel, int, _Start]] = {}
 _steps: dict[tuple[int, int], Any] = {}  # by model and mosaics
 _evaluators: dict[tuple[Any, ...], keras.Model] = {}
 _compile_step, _compile_evaluator = TrainingModel.make_train_function, Evaluator._model
-# of a schedule, what the graph of a step holds
-_OF_A_STEP = (
-    "lr_start lr_max lr_min warmup_steps weight_decay clip_norm ema backbone_lr_factor neck_lr_factor".split()
-)
+# of a schedule, what the graph of a step does not hold
+_AROUND_STEPS = {"epochs", "steps_per_epoch", "early_stopping_epochs", "validate_every", "keep"}
 
 
 @contextmanager
@@ -70,8 +68,8 @@ def _lend_training_model(
     if teach is not None or all(detector is not lent for lent, _ in _detectors.values()):
         return build_training_model(detector, settings, schedule, steps, teach)
     parts = (settings.loss, settings.augment, settings.compute)
-    rates = [getattr(schedule, name) for name in _OF_A_STEP]
-    key = (id(detector), *(part.model_dump_json() for part in parts), *rates, settings.seed, steps)
+    rates = schedule.model_dump_json(exclude=_AROUND_STEPS)
+    key = (id(detector), *(part.model_dump_json() for part in parts), rates, settings.seed, steps)
     if key not in _models:
         model = build_training_model(detector, settings, schedule, steps)
         weights = {id(variable) for variable in detector.network.variables}
@@ -82,9 +80,7 @@ def _lend_training_model(
     _begin_again(start)
     optimizer = inner_optimizer(model)
     if optimizer.use_ema:  # the averages begin with the weights
-        for weight, average in zip(
-            model.trainable_variables, optimizer._model_variables_moving_average, strict=True
-        ):
+        for weight, average in zip(model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
             average.assign(ops.copy(weight))
     model.augment.mosaics, model.train_function = mosaics, None  # the run before may have switched them off
     return model
