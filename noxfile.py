@@ -195,6 +195,27 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def camera(session: nox.Session) -> None:
+    """docs/your-camera.md as a whole, on a camera that GStreamer serves; Chromium and mosquitto must be installed.
+
+    Keeps every picture. After --: --video FILE, to be seen by the camera instead of embedded photographs.
+    """
+    session.install(".", *TESTS, *BROWSER)
+    folder = Path(session.create_tmp()).resolve() / "pictures"
+    env = {"FCOSLITE_PICTURES": str(folder)}
+    options = list(session.posargs)
+    if "--video" in options:
+        place = options.index("--video")
+        video = Path(*options[place + 1 : place + 2]).resolve()
+        if not video.is_file():
+            session.error(f"--video needs a file, and {video} is none")
+        env["FCOSLITE_VIDEO"] = str(video)
+        del options[place : place + 2]
+    session.run("pytest", "-rs", "-m", "evening", "tests/evening", *options, env=env)
+    session.log(f"pictures to look at: {folder}")
+
+
+@nox.session
 def mqtt(session: nox.Session) -> None:
     """`--events` and `--mqtt` with mosquitto, which must be installed; kills at random moments, too."""
     session.install(".", *TESTS)

@@ -1,7 +1,8 @@
 """`webcam` end to end, capture to saved video, by ONNX Runtime: against Keras, and against nothing but the engine.
 
-The bare engine gets letterboxed frames, as many at a time as `webcam` gives it. The video is made of the embedded
-photographs, panned; --video takes a real one.
+The bare engine gets letterboxed frames, as many at a time as `webcam` gives it; and once more with OpenCV's reader
+before it and OpenCV's writer behind it, which need the same cores. The video is made of the embedded photographs,
+panned; --video takes a real one.
 
 Run: python -m benchmarks.webcam [--quick] [--video FILE] [--out FOLDER]
 """
@@ -74,10 +75,33 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 for _ in map_in_order(runtime, [letterboxed] * frames, runtime.at_once, ahead=1):
                     pass
 
+            def between(runtime: Runtime, size: int = size) -> None:
+                reader = cv2.VideoCapture(str(video))
+                writer = cv2.VideoWriter(
+                    str(folder / "bare.mp4"),
+                    cv2.VideoWriter.fourcc(*"mp4v"),
+                    FPS,
+                    (int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))),
+                )
+                with open_source(str(video)) as source:
+                    letterbox = Letterbox.fitting(source.height, source.width, size, runtime.step)
+                letterboxed = np.full((1, letterbox.rows, letterbox.columns, 3), 114, np.uint8)
+
+                def run(frame: np.ndarray) -> np.ndarray:
+                    runtime(letterboxed)
+                    return frame
+
+                read = (reader.read()[1] for _ in range(frames))
+                for frame in map_in_order(run, read, runtime.at_once, ahead=1):
+                    writer.write(frame)
+                writer.release()
+                reader.release()
+
             contestants |= {
                 f"{size}": lambda runtime=on_onnx: end_to_end(runtime),  # type: ignore[misc]
                 f"{size} keras": lambda runtime=on_keras: end_to_end(runtime),  # type: ignore[misc]
                 f"{size} bare": lambda runtime=on_onnx: bare(runtime),  # type: ignore[misc]
+                f"{size} between": lambda runtime=on_onnx: between(runtime),  # type: ignore[misc]
             }
         result = race(contestants, 3 if arguments.quick else 7)
         for size in (320, 512):
@@ -94,6 +118,13 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 )
                 if size != 320:
                     break
+            yield Row(
+                stage="webcam",
+                what=f"the same at {size}",
+                unit="frames/s",
+                **result.rates(f"{size}", frames, limit=f"{size} between"),
+                limit_is="bare engine between OpenCV's reader and writer",
+            )
 
 
 if __name__ == "__main__":

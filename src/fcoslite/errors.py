@@ -71,5 +71,6 @@ def closest(name: str, choices: list[str]) -> str:
     """Return ``did you mean 'x'?`` for the most similar choice, or an empty string."""
     import difflib
 
-    matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    return f"did you mean '{matches[0]}'?" if matches else ""
+    by_form = {choice.casefold(): choice for choice in reversed(choices)}
+    matches = difflib.get_close_matches(name.casefold(), list(by_form), n=1, cutoff=0.5)
+    return f"did you mean '{by_form[matches[0]]}'?" if matches else ""

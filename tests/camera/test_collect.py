@@ -14,7 +14,7 @@ import pytest
 
 from fcoslite.camera import collect as module
 from fcoslite.camera.collect import collect
-from fcoslite.camera.frames import CameraFrame, FrameLog, read_frames
+from fcoslite.camera.frames import CameraFrame, read_frames
 from fcoslite.data.images import read_image
 from fcoslite.errors import BusyError, ConfigError, DataError, FcosliteError, SourceError
 from fcoslite.storage.locks import locked
@@ -236,7 +236,6 @@ def test_pictures_without_lines_are_left_alone(recording: Path, tmp_path: Path) 
 
 
 def test_a_line_of_somebody_else_is_an_error(recording: Path, tmp_path: Path) -> None:
-    FrameLog(tmp_path).close()
     (tmp_path / "frames.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"frames\.jsonl, line 1"):
         collect([str(recording)], tmp_path)

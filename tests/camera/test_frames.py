@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.camera.capture_time import date_text, parse_date
 from fcoslite.camera.frames import CameraFrame, FrameLog, frame_file_name, read_frames
+from fcoslite.data.capture import date_text, parse_date
 from fcoslite.errors import DataError, FcosliteError
 from fcoslite.storage import space
 

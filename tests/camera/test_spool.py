@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from fcoslite.camera.spool import Spool, Waiting
-from fcoslite.errors import BusyError, DataError
+from fcoslite.errors import BusyError, DataError, FcosliteError
+from tests.disks import SmallDisk
 
 
 def test_events_wait_in_order_and_leave_when_they_are_sent(tmp_path: Path) -> None:
@@ -75,3 +76,18 @@ def test_anybody_can_look_into_it(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "door.sqlite")
     assert database.execute("SELECT line FROM events").fetchall() == [('{"id": "a"}',)]
     database.close()
+
+
+def test_a_full_disk_is_told_and_what_waits_stays(small_disk: SmallDisk) -> None:
+    with pytest.raises(FcosliteError, match="full"):
+        Spool(small_disk.path / "spool", "door")
+    small_disk.resize(16 * 2**20 + 200_000)
+    with Spool(small_disk.path / "spool", "door") as spool:
+        spool.add("a", "1", None)
+        (small_disk.path / "other").write_bytes(bytes(190_000))
+        with pytest.raises(FcosliteError, match="full") as caught:
+            spool.add("b", "2", None)
+        assert caught.value.hint
+    small_disk.resize(32 * 2**20)
+    with Spool(small_disk.path / "spool", "door") as spool:
+        assert spool.next_to_send() == Waiting("a", "1") and len(spool) == 1

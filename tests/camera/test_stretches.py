@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fcoslite.camera.capture_time import date_text, recorded_at
 from fcoslite.camera.stretches import MOST_APART_SECONDS, find_stretches
 from fcoslite.camera.visits import Stretch
+from fcoslite.data.capture import date_text, recorded_at
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcoslite.camera.visits import Row, Stretch, count, judge, lowest_within, needed_seconds
+from fcoslite.camera.visits import Row, Stretch, best_within, count, judge, lowest_within, needed_seconds
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.detections.detections import Detections
 
@@ -124,6 +124,22 @@ def test_the_lowest_threshold_from_which_on_alarms_are_few() -> None:
         assert chosen is not None and chosen.score == score
     assert lowest_within(rows[:4], 1) is None
     assert needed_seconds(3) == 86_400 and needed_seconds(0) == float("inf")
+
+
+def test_the_present_threshold_is_lowered_only_to_find_more() -> None:
+    found = ((0.1, 5, 9), (0.2, 5, 1), (0.3, 5, 0), (0.4, 4, 0), (0.5, 4, 0), (0.6, 2, 0))
+    rows = [Row(score, visits, 6 - visits, 0.0, 9, 0, alarms) for score, visits, alarms in found]
+    for own, wanted, score in (
+        (0.5, 0, 0.3),  # one more is found
+        (0.3, 9, 0.3),  # none is, however low
+        (0.6, 9, 0.3),
+        (0.1, 1, 0.2),  # too many alarms
+        (0.1, 0, 0.3),
+        (0.1, 9, 0.1),
+    ):
+        chosen = best_within(rows, wanted, own)
+        assert chosen is not None and chosen.score == score
+    assert best_within(rows[:2], 0, 0.2) is None
 
 
 boxes = st.tuples(st.integers(0, 30).map(lambda x: 12.0 * x), st.integers(1, 20).map(lambda score: score / 20))

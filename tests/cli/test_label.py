@@ -11,6 +11,7 @@ from fcoslite.camera.frames import CameraFrame, FrameLog, frame_file_name
 from fcoslite.cli.app import run
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.geometry.overlaps import pairwise_iou
+from fcoslite.review.review import open_review
 from tests.walks import walk_pictures
 
 PHOTOGRAPHS = ("000000000165.jpg", "000000000529.jpg", "000000000790.jpg")
@@ -74,6 +75,23 @@ def test_errors_say_what_to_do_and_leave_nothing(
     assert captured.out == ""
     assert "error: " in captured.err and "hint: " in captured.err and message in captured.err
     assert sorted(path.name for path in workspace.iterdir()) == ["empty.onnx", "photographs"]
+
+
+def test_answers_of_a_review_are_in_labels_that_are_made_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["label", "photographs", "--out", "data", "--by", "lite0", "--no-mirror", "--json"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["answers"] is None
+    with open_review(Path("data")) as review:
+        yes, no = review.ahead(2)
+        review.answer(yes, "yes")
+        review.answer(no, "no")
+        removed = review.labels.bbox(no)
+    assert run([*arguments, "--overwrite", "--score", "0.09"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    assert (answers["yes"], answers["no"]) == (1, 1)
+    labels = json.loads(Path("data/annotations.json").read_text())["annotations"]
+    assert sum(item["score"] == 1 for item in labels) == 1
+    assert not any(item["bbox"] == pytest.approx(removed, abs=0.1) for item in labels)
 
 
 def test_who_stands_for_hours_is_asked_about(demo_data: Path, workspace: Path) -> None:

@@ -15,6 +15,7 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.errors import BusyError, ConfigError, DataError
 from fcoslite.labelling.label import label
 from fcoslite.storage.locks import locked
+from fcoslite.storage.staged_folder import no_replacement
 from tests.onnx_files import BRIGHT_SPOT, bright_spot_model
 
 SIDE = 64
@@ -117,6 +118,15 @@ def test_other_pictures_are_not_labelled_into_it(model: str, home: Path, tmp_pat
         label([home, home / "images" / "door"], home, by=[model])
     with locked(home / "..labels.lock", "labels"), pytest.raises(BusyError):
         label([home], home, by=[model])
+
+
+def test_a_folder_is_not_labelled_while_it_is_reviewed(model: str, home: Path) -> None:
+    """The review would write what it has read over the new labels."""
+    label([home], home, by=[model])
+    before = files(home)
+    with no_replacement(home), pytest.raises(BusyError, match="is being written"):  # as a review does
+        label([home], home, by=[model], overwrite=True)
+    assert files(home) == before
 
 
 def test_human_boxes_of_frames_stay(model: str, home: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fcoslite.camera.capture_time import date_text
 from fcoslite.camera.stretches import MOST_APART_SECONDS, find_stretches
 from fcoslite.camera.tracks import Track
 from fcoslite.camera.visits import (
@@ -18,12 +17,13 @@ from fcoslite.camera.visits import (
     Judged,
     Row,
     Stretch,
+    best_within,
     count,
     judge,
-    lowest_within,
     needed_seconds,
 )
 from fcoslite.config.settings import DetectSettings
+from fcoslite.data.capture import date_text
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.open import Format, open_data
@@ -319,7 +319,7 @@ def evaluate_visits(plan: VisitsPlan, batch_size: int = 4, progress: Progress = 
         for score in scores:
             rows.append(count(judge_all(score), score))
             advance()
-    chosen = None if plan.alarms_per_day is None else lowest_within(rows, plan.alarms_per_day)
+    chosen = None if plan.alarms_per_day is None else best_within(rows, plan.alarms_per_day, plan.own_score)
     return Outcome(plan, found, tuple(rows), chosen, judge_all(plan.own_score if chosen is None else chosen.score))
 
 

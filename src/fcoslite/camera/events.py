@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from fcoslite.camera.capture_time import date_text
+from fcoslite.data.capture import date_text
 from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import crop_around
 from fcoslite.inference.zone import feet_inside

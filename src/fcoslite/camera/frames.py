@@ -3,9 +3,7 @@
 A frame's file is on the disk before its line is, and its line before the next frame: a kill loses the frame it was at.
 """
 
-import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from fcoslite.camera.capture_time import date_text, parse_date
+from fcoslite.data.capture import date_text, parse_date
 from fcoslite.data.formats.table import check_file_name
 from fcoslite.errors import DataError
-from fcoslite.storage.space import check_room
+from fcoslite.storage.line_log import LineLog
 
 FRAMES = "frames.jsonl"
 IMAGES = "images"
@@ -72,11 +70,11 @@ def read_frames(folder: Path) -> list[CameraFrame]:
     Raises:
         DataError: A line is none of ours.
     """
-    return _read(folder / FRAMES)[0]
+    return FrameLog(folder).frames
 
 
 class FrameLog:
-    """`frames.jsonl`, gone on with if it is there; a half line at its end is cut off.
+    """`frames.jsonl`, gone on with if it is there; a half line at its end is cut off by the next one.
 
     Args:
         folder: The camera's folder, which nobody else writes to meanwhile.
@@ -89,19 +87,17 @@ class FrameLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FRAMES
-        self.frames, self._end = _read(self._path)
-        self._file = self._path.open("ab", buffering=0)  # what could not be written is not tried again at the end
-        self._file.truncate(self._end)
+        path = folder / FRAMES
+        self._log = LineLog(path)
+        self.frames = [_frame(line, number, path) for number, line in enumerate(self._log.lines, start=1)]
 
     def append(self, frame: CameraFrame) -> None:
         """Write a frame, whose file is there; once this returns, neither a kill nor a power cut can take its line.
 
         Raises:
             FcosliteError: The disk is nearly full.
-            OSError: It cannot be written.
+            DataError: It cannot be written.
         """
-        check_room(self._path)
         line = _Line(
             frame.file_name,
             frame.camera,
@@ -109,21 +105,7 @@ class FrameLog:
             frame.why,
             None if frame.hash is None else f"{frame.hash:016x}",
         )
-        content = msgspec.json.encode(line) + b"\n"
-        try:
-            left = memoryview(content)
-            while left:  # a disk that fills up takes a part
-                left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
-        except OSError:
-            with suppress(OSError):
-                self._file.truncate(self._end)
-            raise
-        self._end += len(content)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        self._log.add(msgspec.json.encode(line))
 
     def __enter__(self) -> "FrameLog":
         return self
@@ -131,14 +113,7 @@ class FrameLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-
-def _read(path: Path) -> tuple[list[CameraFrame], int]:
-    """The frames of a file, and how many bytes of it are whole lines."""
-    content = path.read_bytes() if path.is_file() else b""
-    end = content.rfind(b"\n") + 1
-    return [_frame(line, number, path) for number, line in enumerate(content[:end].splitlines(), start=1)], end
+        self._log.close()
 
 
 def _frame(text: bytes, number: int, path: Path) -> CameraFrame:

@@ -1,16 +1,14 @@
 """The frames of cameras, cut where too much time has passed to know who is who."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
-import msgspec
 import numpy as np
 
-from fcoslite.camera.capture_time import date_text, parse_date
 from fcoslite.camera.visits import LEAST_SECONDS, Stretch
-from fcoslite.data.dataset import AnnotationTable, LabelledImage
+from fcoslite.data.capture import Capture, capture_of, date_text
+from fcoslite.data.dataset import AnnotationTable, ImageRecord, LabelledImage
 from fcoslite.errors import DataError
 
 # of frames that follow each other: 11 visits at 0.1 s, of people who walk and stand, are 17 at 0.5 s, and 30 at 1 s,
@@ -18,11 +16,6 @@ from fcoslite.errors import DataError
 MOST_APART_SECONDS = 0.5
 
 _RELABEL = "`fcoslite label` writes both for videos: label the recording again"
-
-
-class _Taken(msgspec.Struct):
-    date_captured: Any = None
-    camera: Any = None
 
 
 def find_stretches(table: AnnotationTable, images: Sequence[LabelledImage]) -> list[Stretch]:
@@ -38,12 +31,11 @@ def find_stretches(table: AnnotationTable, images: Sequence[LabelledImage]) -> l
     Raises:
         DataError: There is nothing to track in.
     """
-    taken = _taken(table)
+    captures = {image.image_id: _capture(image, table) for image in table.images}
     by_camera: dict[str, list[tuple[datetime, LabelledImage]]] = {}
     for image in images:
-        if image.image_id in taken:
-            camera, captured = taken[image.image_id]
-            by_camera.setdefault(camera, []).append((captured, image))
+        if (capture := captures[image.image_id]) is not None:
+            by_camera.setdefault(capture.camera, []).append((capture.captured, image))
     timed = sum(map(len, by_camera.values()))
     if not timed:
         raise DataError(f"{table.path} says of no image when (date_captured) and by what camera it was taken", _RELABEL)
@@ -62,20 +54,12 @@ def find_stretches(table: AnnotationTable, images: Sequence[LabelledImage]) -> l
     return long_enough
 
 
-def _taken(table: AnnotationTable) -> Mapping[int, tuple[str, datetime]]:
-    """Camera and time by image id, of those that have both."""
-    decoder = msgspec.json.Decoder(_Taken)
-    taken = {}
-    # of COCO only: the other formats have no place for times
-    for image, raw in zip(table.images, table.raw_images, strict=False):
-        said = decoder.decode(raw)
-        if isinstance(said.date_captured, str) and isinstance(said.camera, str) and said.date_captured:
-            try:
-                taken[image.image_id] = (said.camera, parse_date(said.date_captured))
-            except ValueError:
-                message = f"{table.path}: date_captured of {image.file_name} is {said.date_captured[:100]!r}"
-                raise DataError(message, "write it like 2026-11-28T22:41:03.120Z") from None
-    return taken
+def _capture(image: ImageRecord, table: AnnotationTable) -> Capture | None:
+    try:
+        return capture_of(image.camera, image.date_captured)
+    except ValueError:
+        message = f"{table.path}: date_captured of {image.file_name} is {image.date_captured[:100]!r}"
+        raise DataError(message, "write it like 2026-11-28T22:41:03.120Z") from None
 
 
 def _cut(frames: Sequence[tuple[datetime, LabelledImage]]) -> list[list[tuple[datetime, LabelledImage]]]:

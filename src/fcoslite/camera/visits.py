@@ -183,6 +183,27 @@ def lowest_within(rows: Sequence[Row], alarms_per_day: float) -> Row | None:
     return chosen
 
 
+def best_within(rows: Sequence[Row], alarms_per_day: float, own_score: float) -> Row | None:
+    """The threshold to use: as `lowest_within`, but the present one is lowered only if more visits are found so.
+
+    A short recording has no false alarm at any threshold, and would speak for the lowest.
+
+    Args:
+        rows: By threshold; one is of the present one.
+        alarms_per_day: The most false alarms that are wanted.
+        own_score: The present threshold.
+
+    Returns:
+        Of the thresholds up to the present one, but not below that of `lowest_within`, the highest of those that find
+        most visits; None if there is none.
+    """
+    lowest = lowest_within(rows, alarms_per_day)
+    if lowest is None:
+        return None
+    allowed = [row for row in rows if lowest.score <= row.score <= max(lowest.score, own_score)]
+    return max(allowed, key=lambda row: (row.found, row.score))
+
+
 def needed_seconds(alarms_per_day: float) -> float:
     """How long to watch without a false alarm to know, by 95 %, that there are at most so many a day.
 

@@ -86,7 +86,7 @@ def command(
             "--alarms-per-day",
             metavar="N",
             min=0,
-            help="Of --visits: choose the lowest threshold that keeps false alarms to N a day.",
+            help="Of --visits: choose a threshold that keeps false alarms to N a day.",
             show_default="none is chosen",
         ),
     ] = None,

@@ -25,7 +25,9 @@ _SHOWN = 10  # lines of a kind
 
 @with_terminal
 def command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set; or its COCO file, or data.yaml.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of a data set, or of records; or a COCO file, data.yaml.")
+    ],
     images: ImagesOption = None,
     form: FormatOption = None,
     boxes: BoxesOption = Boxes.xywh,
@@ -71,8 +73,8 @@ def command(
 ) -> None:
     """Show what is in a data set: boxes by class and size, odd boxes, bad files, copies, photographs in two splits.
 
-    Of any format that is read. Every image file is decoded once, and compared with all others. The data are not
-    changed.
+    Of any format that is read, and of records. Every image is decoded once, and compared with all others. The data are
+    not changed.
     """
     from fcoslite.data.inspect.inspect import inspect_data, plan_inspection
     from fcoslite.errors import ConfigError, DataError
@@ -85,7 +87,9 @@ def command(
 
         check_page_name(out)
         check_new(out, "--out", False, overwrite)
-    plan = plan_inspection(data, images, classes, split, form.value if form else None, boxes.value, not no_files, limit)
+    plan = plan_inspection(
+        data, images, classes, split, form.value if form else None, boxes.value, not no_files, limit, terminal.progress
+    )
     if dry_run:
         terminal.result(
             {

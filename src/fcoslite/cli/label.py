@@ -83,11 +83,12 @@ def command(
     """Make a data set of pictures without boxes: images, annotations.json with scores, and sheet.jpg to look at.
 
     Nothing appears in the output folder before it is complete; if stopped or killed, the same command goes on where
-    it was.
+    it was. What `review` was told about these pictures stays.
     """
     from dataclasses import asdict
 
     from fcoslite.labelling.label import label
+    from fcoslite.review.review import apply_answers
 
     result = label(
         sources,
@@ -104,7 +105,8 @@ def command(
         dry_run=dry_run,
         progress=terminal.progress,
     )
-    document = {**asdict(result), "by": by, "dry_run": dry_run}
+    answers = None if dry_run else apply_answers(out)
+    document = {**asdict(result), "by": by, "answers": answers and asdict(answers), "dry_run": dry_run}
     rows = [
         ["classes", ", ".join(result.class_names)],
         ["detectors", f"{', '.join(by)}; {result.views} view{'s' * (result.views > 1)} of each image"],
@@ -115,6 +117,11 @@ def command(
             ["boxes", f"{result.boxes:,}, {result.sure_boxes:,} of them with a score of 0.4 or more"],
             *([["boxes to ask about", f"{result.asked_boxes:,}"]] if result.asked_boxes else []),
             ["boxes kept", f"{result.human_boxes:,}"],
+            *(
+                [["answers of review", f"{answers.yes:,} yes, {answers.no:,} no, {answers.drawn:,} drawn"]]
+                if answers
+                else []
+            ),
             ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
         ]
     rows += [

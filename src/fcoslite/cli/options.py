@@ -123,7 +123,7 @@ BoxesOption = Annotated[
     typer.Option(
         "--boxes",
         help="What the numbers of a box of COCO are: x y width height, x1 y1 x2 y2, or x y width height as fractions "
-        "of the image.",
+        "of the image. VOC and CreateML may have fractions, too.",
     ),
 ]
 ConfigOption = Annotated[

@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.dataset import SPLITS, AnnotationTable
-from fcoslite.data.extract.place_images import place_images, refuse_lost_files
+from fcoslite.data.dataset import SPLITS, UNKNOWN_SIDES, AnnotationTable
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import table_digest
 from fcoslite.data.formats.coco_folder import IMAGES as COCO_IMAGES
@@ -27,31 +26,15 @@ from fcoslite.data.formats.voc import IMAGES as VOC_IMAGES
 from fcoslite.data.formats.voc import write_voc
 from fcoslite.data.formats.yolo import IMAGES as YOLO_IMAGES
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo
-from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import UnusableImageError, follows_links, read_sides
-from fcoslite.data.skipped import (
-    MAX_SKIPPED,
-    SkippedImage,
-    most_skipped,
-    refuse_too_many,
-    skipped_image,
-    summary,
-    write_skipped,
-)
+from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, skipped_image
+from fcoslite.data.write_data_set import Output, refuse_unusable, write_output
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_size, write_json
-from fcoslite.storage.space import check_free_space, free_bytes
-from fcoslite.storage.staged_folder import (
-    CONVERT_KIND,
-    MANIFEST,
-    check_output,
-    is_finished,
-    job_digest,
-    staged_bytes,
-    staged_folder,
-)
+from fcoslite.storage.files import file_size
+from fcoslite.storage.space import free_bytes
+from fcoslite.storage.staged_folder import CONVERT_KIND, check_output, job_digest
 
 _log = logging.getLogger("fcoslite")
 
@@ -167,10 +150,8 @@ def convert(
     check_output(out, CONVERT_KIND, overwrite, (data,) if images is None else (data, images))
     source = open_data(data, images, None, split, form, boxes)
     skipped = _unusable(source, link != "none", progress)
-    why = partial(explain, images=source.images, folder=source.folder)
-    if len(skipped) == len(source.images):
-        raise DataError(f"{source.folder}: {summary(skipped, len(skipped))}", why(skipped))
-    refuse_too_many(skipped, len(source.images), max_skipped, "--dry-run -v names them all", why)
+    looked_at = len(source.images)
+    refuse_unusable(skipped, looked_at, len(skipped) == looked_at, source, max_skipped)
     bad = {image.image_id for image in skipped}
     table = take_images(source, [index for index, image in enumerate(source.images) if image.image_id not in bad])
     table = _with_splits(table, writer, target)
@@ -219,28 +200,26 @@ def convert(
         "clipped_boxes": result.clipped_boxes,
         "options": {"link": link},
     }
-    job = job_digest({**manifest, "placed": [[new, sizes[old]] for old, new in placed.items()]})
-    if not overwrite and is_finished(out, job):
-        if link != "none":
-            refuse_lost_files(out, {new: sizes[old] for old, new in placed.items()})
-        _log.info("%s is there already, made from the same data with the same options", out)
-        return result
-    check_free_space(out, result.needed_bytes, "use --link hardlink, or another disk with --out", staged_bytes(out))
-    if dry_run:
-        return result
-    with staged_folder(out, job, overwrite) as folder:
-        if link != "none":
-            place_images(placed, table.folder, folder, link, progress)
-        writer.write(table, names, folder)
-        write_skipped(skipped, len(source.images), folder)
-        write_json(folder / MANIFEST, {**manifest, "job": job})
+    output = Output(
+        out=out,
+        manifest=manifest,
+        job=job_digest({**manifest, "placed": [[new, sizes[old]] for old, new in placed.items()]}),
+        images=table.folder,
+        placed=placed,
+        sizes=sizes,
+        link=link,
+        skipped=skipped,
+        looked_at=looked_at,
+        needed_bytes=result.needed_bytes,
+        to_save="--link hardlink",
+    )
+    write_output(output, partial(writer.write, table, names), overwrite, dry_run, progress)
     return result
 
 
 def _unusable(table: AnnotationTable, all_of_them: bool, progress: Progress) -> list[SkippedImage]:
     """Images whose header cannot be read, or tells of other sides than the annotations are for."""
-    # where a header was needed and could not be read, the sides are 1 pixel
-    looked_at = [image for image in table.images if all_of_them or (image.height, image.width) == (1, 1)]
+    looked_at = [image for image in table.images if all_of_them or (image.height, image.width) == UNKNOWN_SIDES]
     follow_links = follows_links(table.folder)
     skipped = []
 

@@ -13,9 +13,11 @@ from msgspec import Meta, Raw
 from fcoslite.data.capture import Capture
 
 SPLITS = ("train", "val", "test")
+UNKNOWN_SIDES = (1, 1)  # of an image whose header cannot be read, though the format asks it
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Side = Annotated[int, Meta(ge=1, le=1_000_000)]
+LONGEST_SIDE = 1_000_000  # pixels
+Side = Annotated[int, Meta(ge=1, le=LONGEST_SIDE)]
 
 
 class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):

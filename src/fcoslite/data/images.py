@@ -123,8 +123,7 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     if not follow_links and not _is_inside(path, folder):
         raise UnusableImageError(path, _OUTSIDE)
     try:
-        if not path.is_file():
-            raise UnusableImageError(path, "not a file" if path.exists() else "missing")
+        _refuse_other_than_files(path)
         with path.open("rb") as file, Image.open(file, formats=[known.name for known in FORMATS]) as opened:
             _, sides, orientation = _stored(path, opened, MAX_PIXELS)
     except UnusableImageError:
@@ -275,11 +274,16 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def _refuse_other_than_files(path: Path) -> None:
+    """What is not a regular file might never end."""
+    if not path.is_file():
+        missing = "a link to nothing" if path.is_symlink() else "missing"
+        raise UnusableImageError(path, "not a file" if path.exists() else missing)
+
+
 def _read_file(path: Path) -> bytes:
     try:
-        if not path.is_file():  # what is not a regular file might never end
-            missing = "a link to nothing" if path.is_symlink() else "missing"
-            raise UnusableImageError(path, "not a file" if path.exists() else missing)
+        _refuse_other_than_files(path)
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")

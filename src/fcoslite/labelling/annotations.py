@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 
-from fcoslite.camera.capture_time import date_text, recorded_at
 from fcoslite.camera.frames import CameraFrame, is_frame_name
+from fcoslite.data.capture import date_text, recorded_at
 from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
 from fcoslite.data.formats.coco import CameraRecord, CocoAnnotation, CocoDocument, FrameRecord, coco_categories
 from fcoslite.data.formats.coco_columns import rewritten

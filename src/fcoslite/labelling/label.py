@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,15 @@ from fcoslite.machine.threads import map_in_order, one_opencv_thread
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size, write_json
 from fcoslite.storage.space import check_free_space, free_bytes
-from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
+from fcoslite.storage.staged_folder import (
+    MANIFEST,
+    check_output,
+    is_finished,
+    job_digest,
+    no_replacement,
+    staged_bytes,
+    staged_folder,
+)
 
 _log = logging.getLogger("fcoslite")
 
@@ -165,23 +173,26 @@ def label(
         count = count_pictures(sources)
         return result(images=count, boxes=0, sure_boxes=0, asked_boxes=0, human_boxes=0, skipped_images=0)
     target = out / _STAGED if in_place else out
-    with staged_folder(target, job, overwrite or in_place) as folder:
-        images = out / IMAGES if in_place else folder / IMAGES
-        if not (folder / MANIFEST).is_file():  # else killed after all the work
-            entries, skipped = _label_all(sources, loaded, mirror, score, humans, folder, images, max_skipped, progress)
-            if not entries:
-                raise DataError(summary(skipped, len(skipped)), "there is nothing to label")
-            document = label_document(entries, class_names, humans, _taken(sources))
-            (folder / ANNOTATIONS).write_bytes(document.encode())
-            write_sheet(document, entries, images, folder / SHEET)
-            write_skipped(skipped, len(entries) + len(skipped), folder)
-            counts = _count(document, kept_boxes(entries, humans), len(skipped))
-            write_json(
-                folder / MANIFEST, {"kind": KIND, "version": __version__, **counts, "options": options, "job": job}
-            )
-        (folder / _JOURNAL).unlink(missing_ok=True)
-    if in_place:
-        _unpack(target, out)
+    with no_replacement(out) if in_place else nullcontext():  # a review writes its annotations, too
+        with staged_folder(target, job, overwrite or in_place) as folder:
+            images = out / IMAGES if in_place else folder / IMAGES
+            if not (folder / MANIFEST).is_file():  # else killed after all the work
+                entries, skipped = _label_all(
+                    sources, loaded, mirror, score, humans, folder, images, max_skipped, progress
+                )
+                if not entries:
+                    raise DataError(summary(skipped, len(skipped)), "there is nothing to label")
+                document = label_document(entries, class_names, humans, _taken(sources))
+                (folder / ANNOTATIONS).write_bytes(document.encode())
+                write_sheet(document, entries, images, folder / SHEET)
+                write_skipped(skipped, len(entries) + len(skipped), folder)
+                counts = _count(document, kept_boxes(entries, humans), len(skipped))
+                write_json(
+                    folder / MANIFEST, {"kind": KIND, "version": __version__, **counts, "options": options, "job": job}
+                )
+            (folder / _JOURNAL).unlink(missing_ok=True)
+        if in_place:
+            _unpack(target, out)
     return result(**_counts(out / (IN_PLACE if in_place else MANIFEST)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, seeded_order
 from fcoslite.data.formats.table import xywh_to_xyxy
-from fcoslite.data.images import UnusableImageError, encode_picture, follows_links, read_labelled
+from fcoslite.data.images import UnusableImageError, encode_picture
 from fcoslite.data.inspect.figures import QUANTILES, Figures, Spread
 from fcoslite.data.inspect.files import Duplicates
 from fcoslite.data.inspect.inspect import Inspection
@@ -79,8 +79,8 @@ def write_inspection(found: Inspection, out: Path) -> None:
         odd=[(kind, _odd_pictures(kind, found)) for kind in found.odd_boxes],
         listed=_LISTED,
         most_bars=_BARS,
-        duplicates=[(group, _duplicate_pictures(group, table)) for group in duplicates],
-        samples=_samples(table, files.opened) if files else [],
+        duplicates=[(group, _duplicate_pictures(group, found)) for group in duplicates],
+        samples=_samples(found, files.opened) if files else [],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, page.encode())
@@ -114,12 +114,13 @@ def _chart(name: str, spread: Spread) -> Histogram:
     return draw_histogram(title, label, spread.edges, spread.counts, ticks)
 
 
-def _samples(table: AnnotationTable, opened: Sequence[int]) -> list[Picture]:
+def _samples(found: Inspection, opened: Sequence[int]) -> list[Picture]:
     """Some images with all their boxes, in an order that is always the same, those without a box last."""
+    table = found.table
     by_id = {table.images[index].image_id: index for index in opened}
     order = [by_id[image_id] for image_id in seeded_order(by_id, 0, "samples")]
     order.sort(key=lambda index: table.starts[index] == table.starts[index + 1])
-    return _pictures(table, [(index, _caption(table, index), None) for index in order[:_SAMPLES]])
+    return _pictures(found, [(index, _caption(table, index), None) for index in order[:_SAMPLES]])
 
 
 def _odd_pictures(kind: OddBoxes, found: Inspection) -> list[Picture]:
@@ -131,12 +132,13 @@ def _odd_pictures(kind: OddBoxes, found: Inspection) -> list[Picture]:
         x, y, width, height = table.boxes_xywh[row].tolist()
         caption = f"{table.class_names[table.class_ids[row] - 1]}, {width:.4g} × {height:.4g} at {x:.4g}, {y:.4g}"
         wanted.append((image_of(table, row), caption, row))
-    return _pictures(table, wanted)
+    return _pictures(found, wanted)
 
 
-def _duplicate_pictures(group: Duplicates, table: AnnotationTable) -> list[Picture]:
+def _duplicate_pictures(group: Duplicates, found: Inspection) -> list[Picture]:
+    table = found.table
     shown = group.images[:_SIDE_BY_SIDE]
-    return _pictures(table, [(index, table.images[index].split or _caption(table, index), None) for index in shown])
+    return _pictures(found, [(index, table.images[index].split or _caption(table, index), None) for index in shown])
 
 
 def _caption(table: AnnotationTable, index: int) -> str:
@@ -145,18 +147,19 @@ def _caption(table: AnnotationTable, index: int) -> str:
     return f"{image.width}x{image.height}, {boxes}"
 
 
-def _pictures(table: AnnotationTable, wanted: Iterable[tuple[int, str, int | None]]) -> list[Picture]:
+def _pictures(found: Inspection, wanted: Iterable[tuple[int, str, int | None]]) -> list[Picture]:
     """Pictures of images with their boxes: position, caption, and the row of a box to show in red and from near."""
-    follow_links = follows_links(table.folder)
+    table = found.table
     pictures = []
     for index, caption, row in wanted:
-        image = table.images[index]
         try:
-            pixels = read_labelled(image, table.folder, follow_links)
+            _, pixels = found.pictures.read(index)
         except UnusableImageError:  # or not opened: the caption would tell nothing
             continue
         drawn = _draw(table, index, pixels, row)
-        pictures.append(Picture(encode_picture(drawn, ".jpg", jpeg_quality=_QUALITY), caption, image.file_name))
+        pictures.append(
+            Picture(encode_picture(drawn, ".jpg", jpeg_quality=_QUALITY), caption, table.images[index].file_name)
+        )
     return pictures
 
 

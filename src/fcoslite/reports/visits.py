@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.camera.capture_time import spoken_date
 from fcoslite.camera.evaluate_visits import Outcome, Shown
+from fcoslite.data.capture import spoken_date
 from fcoslite.data.images import encode_picture, read_labelled
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.evaluation.detection_errors import WorstError, judge

@@ -108,6 +108,28 @@ def open_review(folder: Path, read_only: bool = False) -> Iterator["Review"]:
                     _log.info("all answers are in %s", folder / ANNOTATIONS)
 
 
+def apply_answers(folder: Path) -> Counts | None:
+    """Bring the annotations of a data set that was labelled anew up to the answers that were given about it before.
+
+    Args:
+        folder: The data set.
+
+    Returns:
+        How far its review is; None if there never was an answer.
+
+    Raises:
+        DataError: It cannot be read or written.
+        BusyError: A review of it is open.
+    """
+    if not (folder / REVIEWS).is_file():
+        return None
+    with Answers(folder / REVIEWS) as answers:
+        if not answers.given:
+            return None
+    with open_review(folder) as review:
+        return review.counts()
+
+
 def _check_boxes(folder: Path, labels: Labels) -> None:
     if not len(labels.table.scores):
         raise DataError(f"{folder / ANNOTATIONS} has no boxes", "label with a lower --score, or draw boxes with a tool")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-import fcoslite.data.extract.extract as extract_module
+import fcoslite.data.write_data_set as write_module
 from fcoslite.data.extract.extract import ExtractResult, extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
@@ -257,7 +257,7 @@ def test_an_image_that_a_power_cut_has_emptied_is_copied_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(extract_module, "write_skipped", interrupt)
+        patched.setattr(write_module, "write_skipped", interrupt)
         extract(*arguments, tmp_path / "out", limit=5)
     first, second, *_ = sorted((tmp_path / ".out.partial" / "images").iterdir())
     first.write_bytes(bytes(first.stat().st_size))

@@ -9,10 +9,11 @@ import pytest
 
 from fcoslite.cli.app import run
 from fcoslite.data.dataset import AnnotationTable
+from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.open import open_data
-from fcoslite.errors import ConfigError
-from tests.exports import EXPORTS, put
+from fcoslite.errors import ConfigError, DataError
+from tests.exports import EXPORTS, photographs, put
 
 BOXES = np.random.default_rng(0).uniform([0, 0, 20, 30], [300, 200, 200, 180], (90, 4)).round(1)
 CORNERS = np.concatenate([BOXES[:, :2], BOXES[:, :2] + BOXES[:, 2:]], axis=1)
@@ -31,6 +32,40 @@ def read(folder: Path, numbers: np.ndarray, **options: Any) -> AnnotationTable:
     }
     path.write_text(json.dumps(document))
     return open_coco(path, **options)
+
+
+@pytest.mark.parametrize("form", ["voc", "createml"])
+def test_fractions_in_other_formats_are_asked_about(
+    form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, width, height = photographs(1)[0]
+    put(name, tmp_path / name)
+    if form == "voc":
+        corners = "<xmin>0.2</xmin><ymin>0.1</ymin><xmax>0.6</xmax><ymax>0.4</ymax>"
+        box = f"<object><name>person</name><bndbox>{corners}</bndbox></object>"
+        (tmp_path / name).with_suffix(".xml").write_text(f"<annotation>{box}</annotation>")
+    else:
+        box = {"label": "person", "coordinates": {"x": 0.4, "y": 0.25, "width": 0.4, "height": 0.3}}
+        (tmp_path / "a.json").write_text(json.dumps([{"image": name, "annotations": [box]}]))
+    assert len(open_data(tmp_path).class_ids) == 1
+    assert "1 of 1 boxes lie within the first pixel of their image: are they fractions?" in caplog.text
+    caplog.clear()
+    [read_box] = open_data(tmp_path, boxes="fractions").boxes_xywh
+    assert read_box == pytest.approx([0.2 * width, 0.1 * height, 0.4 * width, 0.3 * height])
+    assert "are they fractions?" not in caplog.text
+
+
+def test_boxes_of_an_image_that_is_missing_stay_until_it_is_left_out(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 40]}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    table = open_coco(tmp_path / "a.json", places=[tmp_path])
+    assert table.boxes_xywh.tolist() == [[10, 20, 30, 40]] and table.dropped_boxes == 0
+    with pytest.raises(DataError, match=r"1 of 1 images cannot be used \(a.jpg: missing\)"):
+        extract(tmp_path / "a.json", tmp_path, tmp_path / "out")
 
 
 def test_boxes_as_coco_has_them_are_not_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -68,7 +103,7 @@ def test_wrong_answers_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_only_coco_is_asked(tmp_path: Path) -> None:
     EXPORTS["cvat-voc"][0](tmp_path)
-    with pytest.raises(ConfigError, match="--boxes is not for a data set of format voc"):
+    with pytest.raises(ConfigError, match="--boxes xyxy is not for a data set of format voc"):
         open_data(tmp_path, boxes="xyxy")
     with pytest.raises(ConfigError, match="boxes is 'cxcywh'"):
         open_data(tmp_path, boxes="cxcywh")  # type: ignore[arg-type]

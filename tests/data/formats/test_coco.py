@@ -65,9 +65,10 @@ def test_the_images_folder_must_be_one(tmp_path: Path) -> None:
         read_coco(write_coco(tmp_path, []), tmp_path / "absent")
 
 
-def test_unknown_class_names_the_closest(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no class 'persn'") as caught:
-        read_coco(write_coco(tmp_path, []), tmp_path, ["persn"])
+@pytest.mark.parametrize("asked", ["persn", "PERSON"])
+def test_unknown_class_names_the_closest(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(ConfigError, match=f"no class '{asked}'") as caught:
+        read_coco(write_coco(tmp_path, []), tmp_path, [asked])
     assert "did you mean 'person'?" in caught.value.hint and "dog" in caught.value.hint
 
 

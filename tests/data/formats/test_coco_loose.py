@@ -47,6 +47,19 @@ def test_numbers_as_text(folder: Path, caplog: pytest.LogCaptureFixture) -> None
     assert "11 numbers are written as text, and are taken as numbers" in caplog.text
 
 
+def test_spaces_around_names(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = read(folder, categories=[{"id": 7, "name": " person\u00a0", "supercategory": "person "}])
+    assert table.class_names == ("person",) and len(table.class_ids) == 1
+    assert "1 category names have spaces around them, and are taken without" in caplog.text
+    assert [one["name"] for one in json.loads(encode_annotations(table, [0]))["categories"]] == ["person"]
+
+
+def test_names_that_differ_in_case_are_asked_about(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    categories = [CATEGORY, {"id": 8, "name": "Person"}]
+    assert read(folder, categories=categories).class_names == ("person", "Person")
+    assert "classes that look alike: 'person' and 'Person': if they are one, give it one name there" in caplog.text
+
+
 def test_backslashes(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(NAME, folder / "images" / "a" / NAME)
     table = read(folder, {"file_name": f"a\\{NAME}"})

@@ -39,6 +39,13 @@ def test_the_keys_of_older_tools(tmp_path: Path) -> None:
     assert len(open_createml(one(tmp_path, [new | old])).class_ids) == 4  # both, and none is lost
 
 
+def test_a_label_with_a_space_more_is_the_same_class(tmp_path: Path) -> None:
+    document = item((60, 95, 100, 150), (50, 50, 10, 10))
+    document["annotations"][1]["label"] = "person "
+    table = open_createml(one(tmp_path, [document]))
+    assert table.class_names == ("person",) and len(table.class_ids) == 2
+
+
 def test_images_elsewhere(tmp_path: Path) -> None:
     path = one(tmp_path / "labels", createml_items(photographs(1)))
     put(NAME, tmp_path / "images" / NAME)

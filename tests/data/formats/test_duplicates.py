@@ -29,6 +29,8 @@ def test_categories() -> None:
     refuse_duplicate_categories([(0, "person"), (1, "Person")], FILE)
     with pytest.raises(DataError, match="category name 'x' twice: for ids 3 and 9"):
         refuse_duplicate_categories([(1, "y"), (3, "x"), (9, "x")], FILE)
+    with pytest.raises(DataError, match="categories 3 and 9 differ only in spaces around them: 'x' and ' x'"):
+        refuse_duplicate_categories([(1, "y"), (3, "x"), (9, " x")], FILE)
     with pytest.raises(DataError, match="category id 3 twice: for 'x' and 'z'"):
         refuse_duplicate_categories([(1, "y"), (3, "x"), (3, "z")], FILE)
 

@@ -115,6 +115,18 @@ def test_a_line_that_cannot_be_meant_is_named(one: Callable[..., Path], line: st
     assert f"{NAME[:-4]}.txt" in caught.value.message and caught.value.hint
 
 
+def test_boxes_with_the_number_of_a_track_are_no_triangles(one: Callable[..., Path]) -> None:
+    tracked = "0 0.5 0.5 0.2 0.4 0.9 "
+    with pytest.raises(DataError, match=r"line 2: .*no fraction") as caught:
+        open_yolo(one(f"{tracked}1\n{tracked}2\n"))
+    assert "number of a track" in caught.value.hint
+    with pytest.raises(DataError, match="every line of its labels has 7 numbers, and the last is 0 or 1") as caught:
+        open_yolo(one(f"{tracked}1\n" * 3))
+    assert "number of a track" in caught.value.hint
+    triangle = "0 0.5 0.5 0.2 0.4 0.9 1\n"
+    assert corners(one(f"{triangle}0 0.5 0.5 0.2 0.4\n"))[0] == pytest.approx([0.2, 0.4, 0.9, 1])
+
+
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
@@ -124,7 +136,8 @@ def test_a_line_that_cannot_be_meant_is_named(one: Callable[..., Path], line: st
         ("names: []\ntrain: images", r"names is \[\]"),
         ("names: [person, no]\ntrain: images", "class 1 is called False"),
         ("names: {a: person}\ntrain: images", "has the class 'a'"),
-        ("names: [person, person]\ntrain: images", "a name twice"),
+        ("names: [person, person]\ntrain: images", "name 'person' twice: for ids 0 and 1"),
+        ("names: {0: a, 2: person, 5: 'person '}\ntrain: images", "categories 2 and 5 differ only in spaces"),
         ("names: [person]\nnc: 2\ntrain: images", "nc is 2, but names has 1"),
         ("names: [person]", "leads to no image"),
         ("names: [person]\ntrain: absent", r"leads to no image \(train: absent\)"),

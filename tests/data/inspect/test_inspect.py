@@ -2,11 +2,13 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fcoslite.data.inspect.inspect import Inspection, inspect_data, plan_inspection
+from fcoslite.errors import DataError
 from tests.damaged_set import write_damaged_set
 
 
@@ -118,6 +120,31 @@ def test_other_formats(demo_data, tmp_path):
     assert yolo.figures.by_size.keys() == coco.figures.by_size.keys()
     folder = inspect_data(plan_inspection(demo_data / "images"))
     assert (folder.figures.images, folder.figures.boxes, folder.files.unusable) == (32, 0, ())
+
+
+def test_images_that_no_header_tells_of_are_in_no_figure(demo_data, tmp_path):
+    names = [*(f"{number}.jpg" for number in range(3)), "empty.jpg", "link.jpg"]
+    for name, path in zip(names[:3], sorted((demo_data / "images").iterdir()), strict=False):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "link.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "data.yaml").write_text("names: [person]\ntrain: .\n")
+    for name in names:
+        (tmp_path / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    plan = plan_inspection(tmp_path)
+    assert "2 images cannot be read; the first: " in plan.remarks[0]
+    found = inspect_data(plan)
+    assert (found.figures.images, found.figures.boxes, found.odd_boxes) == (3, 3, ())
+    assert min(width for width, _, _ in found.figures.common_sizes) > 1 and found.faults == ["2 images cannot be used"]
+    assert {one.file_name: one.reason for one in found.files.unusable} == {
+        "empty.jpg": "empty",
+        "link.jpg": "a link to nothing",
+    }
+    assert inspect_data(plan_inspection(tmp_path, open_images=False)).files == replace(found.files, opened=())
+    for path in tmp_path.glob("[0-9].*"):
+        path.unlink()
+    with pytest.raises(DataError, match="2 of 2 images cannot be used"):
+        plan_inspection(tmp_path)
 
 
 def test_the_reader_is_heard_only_while_it_reads(demo_data):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcoslite.data.capture import Capture
+from fcoslite.data.capture import Capture, recorded_at
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
@@ -89,7 +89,7 @@ def test_another_label_makes_it_another_data_set(source: FolderSource, field: st
     if field == "file_name":
         changed = value + "g"
     elif field == "capture":  # it decides what is validated on
-        changed = Capture("door", 0.0)
+        changed = Capture("door", recorded_at(0.0))
     else:
         changed = (1 - value.astype(np.float32)).astype(value.dtype)
     other = replace(image, **{field: changed})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcoslite.config.settings import DataSettings
-from fcoslite.data.capture import Capture
+from fcoslite.data.capture import Capture, recorded_at
 from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.sources.split import split_dataset
 from fcoslite.data.sources.split_by_time import split_by_time
@@ -21,7 +21,7 @@ HOUR = 3600.0
 
 def frame(number: int, time: float | None, camera: str = "door", split: str | None = None) -> LabelledImage:
     nothing = np.zeros(0, np.float32)
-    capture = None if time is None else Capture(camera, time)
+    capture = None if time is None else Capture(camera, recorded_at(time))
     boxes = nothing.reshape(0, 4)
     ids, crowd = nothing.astype(np.int32), nothing.astype(bool)
     return LabelledImage(number, f"{number}.jpg", 48, 64, boxes, ids, crowd, nothing, nothing, split, capture)

@@ -1,6 +1,5 @@
 """Cut a COCO data set down to the chosen classes: images, annotations, manifest, YOLO labels on request."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,35 +10,18 @@ import numpy as np
 
 from fcoslite import __version__
 from fcoslite.data.extract.choose_images import select_images, usable_images
-from fcoslite.data.extract.place_images import Link, place_images, refuse_lost_files
+from fcoslite.data.extract.place_images import Link
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.open import Format, open_data, source_digest
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo_labels
-from fcoslite.data.image_files_hint import explain
-from fcoslite.data.skipped import (
-    MAX_SKIPPED,
-    SkippedImage,
-    most_skipped,
-    refuse_too_many,
-    summary,
-    write_skipped,
-)
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped
+from fcoslite.data.write_data_set import Output, refuse_unusable, write_output
+from fcoslite.errors import ConfigError
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_size, write_json
-from fcoslite.storage.space import check_free_space, free_bytes
-from fcoslite.storage.staged_folder import (
-    EXTRACT_KIND,
-    MANIFEST,
-    check_output,
-    is_finished,
-    job_digest,
-    staged_bytes,
-    staged_folder,
-)
-
-_log = logging.getLogger("fcoslite")
+from fcoslite.storage.files import file_size
+from fcoslite.storage.space import free_bytes
+from fcoslite.storage.staged_folder import EXTRACT_KIND, check_output, job_digest
 
 
 @dataclass(frozen=True)
@@ -131,10 +113,7 @@ def extract(
     usable = partial(usable_images, source=source, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)
     looked_at = len(chosen) + len(skipped)
-    why = partial(explain, images=source.images, folder=source.folder)
-    if len(chosen) == negative_count:
-        raise DataError(f"{source.folder}: {summary(skipped, looked_at)}", why(skipped))
-    refuse_too_many(skipped, looked_at, max_skipped, "--dry-run -v names them all", why)
+    refuse_unusable(skipped, looked_at, len(chosen) == negative_count, source, max_skipped)
     rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
     names = [source.images[index].file_name for index in chosen]
@@ -172,23 +151,26 @@ def extract(
         "options": {"limit": limit, "negatives": negatives, "link": link, "yolo_labels": yolo_labels, **said},
         "seed": seed,
     }
-    job = job_digest({**manifest, "placed": list(sizes.items())})
-    if not overwrite and is_finished(out, job):
-        refuse_lost_files(out / "images", sizes)
-        _log.info("%s is there already, made from the same data with the same options", out)
-        return result
-    check_free_space(
-        out, result.needed_bytes, "use --link hardlink, --limit, or another disk with --out", staged_bytes(out)
+    output = Output(
+        out=out,
+        manifest=manifest,
+        job=job_digest({**manifest, "placed": list(sizes.items())}),
+        images=source.folder,
+        placed={name: f"images/{name}" for name in names},
+        sizes=sizes,
+        link=link,
+        skipped=skipped,
+        looked_at=looked_at,
+        needed_bytes=result.needed_bytes,
+        to_save="--link hardlink, --limit",
     )
-    if dry_run:
-        return result
-    with staged_folder(out, job, overwrite) as folder:
-        place_images({name: f"images/{name}" for name in names}, source.folder, folder, link, progress)
+
+    def write(folder: Path) -> None:
         if yolo_labels:
             write_yolo_labels(source, chosen, names, folder / "labels")
-        write_skipped(skipped, looked_at, folder)
         (folder / "annotations.json").write_bytes(encoded)
-        write_json(folder / MANIFEST, {**manifest, "job": job})
+
+    write_output(output, write, overwrite, dry_run, progress)
     return result
 
 

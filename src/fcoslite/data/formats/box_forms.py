@@ -1,4 +1,4 @@
-"""What the four numbers of a COCO box are: as COCO has them, or as somebody else meant them."""
+"""What the four numbers of a box are: as the format has them, or as somebody else meant them."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fcoslite.data.dataset import ImageRecord
+from fcoslite.data.dataset import UNKNOWN_SIDES, ImageRecord
 from fcoslite.data.formats.table import Columns
 
 _log = logging.getLogger("fcoslite")
@@ -19,7 +19,9 @@ _BORDER = 1.0  # pixels that a box may reach over, by rounding
 _SMALLEST = 8  # pixels of an image, in which a box of one pixel might be meant
 
 
-def as_pixels(columns: Columns, images: Sequence[ImageRecord], form: BoxForm, path: Path) -> Columns:
+def as_pixels(
+    columns: Columns, images: Sequence[ImageRecord], form: BoxForm, path: Path, perhaps_corners: bool = True
+) -> Columns:
     """Boxes as x, y, width, height in pixels; where they seem to be of another form, a warning asks.
 
     Areas of boxes in another form are those of the boxes: nobody knows how they were computed.
@@ -29,6 +31,7 @@ def as_pixels(columns: Columns, images: Sequence[ImageRecord], form: BoxForm, pa
         images: All images.
         form: What they are.
         path: The file, for messages.
+        perhaps_corners: Whether they might be x1, y1, x2, y2: not in formats that name each number.
     """
     sides = np.array([(image.width, image.height) for image in images], np.float64)[columns.image_index.clip(min=0)]
     boxes = columns.boxes_xywh
@@ -37,12 +40,13 @@ def as_pixels(columns: Columns, images: Sequence[ImageRecord], form: BoxForm, pa
     elif form == "fractions":
         boxes = boxes * np.concatenate([sides, sides], axis=1)
     else:
-        _ask(boxes, sides, path)
+        known = (sides != UNKNOWN_SIDES).any(axis=1)
+        _ask(boxes[known], sides[known], path, perhaps_corners)
         return columns
     return replace(columns, boxes_xywh=boxes, areas=np.full(len(boxes), np.nan))
 
 
-def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path) -> None:
+def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path, perhaps_corners: bool) -> None:
     count = len(boxes)
     (x, y, w, h), (width, height) = boxes.T, sides.T
     with np.errstate(over="ignore"):
@@ -53,7 +57,7 @@ def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path) -> None:
     if tiny and tiny >= 0.9 * count:
         text = "%s: %d of %d boxes lie within the first pixel of their image: are they fractions? --boxes fractions"
         _log.warning(text, path, tiny, count)
-    elif beyond and beyond >= 0.05 * count:
+    elif perhaps_corners and beyond and beyond >= 0.05 * count:
         fits = (w > x) & (h > y) & (w <= width + _BORDER) & (h <= height + _BORDER)
         beyond_as_corners = count - int(np.count_nonzero(fits))
         if beyond_as_corners > 0.1 * beyond:

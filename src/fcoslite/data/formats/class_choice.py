@@ -1,5 +1,7 @@
 """Classes as a user names them."""
 
+import re
+import unicodedata
 from collections.abc import Collection, Sequence
 
 from fcoslite.errors import ConfigError, closest
@@ -40,6 +42,17 @@ def choose_names(texts: Sequence[str], known: Collection[str], owner: str) -> li
             names, near = listed(list(known)), closest(name, list(known))
             raise ConfigError(f"{owner} has no class '{name}'", f"{near} (it has: {names})" if near else names)
     return chosen
+
+
+def look_alikes(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ in case, in spaces, underscores and hyphens, or in the form of Unicode only."""
+    seen: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        form = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold())
+        if (other := seen.setdefault(form, name)) != name:
+            pairs.append((other, name))
+    return pairs
 
 
 def listed(names: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def open_coco(
     """
     oddities = Oddities(path, _HINT)
     document = _decode(path, oddities)
-    known = _known(document.categories, path)
+    known = _known(document.categories, path, oddities)
     offered = known if classes is not None else _without_roots(known, document.annotations, path)
     categories = choose_categories(offered, classes, path)
     records, raw_images = _images(document.images, path, oddities, sides_may_lack=bool(places))
@@ -140,12 +140,12 @@ def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path], path: 
     return next((place for place in places if place.is_dir()), None)
 
 
-def _known(known: list[Category], path: Path) -> list[Category]:
+def _known(known: list[Category], path: Path, oddities: Oddities) -> list[Category]:
     if not known:
         raise DataError(f"{path} lists no categories", "its `categories` section names the classes of the boxes")
     known = sorted(known, key=lambda category: category.id)
     refuse_duplicate_categories([(category.id, category.name) for category in known], path)
-    return known
+    return [oddities.category(one) for one in known]
 
 
 def _without_roots(known: list[Category], annotations: list[_Annotation], path: Path) -> list[Category]:

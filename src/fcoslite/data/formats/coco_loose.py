@@ -85,6 +85,13 @@ class Oddities:
         ]
         return document, categories
 
+    def category(self, category: Category) -> Category:
+        """A category; spaces around its name are counted, and taken away."""
+        name, above = category.name.strip(), category.supercategory
+        if name != category.name:
+            self.count("category names have spaces around them, and are taken without")
+        return Category(category.id, name, above.strip() if above else above)
+
     def image(self, raw: Raw, place: str, sides_may_lack: bool) -> tuple[ImageRecord, Raw]:
         """An image record that is odd, and the same put right; sides of 0 are to be found out."""
         record = _tree(raw)

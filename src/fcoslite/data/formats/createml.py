@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fcoslite.data.dataset import AnnotationTable, Category
+from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import choose_splits, number_images, split_of
 from fcoslite.data.formats.json_file import decode_json
@@ -31,6 +32,11 @@ class _Annotation(msgspec.Struct):
     label: str
     coordinates: _Coordinates
 
+    @property
+    def name(self) -> str:
+        """Of the class: a label with a space more is no other one."""
+        return self.label.strip()
+
 
 class _Image(msgspec.Struct):
     image: str | None = None
@@ -51,7 +57,11 @@ def find_createml(folder: Path) -> str | None:
 
 
 def open_createml(
-    path: Path, classes: Sequence[str] | None = None, split: str | None = None, images: Path | None = None
+    path: Path,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    images: Path | None = None,
+    form: BoxForm = "xywh",
 ) -> AnnotationTable:
     """Read a data set; of the images only the headers, which tell their sides.
 
@@ -60,6 +70,7 @@ def open_createml(
         classes: Names whose boxes to read, class ids in this order; None: all, by name.
         split: The only one to read.
         images: Where the images of a file are, if not beside it.
+        form: `fractions`, if numbers are not pixels.
 
     Raises:
         DataError: A file is missing, not JSON, of another format, or names an image twice.
@@ -73,7 +84,7 @@ def open_createml(
         root = images
     items = {name: decode_json(file, list[_Image], "a CreateML file", _HINT) for name, file in files.items()}
     # of one split, too: names are those of the whole
-    labels = sorted({one.label for part in items.values() for item in part for one in item.boxes})
+    labels = sorted({one.name for part in items.values() for item in part for one in item.boxes})
     if split is not None:
         items = choose_splits({name: part for name, part in items.items() if name}, split, path)
     names: dict[str, str | None] = {}
@@ -99,13 +110,15 @@ def open_createml(
         for number, one in enumerate(annotations):
             at = one.coordinates
             xywh = (at.x - at.width / 2, at.y - at.height / 2, at.width, at.height)
-            boxes.add(image, position[one.label], xywh, number)
+            boxes.add(image, position[one.name], xywh, number)
 
     def place(image: int, number: int) -> str:
         file, index, _ = listed[image]
         return f"$[{index}].annotations[{number}] of {file}"
 
-    return assemble(path, root, chosen, number_images(names, root), boxes.columns(known, chosen, place))
+    records = number_images(names, root)
+    columns = as_pixels(boxes.columns(known, chosen, place), records, form, path, perhaps_corners=False)
+    return assemble(path, root, chosen, records, columns)
 
 
 def write_createml(table: AnnotationTable, names: Sequence[str], folder: Path) -> None:

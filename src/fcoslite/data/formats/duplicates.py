@@ -28,15 +28,24 @@ def refuse_duplicate_ids(ids: np.ndarray, what: str, path: Path, where: Callable
         )
 
 
-def refuse_duplicate_categories(categories: Sequence[tuple[int, str]], path: Path) -> None:
-    """Raise DataError if an id or a name is there twice; categories are (id, name)."""
-    hint = "make ids and names in `categories` unique"
+def refuse_duplicate_categories(categories: Sequence[tuple[int, str]], path: Path, section: str = "categories") -> None:
+    """Raise DataError if an id or a name is there twice; spaces around a name do not count.
+
+    Args:
+        categories: Ids and names.
+        path: Of the file, for the message.
+        section: Of the file that lists them, for the hint.
+    """
+    hint = f"make ids and names in `{section}` unique"
     if (pair := _first_pair(number for number, _ in categories)) is not None:
         (number, name), (_, other_name) = (categories[place] for place in pair)
         raise DataError(f"{path} uses category id {number} twice: for '{name}' and '{other_name}'", hint)
-    if (pair := _first_pair(name for _, name in categories)) is not None:
-        (number, name), (other, _) = (categories[place] for place in pair)
-        raise DataError(f"{path} uses category name '{name}' twice: for ids {number} and {other}", hint)
+    if (pair := _first_pair(name.strip() for _, name in categories)) is not None:
+        (number, name), (other, again) = (categories[place] for place in pair)
+        if name == again:
+            raise DataError(f"{path} uses category name '{name}' twice: for ids {number} and {other}", hint)
+        differ = f"differ only in spaces around them: '{name}' and '{again}'"
+        raise DataError(f"{path}: names of the categories {number} and {other} {differ}", hint)
 
 
 def refuse_shared_files(images: Sequence[tuple[int, str]], path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from fcoslite.data.dataset import ImageRecord
+from fcoslite.data.dataset import UNKNOWN_SIDES, ImageRecord
 from fcoslite.data.formats.table import check_file_name
 from fcoslite.data.image_formats import is_image
 from fcoslite.data.images import UnusableImageError, follows_links, read_sides
@@ -19,7 +19,6 @@ _log = logging.getLogger("fcoslite")
 
 _SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?\d*", re.IGNORECASE)
 _LONGEST = 1 << 28  # bytes of a text file
-_UNKNOWN = (1, 1)
 
 _Part = TypeVar("_Part")
 
@@ -74,8 +73,9 @@ def choose_splits(parts: Mapping[str, _Part], wanted: str | None, path: Path) ->
         return dict(parts)
     name = split_of(wanted) or wanted
     if name not in parts:
-        there = ", ".join(parts)
-        hint = f"{closest(name, list(parts))} (it has: {there})" if parts else "leave --split out: it is not divided"
+        there = f"it has: {', '.join(parts)}"
+        near = closest(name, list(parts))
+        hint = f"{near} ({there})" if near else there if parts else "leave --split out: it is not divided"
         raise DataError(f"{path} has no split '{wanted}'", hint)
     return {name: parts[name]}
 
@@ -108,7 +108,7 @@ def sides_of(names: Collection[str], folder: Path) -> list[tuple[int, int]]:
             return read_sides(name, folder, follow_links)
         except UnusableImageError as error:
             problems.append(error)
-            return _UNKNOWN
+            return UNKNOWN_SIDES
 
     sides = list(map_in_order(look, names, os.cpu_count() or 1, ahead=64))
     if problems:

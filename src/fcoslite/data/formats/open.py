@@ -45,7 +45,8 @@ def open_data(
         classes: Names whose boxes to read, class ids in this order; None: all.
         split: The only part to read, such as val; None: all.
         form: The format; None: recognised.
-        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
+        boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels; fractions for VOC and
+            CreateML, too.
 
     Raises:
         DataError: There is no data set, it could be of two formats, or it cannot be used.
@@ -64,15 +65,15 @@ def open_data(
         raise ConfigError(f"--images is not for a data set of format {form}", "leave it out: the format says where")
     if form == "coco":
         return open_coco_folder(path, classes, split, images, boxes)
-    if boxes != "xywh":
-        raise ConfigError(f"--boxes is not for a data set of format {form}", "leave it out: the format says it")
+    if boxes != "xywh" and not (boxes == "fractions" and form in ("voc", "createml")):
+        raise ConfigError(f"--boxes {boxes} is not for a data set of format {form}", "leave it out: the format says it")
     if form == "createml":
-        return open_createml(path, classes, split, images)
+        return open_createml(path, classes, split, images, boxes)
     if form == "yolo":
         return open_yolo(path / _needed(find_yolo(path), path) if path.is_dir() else path, classes, split)
     folder = path if path.is_dir() else path.parent
     if form == "voc":
-        return open_voc(folder, classes, split, images)
+        return open_voc(folder, classes, split, images, boxes)
     if split is not None:
         raise DataError(f"{path} has no split '{split}'", "it is a folder of photographs: leave --split out")
     return open_photographs(folder, classes)

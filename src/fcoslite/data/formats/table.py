@@ -8,9 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fcoslite.data.capture import capture_of
-from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecord, LabelledImage
-from fcoslite.data.formats.class_choice import choose_names
+from fcoslite.data.capture import Capture, capture_of
+from fcoslite.data.dataset import (
+    LONGEST_SIDE,
+    UNKNOWN_SIDES,
+    AnnotationTable,
+    Category,
+    Dataset,
+    ImageRecord,
+    LabelledImage,
+)
+from fcoslite.data.formats.class_choice import choose_names, look_alikes
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
 from fcoslite.errors import DataError
@@ -21,6 +29,8 @@ _log = logging.getLogger("fcoslite")
 _UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 # absolute, of a Windows drive, upwards, or empty
 _REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
+
+_ROUNDING = 1e-3  # pixels; a box that is cut by less was drawn to the border, and written with so many digits
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def assemble(
     refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
     has_image = columns.image_index >= 0
     image_index = columns.image_index.clip(min=0)
-    sides = np.array([(image.width, image.height) for image in images], np.float64)[image_index]
+    sides = np.array([_limits(image) for image in images], np.float64)[image_index]
     boxes_xywh, clipped, usable = _clip(columns.boxes_xywh, sides)
     impossible = (columns.areas < 0) | (columns.areas > sides.prod(axis=1))
     areas = np.where(np.isnan(columns.areas) | impossible, boxes_xywh[:, 2] * boxes_xywh[:, 3], columns.areas)
@@ -211,7 +221,7 @@ def to_dataset(table: AnnotationTable) -> Dataset:
                 areas=areas[rows],
                 scores=scores[rows],
                 split=image.split,
-                capture=capture_of(image.camera, image.date_captured),
+                capture=_capture(image),
             )
         )
     timeless = sum(
@@ -229,12 +239,24 @@ def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
 
 
+def _capture(image: ImageRecord) -> Capture | None:
+    try:
+        return capture_of(image.camera, image.date_captured)
+    except ValueError:
+        return None
+
+
 def choose_categories(known: Sequence[Category], classes: Sequence[str] | None, path: Path) -> tuple[Category, ...]:
     """The categories of these names, as `choose_names` takes them, in their order; all for None.
+
+    A warning asks whether two that look alike are one.
 
     Raises:
         ConfigError: No such class, or none at all.
     """
+    if pairs := look_alikes([category.name for category in known]):
+        names, more = "'{}' and '{}'".format(*pairs[0]), f" and {len(pairs) - 1} more pairs" if pairs[1:] else ""
+        _log.warning("%s: classes that look alike: %s%s: if they are one, give it one name there", path, names, more)
     if classes is None:
         return tuple(known)
     by_name = {category.name: category for category in known}
@@ -259,6 +281,12 @@ def _check_class_name(name: str, path: Path) -> None:
         )
 
 
+def _limits(image: ImageRecord) -> tuple[int, int]:
+    """Sides to cut boxes at; of an image that cannot be read the boxes stay, until it is left out for that reason."""
+    is_known = (image.height, image.width) != UNKNOWN_SIDES
+    return (image.width, image.height) if is_known else (LONGEST_SIDE, LONGEST_SIDE)
+
+
 def _warn(path: Path, columns: Columns, which: np.ndarray, what: str) -> None:
     rows = np.flatnonzero(which)
     if len(rows):
@@ -266,13 +294,17 @@ def _warn(path: Path, columns: Columns, which: np.ndarray, what: str) -> None:
 
 
 def _clip(boxes_xywh: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut boxes [A, 4] at sides [A, 2] (width, height); also which were cut, and which have area left."""
+    """Cut boxes [A, 4] at sides [A, 2] (width, height); also which were by more than rounding, and which have area."""
     with np.errstate(over="ignore"):
         far = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
     near_inside, far_inside = np.clip(boxes_xywh[:, :2], 0, sides), np.clip(far, 0, sides)
     # in float32, as they are used: a sliver may vanish there
     usable = (far_inside.astype(np.float32) > near_inside.astype(np.float32)).all(axis=1)
-    clipped = (near_inside != boxes_xywh[:, :2]).any(axis=1) | (far_inside != far).any(axis=1)
+    cut = (near_inside != boxes_xywh[:, :2]).any(axis=1) | (far_inside != far).any(axis=1)
+    rows = np.flatnonzero(cut)
+    beyond = np.maximum(abs(near_inside[rows] - boxes_xywh[rows, :2]), abs(far_inside[rows] - far[rows]))
+    clipped = cut.copy()
+    clipped[rows] = (beyond > _ROUNDING).any(axis=1)
     cut_xywh = np.concatenate([near_inside, far_inside - near_inside], axis=1)
     # boxes that were not cut keep the file's very numbers
-    return np.where(clipped[:, None], cut_xywh, boxes_xywh), clipped, usable
+    return np.where(cut[:, None], cut_xywh, boxes_xywh), clipped, usable

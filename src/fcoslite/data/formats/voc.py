@@ -10,6 +10,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
+from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import choose_splits, files_below, read_text, sides_of, split_of
 from fcoslite.data.formats.table import BoxList, assemble, choose_categories
@@ -42,7 +43,11 @@ def find_voc(folder: Path) -> str | None:
 
 
 def open_voc(
-    folder: Path, classes: Sequence[str] | None = None, split: str | None = None, images: Path | None = None
+    folder: Path,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    images: Path | None = None,
+    form: BoxForm = "xywh",
 ) -> AnnotationTable:
     """Read a data set; where the XML does not tell the sides of an image, the image's header does.
 
@@ -55,6 +60,7 @@ def open_voc(
         classes: Names whose boxes to read, class ids in this order; None: all, by name.
         split: The only one to read.
         images: Where the images are, if elsewhere.
+        form: `fractions`, if corners are not pixels.
 
     Raises:
         DataError: A file is missing, not XML, or says what cannot be.
@@ -96,6 +102,7 @@ def open_voc(
             xywh = (x_min - first, y_min - first, x_max - x_min + first, y_max - y_min + first)
             boxes.add(index, position[box.name], xywh, box.line, box.difficult)
     columns = boxes.columns(known, chosen, lambda image, line: f"{read[image][0]}, line {line}")
+    columns = as_pixels(columns, records, form, folder, perhaps_corners=False)
     return assemble(folder, root, chosen, records, columns)
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from fcoslite.config.plain_yaml import read_yaml
 from fcoslite.data.dataset import SPLITS, AnnotationTable, Category
+from fcoslite.data.formats.duplicates import refuse_duplicate_categories
 from fcoslite.data.formats.files import (
     choose_splits,
     files_below,
@@ -28,6 +29,7 @@ _LABELS = "labels"
 _CLASSES = "classes.txt"
 _SLACK = 0.01  # of an image's side: what rounding, or a hand at the border, does
 _LINE = "a line is `class x_center y_center width height`, or `class x1 y1 x2 y2 x3 y3 ...`, as fractions of the image"
+_TRACKED = "is it the number of a track? cut that column off, or `detect` without --track"
 
 
 def find_yolo(folder: Path) -> str | None:
@@ -78,9 +80,13 @@ def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | Non
     there = {name for folder in _folders(of_images) for name in files_below(root / folder, root)}
     there |= {name for name in label_files if "/" not in name and (root / name).is_file()}
     labelled = [index for index, name in enumerate(label_files) if name in there]
+    doubtful = 0
     for index in labelled:
         image = images[index]
-        _read_labels(root / label_files[index], index, (image.width, image.height), position, keypoints, boxes)
+        sides = (image.width, image.height)
+        doubtful += _read_labels(root / label_files[index], index, sides, position, keypoints, boxes)
+    if doubtful and doubtful == len(boxes.places):
+        raise DataError(f"{path}: every line of its labels has 7 numbers, and the last is 0 or 1", _TRACKED)
     lost = _warn_of_orphans(root, there, of_images, path) if split is None else 0
     if not labelled:
         _log.warning("%s: no image has a label file; the first would be %s", path, root / label_files[0])
@@ -119,9 +125,8 @@ def _names(document: Mapping[str, Any], path: Path) -> dict[int, str]:
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
             hint = "give every class a name; in YAML, words such as yes, no and off need quotes to be text"
             raise DataError(f"{path}: class {number} is called {name!r}", hint)
+    refuse_duplicate_categories([(number, str(names[number])) for number in sorted(names)], path, "names")
     named = {number: str(names[number]).strip() for number in sorted(names)}
-    if len(set(named.values())) < len(named):
-        raise DataError(f"{path}: names has a name twice", "give every class a name of its own")
     if "nc" in document and document["nc"] != len(named):
         raise DataError(
             f"{path}: nc is {document['nc']!r}, but names has {len(named)} classes", "mend the one that is wrong"
@@ -230,8 +235,10 @@ def _warn_of_orphans(root: Path, there: Iterable[str], of_images: set[str], path
 
 def _read_labels(
     file: Path, index: int, sides: tuple[int, int], position: Mapping[int, int], keypoints: bool, boxes: BoxList
-) -> None:
+) -> int:
+    """Read a label file; how many of its lines are triangles, or boxes with a score and the first of tracks."""
     width, height = sides
+    doubtful = 0
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         words = line.split()
         if not words:
@@ -257,11 +264,15 @@ def _read_labels(
             fractions = values[1:]
         else:
             raise DataError(f"{file}, line {number}: {count} numbers", _LINE)
+        whole = count == 7 and not keypoints and words[6].removeprefix("-").isdecimal()
         if not all(-_SLACK <= value <= 1 + _SLACK for value in fractions):
             raise DataError(
                 f"{file}, line {number}: {_short(line)} has what is no fraction of the image",
-                "are they pixels? divide x and width by the image's width, y and height by its height",
+                _TRACKED
+                if whole and all(-_SLACK <= value <= 1 + _SLACK for value in fractions[:5])
+                else "are they pixels? divide x and width by the image's width, y and height by its height",
             )
+        doubtful += whole
         if len(fractions) == 4:
             x, y, w, h = fractions
             box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
@@ -269,6 +280,7 @@ def _read_labels(
             x, y = min(fractions[::2]), min(fractions[1::2])
             box = (x * width, y * height, (max(fractions[::2]) - x) * width, (max(fractions[1::2]) - y) * height)
         boxes.add(index, category, box, number, score=score)
+    return doubtful
 
 
 def _short(line: str) -> str:
@@ -306,14 +318,26 @@ def write_yolo_labels(table: AnnotationTable, chosen: Sequence[int], names: Sequ
     for index, name in zip(chosen, names, strict=True):
         image, rows = table.images[index], table.rows(index)
         boxes = table.boxes_xywh[rows] / np.array([image.width, image.height] * 2)
-        lines = []
-        for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True):
-            if not iscrowd:
-                numbers = (x + w / 2, y + h / 2, w, h)
-                lines.append(" ".join([str(class_id - 1), *(f"{number:.8f}" for number in numbers)]) + "\n")
+        lines = [
+            yolo_line(class_id, (x + w / 2, y + h / 2, w, h))
+            for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True)
+            if not iscrowd
+        ]
         path = folder / _beside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), "utf-8")
+
+
+def yolo_line(class_id: int, fractions: Iterable[float], decimals: int = 8, more: Iterable[str] = ()) -> str:
+    """A line of a label file.
+
+    Args:
+        class_id: 1 is the first, which YOLO calls 0.
+        fractions: x_center, y_center, width, height, as shares of the image's sides.
+        decimals: Of these.
+        more: Columns after them, such as a score.
+    """
+    return " ".join([str(class_id - 1), *(f"{number:.{decimals}f}" for number in fractions), *more]) + "\n"
 
 
 def _beside(file_name: str) -> Path:

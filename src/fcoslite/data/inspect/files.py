@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable
-from fcoslite.data.image_files_hint import explain
-from fcoslite.data.images import UnusableImageError, decode_image, follows_links, read_content
+from fcoslite.data.images import UnusableImageError
 from fcoslite.data.inspect.near_hashes import near_groups, perceptual_hash
+from fcoslite.data.inspect.pictures import Pictures
 from fcoslite.data.skipped import SkippedImage, skipped_image
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
 from fcoslite.progress import Progress, no_progress
@@ -86,25 +86,27 @@ class _Seen(NamedTuple):
 
 
 def open_files(
-    table: AnnotationTable, indexes: Sequence[int], workers: int, progress: Progress = no_progress
+    table: AnnotationTable,
+    pictures: Pictures,
+    indexes: Sequence[int],
+    workers: int,
+    progress: Progress = no_progress,
 ) -> FileFindings:
     """Read and decode image files, and compare them.
 
     Args:
         table: The data set.
+        pictures: Its pictures.
         indexes: Positions of the images to open, ascending.
         workers: Threads.
         progress: Told of every image.
     """
-    follow_links = follows_links(table.folder)
 
     def look(index: int) -> _Seen | SkippedImage:
-        image = table.images[index]
         try:
-            content = read_content(image, table.folder, follow_links)
-            pixels = decode_image(content, table.folder / image.file_name, (image.height, image.width))
+            content, pixels = pictures.read(index)
         except UnusableImageError as error:
-            return skipped_image(image, error)
+            return skipped_image(table.images[index], error)
         return _Seen(hashlib.sha256(content).digest()[:16], perceptual_hash(pixels))
 
     seen: dict[int, _Seen] = {}
@@ -120,7 +122,7 @@ def open_files(
             else:
                 seen[index] = found
             advance()
-    hint = explain(unusable, (table.images[index] for index in indexes), table.folder) if unusable else ""
+    hint = pictures.explain(unusable, indexes) if unusable else ""
     return FileFindings(tuple(seen), tuple(unusable), hint, _duplicates(table, seen))
 
 

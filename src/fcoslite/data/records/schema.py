@@ -128,6 +128,54 @@ def serialize(image: LabelledImage, encoded: bytes, image_size: int) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+def labelled_image(serialized: bytes, image_size: int) -> LabelledImage:
+    """What a record says of its image, boxes in pixels of the original; for records that were checked.
+
+    Args:
+        serialized: The record.
+        image_size: Of the letterboxed image, pixels.
+
+    Raises:
+        ValueError: It is none, or not whole.
+    """
+    features = _features(serialized)
+    height, width = (features[name].int64_list.value[0] for name in ("height", "width"))
+    rows = np.array(features["annot"].float_list.value, np.float32).reshape(-1, 5)
+    areas = np.array(features["area"].float_list.value, np.float32)
+    scores = np.array(features["score"].float_list.value, np.float32) if "score" in features else np.ones_like(areas)
+    return LabelledImage(
+        image_id=features["image_id"].int64_list.value[0],
+        file_name=features["file_name"].bytes_list.value[0].decode(),
+        height=height,
+        width=width,
+        boxes_xyxy=Letterbox.square(height, width, image_size).invert_boxes(rows[:, 1:]),
+        class_ids=rows[:, 0].astype(np.int32),
+        iscrowd=np.array(features["iscrowd"].int64_list.value, bool),
+        areas=areas,
+        scores=scores,
+    )
+
+
+def picture_of(serialized: bytes) -> bytes:
+    """The letterboxed image of a record, PNG or JPEG.
+
+    Raises:
+        ValueError: It is none, or not whole.
+    """
+    encoded: bytes = _features(serialized)["image"].bytes_list.value[0]
+    return encoded
+
+
+def _features(serialized: bytes) -> Any:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return tf.train.Example.FromString(serialized).features.feature
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _rows(written: _Written) -> np.ndarray:
     """Boxes [N, 5]: class id, x_min, y_min, x_max, y_max in letterboxed pixels."""
     image = written.image
@@ -194,12 +242,9 @@ def check_record(serialized: bytes, manifest: RecordsManifest) -> None:
 
 def _check_schema(serialized: bytes) -> None:
     """Whether every feature is there, of its type, and has as many values as the others."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
     try:
-        features = tf.train.Example.FromString(serialized).features.feature
-    except DecodeError:
+        features = _features(serialized)
+    except ValueError:
         raise DataError("it is not a tf.train.Example") from None
     needed = [feature for feature in FEATURES if feature.name in features or not feature.optional]
     checked = [feature for feature in needed if feature.checked]

@@ -15,7 +15,7 @@ import numpy as np
 from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.dataset import LabelledImage
 from fcoslite.data.records.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
-from fcoslite.data.records.schema import blank_record, parse_record
+from fcoslite.data.records.schema import blank_record, labelled_image, parse_record
 from fcoslite.data.records.verify import find_bad_records
 from fcoslite.data.skipped import go_without
 from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
@@ -155,11 +155,11 @@ class RecordSource:
         import tensorflow as tf
 
         serialized = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._read)
-        examples = tf.data.Dataset.zip(self._decoded(serialized), serialized.map(parse_record))
+        examples = tf.data.Dataset.zip(self._decoded(serialized), serialized)
         with records_must_be_readable():
             for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
                 batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
-                labels = [self._label(parsed) for _, parsed in group]
+                labels = [labelled_image(record.numpy(), self.image_size) for _, record in group]
                 if change is not None:
                     for pixels, label in zip(batch["images"], labels, strict=True):
                         inside = Letterbox.square(label.height, label.width, self.image_size).inside
@@ -221,21 +221,6 @@ class RecordSource:
             }
 
         return serialized.map(decode, num_parallel_calls=self.workers, deterministic=True)
-
-    def _label(self, parsed: dict[str, Any]) -> LabelledImage:
-        height, width = int(parsed["height"]), int(parsed["width"])
-        boxes = parsed["boxes"].numpy()
-        return LabelledImage(
-            image_id=int(parsed["image_id"]),
-            file_name=parsed["file_name"].numpy().decode(),
-            height=height,
-            width=width,
-            boxes_xyxy=Letterbox.square(height, width, self.image_size).invert_boxes(boxes[:, 1:]),
-            class_ids=boxes[:, 0].astype(np.int32),
-            iscrowd=parsed["crowd"].numpy(),
-            areas=parsed["areas"].numpy(),
-            scores=parsed["scores"].numpy(),
-        )
 
 
 @contextmanager

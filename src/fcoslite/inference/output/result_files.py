@@ -11,6 +11,7 @@ import numpy as np
 
 from fcoslite.data.dataset import Category, ImageRecord
 from fcoslite.data.formats.coco import CocoDocument, FrameRecord, coco_categories
+from fcoslite.data.formats.yolo import yolo_line
 from fcoslite.data.images import encode_picture
 from fcoslite.detections.detections import Detections
 from fcoslite.detections.draw import draw_arrow, draw_detections
@@ -132,12 +133,13 @@ class YoloWriter:
         found = result.detections
         corners = found.boxes_xyxy.astype(np.float64) / [width, height, width, height]
         centres, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-        lines = [
-            " ".join([str(class_id - 1), *(f"{number:.6f}" for number in (*centre, *side)), f"{score:.5f}"]) + "\n"
-            for class_id, centre, side, score in zip(found.class_ids, centres, sides, found.scores, strict=True)
-        ]
+        columns = [[f"{score:.5f}" for score in found.scores]]
         if found.track_ids is not None:
-            lines = [f"{line[:-1]} {track}\n" for line, track in zip(lines, found.track_ids, strict=True)]
+            columns.append([str(track) for track in found.track_ids])
+        lines = [
+            yolo_line(class_id, (*centre, *side), decimals=6, more=more)
+            for class_id, centre, side, *more in zip(found.class_ids, centres, sides, *columns, strict=True)
+        ]
         path = self._folder / picture_name(result).with_suffix(".txt")
         check_room(path)
         path.parent.mkdir(parents=True, exist_ok=True)

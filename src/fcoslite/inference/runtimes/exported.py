@@ -28,18 +28,18 @@ def exported_facts(path: Path) -> ExportFacts:
         from fcoslite.inference.runtimes.litert import read_litert_facts
 
         return read_litert_facts(path)
-    from fcoslite.inference.runtimes.onnx import OnnxNetwork
+    from fcoslite.inference.runtimes.onnx import read_metadata
 
-    return read_facts(OnnxNetwork(path, threads=1).metadata, path)
+    return read_facts(read_metadata(path), path)
 
 
 def is_our_onnx(path: Path) -> bool:
     """Whether a file is an ONNX file that fcoslite has made."""
     if path.suffix.lower() != ONNX or not path.is_file():
         return False
-    from fcoslite.inference.runtimes.onnx import OnnxNetwork
+    from fcoslite.inference.runtimes.onnx import read_metadata
 
     try:
-        return KEY in OnnxNetwork(path, threads=1).metadata
+        return KEY in read_metadata(path)
     except WeightsError:  # whoever takes it for something else will say what is wrong with it
         return False

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fcoslite.errors import FcosliteError, WeightsError
 from fcoslite.inference.about import about
-from fcoslite.inference.runtimes.onnx import OnnxNetwork
+from fcoslite.inference.runtimes.onnx import read_metadata
 from fcoslite.models.facts import ExportFacts, read_facts
 from fcoslite.models.header import model_settings
 from fcoslite.models.presets import architecture
@@ -28,7 +28,7 @@ def onnx_copy(weights: Path) -> Path:
     path = weights.with_suffix(".onnx")
     if path.exists():
         try:
-            facts = read_facts(OnnxNetwork(path, threads=1).metadata, path)
+            facts = read_facts(read_metadata(path), path)
         except WeightsError as error:
             message = f"{path} is not the ONNX copy of {weights.name}: {error.message}"
             raise FcosliteError(message, "move it away") from None
