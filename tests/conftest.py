@@ -12,6 +12,12 @@ from hypothesis import HealthCheck, settings
 
 from tests.disks import SmallDisk, mounted
 
+# there is a worker for each core; TensorFlow, here and in what is started from here, wants all cores for each
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
+# optimizing takes longer than the few steps that a test runs
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 # a busy machine is no failure
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("mutations", settings.get_profile("patient"), max_examples=10_000)  # of `nox -s mutations`
@@ -24,6 +30,25 @@ def demo_data() -> Path:
     from fcoslite.data.embedded import embedded_data
 
     return embedded_data()
+
+
+@pytest.fixture(scope="session")
+def slim_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a `lite0` of one level, which is exported in a quarter of the time."""
+    from fcoslite.config.settings import ModelSettings
+    from fcoslite.models.detector import build_detector
+    from fcoslite.models.weights import save_weights
+
+    settings = ModelSettings(preset="lite0", strides=(8,), image_size=96, classes=("person",), head_depth=0)
+    detector = build_detector(settings, seed=1)
+    for weight in detector.network.weights:
+        if weight.path.startswith("head_") and weight.path.endswith("/kernel"):
+            weight.assign(0.05 * weight)  # else many scores are 1, and boxes thousands of pixels large
+        elif weight.path == "head_class_logits/bias":
+            weight.assign(0 * weight)
+    path = tmp_path_factory.mktemp("weights") / "slim.npz"
+    save_weights(detector, path)
+    return path
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -132,7 +132,7 @@ def test_what_would_change_nothing_is_refused(
 
 
 def test_an_exported_file_takes_the_sizes_that_it_is_made_for(
-    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few: list[str], slim_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx = find_weights("lite0", Path("runs")).with_suffix(".onnx")
     flags = ["--weights", str(onnx), *few[2:], "--dry-run"]
@@ -140,7 +140,7 @@ def test_an_exported_file_takes_the_sizes_that_it_is_made_for(
     assert run(["eval", *flags, "--set", "model.image_size=330"]) == 2
     assert "takes multiples of 32" in capsys.readouterr().err
 
-    export_detector(ExportPlan(find_weights("lite0", Path("runs")), tmp_path / "square.onnx", image_size=64))
+    export_detector(ExportPlan(slim_weights, tmp_path / "square.onnx", image_size=64))
     flags = ["--weights", str(tmp_path / "square.onnx"), *few[2:], "--dry-run"]
     assert run(["eval", *flags]) == 0
     assert run(["eval", *flags, "--set", "model.image_size=320"]) == 2

@@ -14,19 +14,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_file_that_detects(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["export", "--weights", "lite0", "--size", "64", "--precision", "float16", "--nms"]
+def test_a_file_that_detects(slim_weights: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["export", "--weights", str(slim_weights), "--size", "64", "--precision", "float16", "--nms"]
     assert run([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["out"] == "lite0-64-float16.onnx" and document["box_difference"] < 1
+    assert document["out"] == "slim-64-float16.onnx" and document["box_difference"] < 1
     assert len(onnx.load(document["out"]).graph.input) == 3
     assert run(arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_a_layout_comes_with_labels_and_what_to_paste(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_layout_comes_with_labels_and_what_to_paste(
+    slim_weights: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "x-labels.txt").write_text("mine")
-    arguments = ["export", "--weights", "lite0", "--size", "64", "--layout", "yolo", "--out", "x.onnx"]
+    arguments = ["export", "--weights", str(slim_weights), "--size", "64", "--layout", "yolo", "--out", "x.onnx"]
     assert run(arguments) == 1
     assert "x-labels.txt is there already" in " ".join(capsys.readouterr().err.split())
     assert run([*arguments, "--overwrite"]) == 0

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,16 +220,22 @@ def test_a_page_for_the_browser(images: Path, tmp_path: Path) -> None:
 
     command = [sys.executable, "-m", "fcoslite", "webcam", "--browser", "--port", "0", "--quiet", "-w", "lite0"]
     with subprocess.Popen([*command, "--jsonl", "a.jsonl"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as webcam:
-        assert webcam.stderr is not None
-        words = webcam.stderr.readline().split()
-        address = urlsplit(next(word for word in words if word.startswith("http://")))
-        with connect(f"ws://{address.netloc}{address.path}socket", origin=f"http://{address.netloc}") as socket:
-            assert json.loads(socket.recv(timeout=20))["type"] == "state"
-            socket.send((images / "000000000165.jpg").read_bytes())
-            assert json.loads(socket.recv(timeout=20))["type"] == "found"
-            webcam.send_signal(signal.SIGINT)
-            assert json.loads(socket.recv(timeout=20)) == {"type": "end"}
-        assert webcam.wait(20) == 130
+        late = threading.Timer(120, webcam.kill)  # ends what reads from it
+        late.start()
+        try:
+            assert webcam.stderr is not None
+            words = webcam.stderr.readline().split()
+            address = urlsplit(next(word for word in words if word.startswith("http://")))
+            with connect(f"ws://{address.netloc}{address.path}socket", origin=f"http://{address.netloc}") as socket:
+                assert json.loads(socket.recv(timeout=20))["type"] == "state"
+                socket.send((images / "000000000165.jpg").read_bytes())
+                assert json.loads(socket.recv(timeout=20))["type"] == "found"
+                webcam.send_signal(signal.SIGINT)
+                assert json.loads(socket.recv(timeout=20)) == {"type": "end"}
+            assert webcam.wait(20) == 130
+        finally:
+            late.cancel()
+            webcam.kill()  # else a failed test would wait for it for ever
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
 
 

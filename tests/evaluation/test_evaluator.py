@@ -20,7 +20,7 @@ from fcoslite.fcos.ground_truth import unpack
 from fcoslite.geometry.batch_images import resize
 from fcoslite.models.detector import build_detector
 
-MODEL = ModelSettings(image_size=64, classes=("person",), head_depth=0)
+MODEL = ModelSettings(strides=(4, 8), image_size=64, classes=("person",), head_depth=0)
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,12 @@ def load(home: Path, keras_json: str | None, **env: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     ("keras_json", "env", "backend"),
     [
-        (None, {}, "tensorflow"),
-        ('{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01}', {}, "tensorflow"),
-        ('{"backend": "torch", "nnx_enabled": true}', {}, "tensorflow"),
+        (
+            '{"backend": "torch", "nnx_enabled": true, "image_data_format": "channels_first", "floatx": "float16", '
+            '"epsilon": 0.01}',
+            {},
+            "tensorflow",
+        ),
         ('{"backend": "jax"}', {}, "jax"),
         ('{"backend": "jax"}', {"KERAS_BACKEND": "tensorflow"}, "tensorflow"),
         ('{"backend": "torch"}', {"KERAS_BACKEND": "jax"}, "jax"),

@@ -1,7 +1,8 @@
 """A small workspace of embedded photographs, a third of whose boxes a detector might have drawn."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.records.build import build_records
+from fcoslite.runs.mlflow_copy import _connect as connect
+from fcoslite.training import journal
+from tests.compiled import lending
 
-# a slim model and 64 pixels: every part is real, only narrower; all that a checkpoint must hold is switched on
+# a slim model and 64 pixels: every part is real, only narrower; all that a checkpoint must hold is switched on. Of one
+# level, because backbone and graph grow with them, and tracing the graph is most of a run's time
 SLIM = [
+    "model.strides=[4]",
     "model.head_depth=1",
     "model.neck_channels=32",
     "model.head_channels=16",
@@ -41,10 +47,19 @@ def workspace(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
-def slim_settings() -> Callable[[Path], Settings]:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes it, which takes it some seconds."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture(scope="session")
+def slim_settings(empty_store: Path) -> Callable[[Path], Settings]:
     """Settings of the slim model, with everything it writes in a folder."""
 
     def make(folder: Path) -> Settings:
+        shutil.copy(empty_store, folder / "mlflow.db")
         places = [f"workspace.runs={folder / 'runs'}", f"workspace.mlflow_uri=sqlite:///{folder / 'mlflow.db'}"]
         return load_settings("smoke", [*SLIM, *places])
 
@@ -55,3 +70,11 @@ def slim_settings() -> Callable[[Path], Settings]:
 def slim(tmp_path: Path, slim_settings: Callable[[Path], Settings]) -> Settings:
     """The slim model in the test's own folder."""
     return slim_settings(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def lent() -> Iterator[pytest.MonkeyPatch]:
+    """Runs borrow what was compiled for the one before, and draw no curves; `undo()` ends that within a test."""
+    with lending() as patch:
+        patch.setattr(journal, "plot_curves", lambda lines, file: None)
+        yield patch

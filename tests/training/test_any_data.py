@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import DataError
 from fcoslite.training import loop
@@ -13,8 +12,8 @@ from tests.exports import EXPORTS, photographs, put
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load_settings("smoke", [f"workspace.runs={tmp_path / 'runs'}", "train.epochs=1", "train.steps_per_epoch=1"])
+def settings(slim: Settings) -> Settings:
+    return slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 1, "steps_per_epoch": 1})})
 
 
 def files(source: object) -> list[str]:

@@ -152,8 +152,11 @@ def test_a_share_of_a_batch_is_changed_and_no_box_moves(photograph):
     np.testing.assert_array_equal(changed[:5], without[:5])  # what is drawn for the rest is drawn afterwards
     again, _ = _taken(_layer(8, conditions=0.3), *batch)
     np.testing.assert_array_equal(again, changed)  # the seed decides
+    state = np.array(layer.random.state)
     next_one, _ = _taken(layer, *batch)
     assert not np.array_equal(next_one[5:], changed[5:])
+    layer.random.state.assign(state)  # as a resumed run finds it
+    np.testing.assert_array_equal(_taken(layer, *batch)[0], next_one)
 
 
 def test_the_share_holds_in_small_batches(photograph, monkeypatch):

@@ -43,6 +43,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("keep")
     places = [f"workspace.runs={folder / 'runs'}", f"workspace.mlflow_uri=sqlite:///{folder / 'mlflow.db'}"]
     few = ["finetune.epochs=1", "finetune.steps_per_epoch=2", "finetune.lr_max=2.0e-3", "compute.batch_size=8"]
+    few += ["finetune.ema=0", "compute.accumulation=1"]  # the graph of a step is half as large
     return load_settings("cpu", [f"model.image_size={SIZE}", "augment.conditions=0", *few, *places])
 
 

@@ -38,7 +38,7 @@ def test_both_files_of_packaged_weights_say_the_same(name: str, demo_data: Path)
     on_onnx, on_keras = (open_runtime(weights, engine) for engine in ("onnx", "keras"))
     assert "ONNX" in on_onnx.device and "Keras" in on_keras.device
     compared = 0
-    for path in sorted((demo_data / "images").glob("*.jpg"))[:8]:
+    for path in sorted((demo_data / "images").glob("*.jpg"))[:4]:
         pixels = read_image(path)
         letterboxed = Letterbox.square(*pixels.shape[:2], on_onnx.image_size).apply_image(pixels)[None]
         found, expected = on_onnx(letterboxed), on_keras(letterboxed)
@@ -47,7 +47,7 @@ def test_both_files_of_packaged_weights_say_the_same(name: str, demo_data: Path)
         seen = expected.scores.max(axis=-1) > 0.1
         np.testing.assert_allclose(found.boxes_xyxy[seen], expected.boxes_xyxy[seen], atol=1.5)
         compared += int(seen.sum())
-    assert compared > 100
+    assert compared > 50
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +64,7 @@ def test_the_packaged_copies_are_up_to_date(name: str) -> None:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of two classes, and a config beside them."""
     path = tmp_path_factory.mktemp("small") / "small.npz"
-    settings = ModelSettings(preset="lite0", image_size=64, classes=("cat", "dog"), head_depth=0)
+    settings = ModelSettings(preset="lite0", strides=(8, 16), image_size=64, classes=("cat", "dog"), head_depth=0)
     save_weights(build_detector(settings, seed=1), path)
     path.with_suffix(".yaml").write_text("webcam: {score: 0.6}")
     onnx_copy(path)
