@@ -10,6 +10,7 @@ Run: python -m benchmarks.webcam [--quick] [--video FILE] [--out FOLDER]
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -98,10 +99,10 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 reader.release()
 
             contestants |= {
-                f"{size}": lambda runtime=on_onnx: end_to_end(runtime),  # type: ignore[misc]
-                f"{size} keras": lambda runtime=on_keras: end_to_end(runtime),  # type: ignore[misc]
-                f"{size} bare": lambda runtime=on_onnx: bare(runtime),  # type: ignore[misc]
-                f"{size} between": lambda runtime=on_onnx: between(runtime),  # type: ignore[misc]
+                f"{size}": partial(end_to_end, on_onnx),
+                f"{size} keras": partial(end_to_end, on_keras),
+                f"{size} bare": partial(bare, on_onnx),
+                f"{size} between": partial(between, on_onnx),
             }
         result = race(contestants, 3 if arguments.quick else 7)
         for size in (320, 512):
