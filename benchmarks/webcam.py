@@ -49,6 +49,13 @@ def make_video(path: Path, frames: int) -> None:
     video.release()
 
 
+def grey_frame(video: Path, size: int, step: int) -> np.ndarray:
+    """Of the shape that frames of the video are letterboxed to."""
+    with open_source(str(video)) as source:
+        letterbox = Letterbox.fitting(source.height, source.width, size, step)
+    return np.full((1, letterbox.rows, letterbox.columns, 3), 114, np.uint8)
+
+
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """Frames a second."""
     frames = 200 if arguments.quick else 500
@@ -70,9 +77,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                     raise SystemExit(f"{video} has {result.frames} frames, at least {frames} are needed")
 
             def bare(runtime: Runtime, size: int = size) -> None:
-                with open_source(str(video)) as source:
-                    letterbox = Letterbox.fitting(source.height, source.width, size, runtime.step)
-                letterboxed = np.full((1, letterbox.rows, letterbox.columns, 3), 114, np.uint8)
+                letterboxed = grey_frame(video, size, runtime.step)
                 for _ in map_in_order(runtime, [letterboxed] * frames, runtime.at_once, ahead=1):
                     pass
 
@@ -84,9 +89,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
                     FPS,
                     (int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))),
                 )
-                with open_source(str(video)) as source:
-                    letterbox = Letterbox.fitting(source.height, source.width, size, runtime.step)
-                letterboxed = np.full((1, letterbox.rows, letterbox.columns, 3), 114, np.uint8)
+                letterboxed = grey_frame(video, size, runtime.step)
 
                 def run(frame: np.ndarray) -> np.ndarray:
                     runtime(letterboxed)

@@ -1,9 +1,13 @@
-"""A real Chromium, driven by playwright, where both are installed."""
+"""A real Chromium, driven by playwright, where both are installed, and what serves pages to it."""
 
+import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -25,3 +29,35 @@ def launching() -> Iterator[Callable[..., Any]]:
         pytest.skip("needs Chromium")
     with sync_api.sync_playwright() as playwright:
         yield lambda *more: playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *more])
+
+
+class Serving:
+    """A command of fcoslite that serves a page, running.
+
+    Attributes:
+        process: The command.
+        address: Of the page.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "fcoslite", *arguments, "--port", "0", "--json"]
+        self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stderr is not None
+        found = re.search(r"http://\S+", self.process.stderr.readline())
+        assert found is not None
+        self.address = found[0]
+
+    def result(self) -> dict[str, Any]:
+        """What it prints at its end."""
+        out, err = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, err
+        document = json.loads(out)
+        assert isinstance(document, dict)
+        return document
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *of_an_error: object) -> None:
+        self.process.kill()
+        self.process.communicate()

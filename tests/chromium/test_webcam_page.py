@@ -1,11 +1,7 @@
 """`webcam --browser` as its user sees it, in a real Chromium; run by `nox -s browser`, which keeps the pictures."""
 
 import base64
-import json
 import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +13,7 @@ import pytest
 
 from fcoslite.data.images import read_image
 from fcoslite.detections.draw import class_colour
+from tests.browsers import Serving
 
 pytestmark = pytest.mark.browser
 
@@ -40,30 +37,11 @@ def browser(launch: Callable[..., Any], camera: Path) -> Any:
     return launch("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}")
 
 
-class Webcam:
+class Webcam(Serving):
     """The command, running."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "fcoslite", "webcam", "--browser", "--port", "0", "--json", "-w", "lite0"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen([*command, *arguments], text=True, **pipes)  # type: ignore[call-overload]
-        found = re.search(r"http://\S+", self.process.stderr.readline())
-        assert found is not None
-        self.address = found[0]
-
-    def result(self) -> dict[str, Any]:
-        out, err = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0, err
-        document = json.loads(out)
-        assert isinstance(document, dict)
-        return document
-
-    def __enter__(self) -> "Webcam":
-        return self
-
-    def __exit__(self, *of_an_error: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+        super().__init__("webcam", "--browser", "-w", "lite0", *arguments)
 
 
 def open_page(browser: Any, webcam: Webcam, faults: list[str], **options: Any) -> Any:
