@@ -121,10 +121,12 @@ def test_noise_has_its_deviation():
     assert changed.std() == pytest.approx(0.14, rel=0.03)
 
 
-def test_every_kind_is_drawn_as_often():
+def test_kinds_are_drawn_as_often_as_they_should():
     drawn = np.random.default_rng(0).random(100_000).astype(np.float32)
     counts = np.bincount(ops.convert_to_numpy(draw_kinds(drawn, 0.36)), minlength=len(KINDS))
-    np.testing.assert_allclose(counts / len(drawn), [0.64] + [0.36 / len(CHANGES)] * len(CHANGES), atol=0.004)
+    times = {"dark": 2, "night": 3, "motion": 3, "lowres": 2, "jpeg": 2}
+    changes = [0.36 * times.get(change.__name__, 1) / 16 for change in CHANGES]
+    np.testing.assert_allclose(counts / len(drawn), [0.64, *changes], atol=0.004)
     edges = ops.convert_to_numpy(draw_kinds(np.float32([0, np.nextafter(np.float32(0.3), 0), 0.3]), 0.3))
     assert edges.tolist() == [1, len(CHANGES), 0]
 

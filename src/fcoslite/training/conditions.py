@@ -146,10 +146,15 @@ KINDS: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...] = (
 )  # fmt: skip
 
 
+# how often each of `KINDS` but the first is drawn, beside the others: what costs more people is shown more often
+_TIMES = np.array([1, 2, 3, 1, 3, 1, 2, 2, 1], np.float32)
+_PART_ENDS = np.cumsum(_TIMES) / np.sum(_TIMES)
+
+
 def draw_kinds(drawn: Tensor, share: float) -> Tensor:
-    """Places in `KINDS`, int32, for numbers drawn from [0, 1): that share is changed, every kind as often."""
-    kinds = len(KINDS) - 1
-    changed = 1 + ops.minimum(ops.cast(drawn * (kinds / share), "int32"), kinds - 1)
+    """Places in `KINDS`, int32, for numbers drawn from [0, 1): that share is changed, each kind `_TIMES` as often."""
+    ends = np.float32([0.0, *_PART_ENDS[:-1]]) * share
+    changed = ops.sum(ops.cast(drawn[:, None] >= ends, "int32"), axis=1)
     return ops.where(drawn < share, changed, 0)
 
 

@@ -16,7 +16,7 @@ from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT, RecordsManifest, read_manifest
 from fcoslite.data.records.schema import encode_image
-from fcoslite.data.records.shards import clear_journals, make_record, name_shards, write_parts
+from fcoslite.data.records.shards import Cut, clear_journals, make_record, write_shards
 from fcoslite.data.skipped import MAX_SKIPPED, most_skipped, summary, write_skipped
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.machine.backend import load_tensorflow
@@ -89,7 +89,7 @@ def build_records(
         seed: Of the order.
         max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
             They are listed in skipped.jsonl.
-        records_per_shard: Records a file.
+        records_per_shard: Images a file; it has fewer records where some could not be used.
         overwrite: Replace former records at `out`.
         dry_run: Check and estimate, write nothing.
         progress: Told about every image.
@@ -113,6 +113,7 @@ def build_records(
         options["format"] = SCORED_FORMAT
     job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
     free = free_bytes(out)
+    cut = Cut(len(chosen), records_per_shard, _prefix(dataset.class_names))
     if not overwrite and is_finished(out, job):
         _log.info("%s is there already, built from the same data with the same options", out)
         return _result(out, read_manifest(out), free)
@@ -126,7 +127,7 @@ def build_records(
                 images=len(chosen),
                 boxes=sum(len(image.class_ids) for image in chosen),
                 skipped_images=0,
-                shards=-(-len(chosen) // records_per_shard),
+                shards=len(cut),
                 size_bytes=estimate,
                 free_bytes=free,
             )
@@ -135,20 +136,20 @@ def build_records(
         record = partial(make_record, dataset=dataset, image_size=image_size, encoding=encoding)
         with staged_folder(out, job, overwrite) as folder:
             if not (folder / MANIFEST).is_file():  # else killed after all the work
-                parts = write_parts(chosen, record, folder, records_per_shard, workers, max_skipped, progress, why)
-                skipped = [image for part in parts for image in part.skipped]
+                written = write_shards(chosen, cut, record, folder, workers, max_skipped, progress, why)
+                skipped = [image for shard in written for image in shard.skipped]
                 if len(skipped) == len(chosen):
                     raise DataError(summary(skipped, len(chosen)), why(skipped))
                 write_skipped(skipped, len(chosen), folder)
-                shards = name_shards(parts, folder, _prefix(dataset.class_names))
+                shards = tuple(each.shard for each in written if each.shard.count)
                 manifest = RecordsManifest(
                     class_names=dataset.class_names,
                     image_size=image_size,
                     encoding=encoding,
                     seed=seed,
                     count=sum(shard.count for shard in shards),
-                    boxes=sum(part.boxes for part in parts),
-                    max_boxes=max(part.max_boxes for part in parts),
+                    boxes=sum(each.boxes for each in written),
+                    max_boxes=max(each.max_boxes for each in written),
                     shards=shards,
                     version=__version__,
                     skipped_images=len(skipped),

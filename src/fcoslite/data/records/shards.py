@@ -1,17 +1,19 @@
-"""Records to TFRecord files, one after the other, so that a killed run loses the one file it was writing.
+"""Records to TFRecord files, each on its own: which images go into one depends on nothing but their places.
 
-A finished file has a journal beside it, `.part-00003.json`, that says what is in it and how many images had been used
-up by its end. Every file but the last is full, however many images had to be skipped; so the files get their names,
-`PREFIX-00003-of-00016.tfrecord`, when their number is known.
+File i holds images [i x n, (i + 1) x n) of the order, less those that cannot be used; if none of them can, there is no
+such file. So its name, `PREFIX-00003-of-00016.tfrecord`, is known before it is written, and any process may write it. A
+finished file has a journal beside it, `.NAME.json`, that says what is in it.
 """
 
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
@@ -26,7 +28,8 @@ from fcoslite.storage.files import file_size, replace_file
 
 _log = logging.getLogger("fcoslite")
 
-_JOURNALS = ".part-*"
+_JOURNAL = ".{}.json"
+_UNFINISHED = ".{}.{}.unfinished"
 _LIST = "-v names them as they come"
 
 
@@ -49,62 +52,93 @@ def make_record(image: LabelledImage, dataset: Dataset, image_size: int, encodin
 
 
 @dataclass(frozen=True)
-class Part:
-    """A finished file without its name; the fields of its journal.
+class Cut:
+    """How an order of images is cut into files.
 
     Attributes:
-        images_used: Of the order, up to its end; those that were skipped too.
-        count: Records; 0, and no file, where the last images were all skipped.
-        sha256: Of the file.
-        size: Of the file, bytes.
+        images: In all; at least one.
+        images_per_shard: For each file but the last.
+        prefix: Of the files' names.
+    """
+
+    images: int
+    images_per_shard: int
+    prefix: str
+
+    def __len__(self) -> int:
+        """How many files that makes, those included that turn out empty."""
+        return -(-self.images // self.images_per_shard)
+
+    def name(self, index: int) -> str:
+        """Of file `index`."""
+        return f"{self.prefix}-{index:05d}-of-{len(self):05d}.tfrecord"
+
+    def places(self, index: int) -> range:
+        """Of the images of file `index`, in the order."""
+        start = index * self.images_per_shard
+        return range(start, min(start + self.images_per_shard, self.images))
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """A finished file; its journal.
+
+    Attributes:
+        shard: For the manifest. Its count is 0, and there is no file, if none of its images can be used.
         boxes: In its records, crowds included.
         max_boxes: Most boxes of one record.
         skipped: Images without a record.
     """
 
-    images_used: int
-    count: int
-    sha256: str
-    size: int
+    shard: Shard
     boxes: int
     max_boxes: int
     skipped: tuple[SkippedImage, ...]
 
+    @property
+    def images(self) -> int:
+        """Images that it was made of."""
+        return self.shard.count + len(self.skipped)
 
-def write_parts(
+
+def write_shards(
     images: Sequence[LabelledImage],
+    cut: Cut,
     record: Callable[[LabelledImage], RecordBytes],
     folder: Path,
-    records_per_shard: int,
     workers: int,
     max_skipped: str,
     progress: Progress,
     explain: Explain | None = None,
-) -> list[Part]:
-    """Write the records of images, in their order; go on after the parts that are there.
+) -> list[WrittenShard]:
+    """Write the records of images in this process, but for the files that are finished.
 
     Args:
-        images: Whose records to write.
-        record: Makes one.
+        images: The order.
+        cut: How it is cut into files.
+        record: Makes one record.
         folder: For the files.
-        records_per_shard: Records a file.
         workers: Threads that make records.
         max_skipped: Most images that may be skipped: a count, or a share such as `1%`.
         progress: Told about every image.
         explain: Asked when too many had to be skipped.
 
+    Returns:
+        All files, in order.
+
     Raises:
         OSError: A file cannot be written.
         TooManySkippedError: More images had to be skipped.
     """
-    parts = _finished_parts(folder)
-    skipped = [image for part in parts for image in part.skipped]
+    written = {index: shard for index in range(len(cut)) if (shard := finished_shard(folder / cut.name(index)))}
+    missing = [index for index in range(len(cut)) if index not in written]
+    skipped = [image for shard in written.values() for image in shard.skipped]
     refuse_too_many(skipped, len(images), max_skipped, _LIST, explain)
-    used = parts[-1].images_used if parts else 0
     with progress("Building records", len(images), "images") as advance:
-        if used:
-            _log.info("%d of %d images are done", used, len(images))
-            advance(used)
+        if written:
+            done = sum(shard.images for shard in written.values())
+            _log.info("%d of %d images are done", done, len(images))
+            advance(done)
 
         def tell(records: Iterator[RecordBytes]) -> Generator[RecordBytes, None, None]:
             for made in records:
@@ -114,89 +148,69 @@ def write_parts(
                     refuse_too_many(skipped, len(images), max_skipped, _LIST, explain)
                 yield made
 
-        with closing(map_in_order(record, images[used:], workers)) as made, closing(tell(made)) as records:
-            while used < len(images):
-                parts.append(_write_part(_part(folder, len(parts)), records, records_per_shard, used))
-                used = parts[-1].images_used
-    return parts
+        # one stream for all files, so that no thread is idle while a file is finished
+        places = chain.from_iterable(cut.places(index) for index in missing)
+        stream = map_in_order(record, (images[place] for place in places), workers)
+        with closing(stream) as made, closing(tell(made)) as records:
+            for index in missing:
+                written[index] = write_shard(islice(records, len(cut.places(index))), folder / cut.name(index))
+    return [written[index] for index in range(len(cut))]
 
 
-def name_shards(parts: Sequence[Part], folder: Path, prefix: str) -> tuple[Shard, ...]:
-    """Give the files of the parts their names; those that have theirs keep it."""
-    filled = [part for part in parts if part.count]
-    shards = []
-    for index, part in enumerate(filled):
-        shard = Shard(f"{prefix}-{index:05d}-of-{len(filled):05d}.tfrecord", part.count, part.sha256, part.size)
-        if _part(folder, index).exists():
-            _part(folder, index).replace(folder / shard.name)
-        shards.append(shard)
-    return tuple(shards)
+def write_shard(records: Iterable[RecordBytes], path: Path) -> WrittenShard:
+    """Write one file and its journal; the same records give the same bytes, and may be written twice at once.
 
-
-def clear_journals(folder: Path) -> None:
-    """Delete what was needed only to go on after a kill."""
-    for path in folder.glob(_JOURNALS):
-        path.unlink()
-
-
-def _part(folder: Path, index: int) -> Path:
-    return folder / f".part-{index:05d}"
-
-
-def _journal(part: Path) -> Path:
-    return part.with_suffix(".json")
-
-
-def _finished_parts(folder: Path) -> list[Part]:
-    """The parts up to the first whose journal or file is lost or damaged: those after it are made again as well."""
-    parts: list[Part] = []
-    while (part := _finished_part(folder, len(parts))) is not None:
-        parts.append(part)
-    lost = [path for path in folder.glob(_JOURNALS) if path.suffix and path >= _journal(_part(folder, len(parts)))]
-    if lost:
-        _log.warning("what a run before has left is damaged from file %d on: made again", len(parts))
-    for path in lost:
-        path.unlink()
-    return parts
-
-
-def _finished_part(folder: Path, index: int) -> Part | None:
-    path = _part(folder, index)
-    try:
-        part = msgspec.json.decode(_journal(path).read_bytes(), type=Part)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    files = [path, *folder.glob(f"*-{index:05d}-of-*.tfrecord")]  # it may have its name already
-    return part if not part.count or part.size in map(file_size, files) else None
-
-
-def _write_part(path: Path, records: Iterator[RecordBytes], records_per_shard: int, used: int) -> Part:
+    Raises:
+        OSError: It cannot be written.
+    """
     import tensorflow as tf
 
     boxes: list[int] = []
     skipped = []
+    unfinished = path.with_name(_UNFINISHED.format(path.name, uuid4().hex))
     try:
-        with tf.io.TFRecordWriter(os.fsencode(path)) as writer:
+        with tf.io.TFRecordWriter(os.fsencode(unfinished)) as writer:
             for made in records:
-                used += 1
                 if made.skipped is not None:
                     skipped.append(made.skipped)
                     continue
                 writer.write(made.serialized)
                 boxes.append(len(made.image.class_ids))
-                if len(boxes) == records_per_shard:
-                    break
-        with path.open("r+b") as file:
+        with unfinished.open("r+b") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shard = Shard(path.name, len(boxes), digest, unfinished.stat().st_size)
+        if boxes:
+            unfinished.replace(path)
     except tf.errors.OpError as error:
-        path.unlink(missing_ok=True)
         raise OSError(error.message) from None
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    part = Part(used, len(boxes), digest, path.stat().st_size, sum(boxes), max(boxes, default=0), tuple(skipped))
-    if not boxes:
-        path.unlink()
-    replace_file(_journal(path), msgspec.json.encode(part))
-    return part
+    finally:
+        unfinished.unlink(missing_ok=True)
+    written = WrittenShard(shard, sum(boxes), max(boxes, default=0), tuple(skipped))
+    replace_file(_journal(path), msgspec.json.encode(written))
+    return written
+
+
+def finished_shard(path: Path) -> WrittenShard | None:
+    """What the journal of a file says, if the file is there as it says; else, None: it is to be written."""
+    try:
+        written = msgspec.json.decode(_journal(path).read_bytes(), type=WrittenShard)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        written = None
+    if written is None or (written.shard.count and file_size(path) != written.shard.size):
+        _log.warning("what a run before has left of %s is damaged: made again", path.name)
+        return None
+    return written
+
+
+def clear_journals(folder: Path) -> None:
+    """Delete what was needed only to go on after a kill."""
+    for pattern in (_JOURNAL.format("*.tfrecord"), _UNFINISHED.format("*.tfrecord", "*")):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(_JOURNAL.format(path.name))
