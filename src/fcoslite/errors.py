@@ -63,6 +63,10 @@ class TrackingError(FcosliteError):
     """MLflow cannot be brought to what a run holds."""
 
 
+class ClusterError(FcosliteError):
+    """Processes that should work together cannot."""
+
+
 class SourceError(FcosliteError):
     """A camera, video, stream or image cannot be read."""
 

@@ -84,3 +84,19 @@ def test_train_and_eval_refuse_or_skip(records: Path, capsys: pytest.CaptureFixt
     assert name in capsys.readouterr().err
     assert run([*score, "--skip-bad-records", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["skipped_records"] == 1
+
+
+def test_shares_are_built_and_merged(demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    build = ["build-records", "--data", str(demo_data), "--size", "64", "--out", out]
+    assert run([*build, "--shard", "0/1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shard"] == "0/1"
+    assert run([*build, "--shard", "0/1"]) == 0
+    assert f"fcoslite records merge {out}" in " ".join(capsys.readouterr().out.split())
+    for shard, code, message in (("1/1", 2, "0/8, 1/8"), ("0/2", 2, "2 shares of 1 files")):
+        assert run([*build, "--shard", shard]) == code
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert run(["records", "merge", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 32
+    assert run(["records", "merge", str(tmp_path / "none")]) == 1
+    assert "build-records --shard" in capsys.readouterr().err

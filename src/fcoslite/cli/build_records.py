@@ -19,6 +19,13 @@ class Encoding(StrEnum):
     jpeg = "jpeg"
 
 
+class Engine(StrEnum):
+    """What builds records."""
+
+    local = "local"
+    ray = "ray"
+
+
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -57,11 +64,33 @@ WorkersOption = Annotated[
         "--workers",
         metavar="N",
         min=1,
-        help="Threads that read and encode images; the records do not depend on it.",
+        help="Threads, or processes of a cluster, that read and encode images; the records do not depend on it.",
         show_default="one a CPU",
     ),
 ]
 OrderSeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed of the records' order.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Write only the I-th of N shares of the files, counted from 0, for `fcoslite records merge`.",
+        show_default="all, finished",
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option("--engine", help="Threads of this process, or processes of a Ray cluster (extra `ray`)."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster: auto, ray://HOST:10001, or HOST:6379.",
+        show_default="RAY_ADDRESS, or processes on this machine",
+    ),
+]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace former records in --out.")]
 
 
@@ -76,6 +105,9 @@ def command(
     overwrite: OverwriteFlag = False,
     seed: OrderSeedOption = 0,
     max_skipped: MaxSkippedOption = "1%",
+    shard: ShardOption = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -84,11 +116,15 @@ def command(
 
     The same input and seed give the same bytes. Nothing appears in the output folder before it is complete; if stopped
     or killed, the same command goes on where it was.
+
+    --shard is for schedulers that start a command many times: each with an I of its own, and the same --out on a disk
+    that all see. `fcoslite records merge` then makes one set of it, byte for byte that of a single command.
     """
     from dataclasses import asdict
 
     from fcoslite.config.settings import DATA_FOLDER, WorkspaceSettings
     from fcoslite.data.records.build import build_records
+    from fcoslite.data.records.shards import Share
 
     result = build_records(
         data or Path(DATA_FOLDER),
@@ -102,8 +138,11 @@ def command(
         overwrite=overwrite,
         dry_run=dry_run,
         progress=terminal.progress,
+        share=Share.parse(shard) if shard else None,
+        engine=engine.value,
+        address=address,
     )
-    document = {**asdict(result), "image_size": size, "encoding": encoding.value, "dry_run": dry_run}
+    document = {**asdict(result), "image_size": size, "encoding": encoding.value, "shard": shard, "dry_run": dry_run}
     rows = [
         ["classes", ", ".join(result.class_names)],
         ["records", f"{result.images:,} of {size}x{size} pixels, {encoding.value}"],
@@ -116,4 +155,6 @@ def command(
         ],
         ["would write" if dry_run else "written to", str(result.out)],
     ]
+    if shard:
+        rows.append(["share", f"{shard}; when all are written: fcoslite records merge {result.out}"])
     terminal.result(document, lambda: terminal.table(["", ""], rows, header=False))

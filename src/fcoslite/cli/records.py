@@ -1,11 +1,11 @@
-"""`fcoslite records verify`."""
+"""`fcoslite records`: verify a set, merge the shares of one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import with_terminal
+from fcoslite.cli.options import MaxSkippedOption, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -70,3 +70,41 @@ def verify_command(
             "copy those shards again, build the records again with `fcoslite build-records --overwrite`, or train and "
             "evaluate without them: --skip-bad-records",
         )
+
+
+@app.command("merge")
+@with_terminal
+def merge_command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder that was the --out of `fcoslite build-records --shard`.",
+            show_default="workspace.records: records",
+        ),
+    ] = None,
+    max_skipped: MaxSkippedOption = "1%",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace former records in FOLDER.")] = False,
+    *,
+    terminal: "Terminal",
+) -> None:
+    """Make one set of records of the shares that `build-records --shard` has written; names what is missing.
+
+    Byte for byte what one `build-records` would have written. Nothing appears in the folder before it is complete.
+    """
+    from dataclasses import asdict
+
+    from fcoslite.config.settings import WorkspaceSettings
+    from fcoslite.data.records.merge import merge_records
+
+    result = merge_records(folder or Path(WorkspaceSettings().records), max_skipped, overwrite)
+    rows = [
+        ["classes", ", ".join(result.class_names)],
+        ["records", f"{result.images:,}"],
+        ["boxes", f"{result.boxes:,}"],
+        ["skipped images", f"{result.skipped_images:,}{' (skipped.jsonl)' if result.skipped_images else ''}"],
+        ["shards", f"{result.shards:,}"],
+        ["size", f"{result.size_bytes / 1e6:,.1f} MB"],
+        ["written to", str(result.out)],
+    ]
+    terminal.result(asdict(result), lambda: terminal.table(["", ""], rows, header=False))

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fcoslite.errors import ConfigError, DataError, FcosliteError, TooManySkippedError
+from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError
 from fcoslite.storage.files import write_json
 from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_writable
@@ -101,7 +101,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
         DataError: `out` has appeared in the meantime, or writing failed.
     """
     target = out.resolve()
-    staging = _staging(target)
+    staging = staging_of(out)
     new_parents = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +117,12 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                     shutil.copyfile(target / REVIEWS, staging / REVIEWS)
                 _onto_the_disk()
                 _put_in_place(staging, target)
-            except TooManySkippedError:  # more may be allowed
-                _leave(staging)
-                raise
-            except FcosliteError:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
-            except BaseException:  # Ctrl-C too
-                _leave(staging)
+            except BaseException as error:  # Ctrl-C too
+                # of images that cannot be used, more may be allowed
+                if isinstance(error, DataError) and not isinstance(error, TooManySkippedError):
+                    shutil.rmtree(staging, ignore_errors=True)
+                else:
+                    _leave(staging)
                 raise
     except OSError as error:
         hint = "make room or mend what it says, then run the same command again: what is finished is kept"
@@ -133,6 +131,33 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
         with suppress(OSError):
             for parent in new_parents:
                 parent.rmdir()
+
+
+@contextmanager
+def shared_folder(out: Path, job: str) -> Iterator[Path]:
+    """Yield the hidden sibling of `out` that `staged_folder` works in, to one of several processes that fill it.
+
+    They may be on several machines, so there is no lock: none may delete or change what another has written, and what
+    they write must be whole or absent. It stays; `staged_folder` of the same job goes on in it.
+
+    Raises:
+        BusyError: It holds what another job has begun.
+        DataError: Writing failed.
+    """
+    staging = staging_of(out)
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        theirs = _read_json(staging / _JOB).get("job")
+        if theirs not in (None, job) or (theirs is None and any(staging.iterdir())):
+            raise BusyError(
+                f"{staging} holds what another command has begun",
+                "if that is still at work, wait for it or choose another --out; else delete that folder",
+            )
+        write_json(staging / _JOB, {"job": job})
+        yield staging
+    except OSError as error:
+        hint = "make room or mend what it says, then run the same command again: what is finished is kept"
+        raise DataError(f"{out} is not finished: {error}", hint) from error
 
 
 @contextmanager
@@ -152,10 +177,12 @@ def no_replacement(out: Path) -> Iterator[None]:
 
 def staged_bytes(out: Path) -> int:
     """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared."""
-    return sum(path.lstat().st_size for path in _staging(out.resolve()).rglob("*") if path.is_file())
+    return sum(path.lstat().st_size for path in staging_of(out).rglob("*") if path.is_file())
 
 
-def _staging(target: Path) -> Path:
+def staging_of(out: Path) -> Path:
+    """Where `out` is being written."""
+    target = out.resolve()
     return target.with_name(f".{target.name}.partial")
 
 

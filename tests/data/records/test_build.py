@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import fcoslite.data.records.build as build_module
+import fcoslite.data.records.plan as plan_module
 from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
@@ -236,7 +236,7 @@ def test_an_interrupt_leaves_the_former_records(
     def interrupt(*arguments: object, **keywords: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_module, "make_record", interrupt)
+    monkeypatch.setattr(plan_module, "make_record", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build(demo_data, out, limit=3, overwrite=True)
     assert (out / "manifest.json").read_bytes() == before
@@ -256,19 +256,19 @@ def test_an_interrupted_build_goes_on_after_its_whole_files(
     for path in sorted((data / "images").iterdir())[::5]:
         path.unlink()  # skipped images
     build(data, tmp_path / "whole", records_per_shard=4, max_skipped="7")
-    original, made = build_module.make_record, []
+    original, made = plan_module.make_record, []
 
-    def count(image: LabelledImage, **arguments: Any) -> RecordBytes:
+    def count(image: LabelledImage, *arguments: Any) -> RecordBytes:
         made.append(image)
         if len(made) == images:
             raise KeyboardInterrupt
-        return original(image, **arguments)
+        return original(image, *arguments)
 
-    monkeypatch.setattr(build_module, "make_record", count)
+    monkeypatch.setattr(plan_module, "make_record", count)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         build(data, out, records_per_shard=4, workers=1, max_skipped="7")
-    monkeypatch.setattr(build_module, "make_record", original)
+    monkeypatch.setattr(plan_module, "make_record", original)
     assert not out.exists()
     kept = list((tmp_path / ".out.partial").glob("*.tfrecord"))
     assert bool(kept) == (images > 4) and all(path.with_name(f".{path.name}.json").is_file() for path in kept)

@@ -2,37 +2,36 @@
 
 import logging
 import os
-import re
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from fcoslite import __version__
-from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
-from fcoslite.data.formats.coco import read_coco
-from fcoslite.data.image_files_hint import explain
-from fcoslite.data.images import UnusableImageError
-from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT, RecordsManifest, read_manifest
-from fcoslite.data.records.schema import encode_image
-from fcoslite.data.records.shards import Cut, clear_journals, make_record, write_shards
-from fcoslite.data.skipped import MAX_SKIPPED, most_skipped, summary, write_skipped
+from fcoslite.data.records.manifest import RecordsManifest, read_manifest
+from fcoslite.data.records.plan import RECORDS_PER_SHARD, Encoding, SetFacts, clear_facts, plan_records, write_facts
+from fcoslite.data.records.ray_shards import write_shards_on_ray
+from fcoslite.data.records.shards import Share, WrittenShard, clear_journals, write_shards
+from fcoslite.data.skipped import MAX_SKIPPED, Explain, most_skipped, summary, write_skipped
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import one_opencv_thread
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_digest, file_size, write_json
+from fcoslite.storage.files import write_json
 from fcoslite.storage.space import check_free_space, free_bytes
-from fcoslite.storage.staged_folder import MANIFEST, check_output, is_finished, job_digest, staged_bytes, staged_folder
+from fcoslite.storage.staged_folder import (
+    MANIFEST,
+    check_output,
+    is_finished,
+    shared_folder,
+    staged_bytes,
+    staged_folder,
+)
 
 _log = logging.getLogger("fcoslite")
 
 KIND = "fcoslite-records"
-Encoding = Literal["png", "jpeg"]
-# Around 85 MB of PNG at 512 pixels: large enough to read in one go, small enough to shuffle and share out.
-RECORDS_PER_SHARD = 256
-_SAMPLES = 16
+Engine = Literal["local", "ray"]
+TAKE_LESS = "use --encoding jpeg, --limit, or another disk with --out"
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,9 @@ def build_records(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
+    share: Share | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> BuildResult:
     """Letterbox the images of a COCO folder into TFRecord shards, in a seeded order.
 
@@ -85,7 +87,7 @@ def build_records(
         limit: Take the first so many of the order; None, or more than there are: all.
         image_size: Side of the letterboxed images, pixels; a multiple of 32.
         encoding: Of the images: png, without loss, or jpeg of quality 95, a quarter of the size.
-        workers: Threads; None: one a CPU.
+        workers: Threads, or processes of a cluster; None: one a CPU.
         seed: Of the order.
         max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
             They are listed in skipped.jsonl.
@@ -93,107 +95,108 @@ def build_records(
         overwrite: Replace former records at `out`.
         dry_run: Check and estimate, write nothing.
         progress: Told about every image.
+        share: Of the files, to be written beside `out`, where `merge_records` will find them; None: all, and in their
+            place. All shares need the same arguments, but for workers.
+        engine: What does the work: threads of this process, or `ray`.
+        address: Of a Ray cluster, see `ray_cluster`.
+
+    Returns:
+        What was built, or what is in the share.
 
     Raises:
         DataError: The data set is missing, empty or unusable, `out` is taken, or the disk too small.
         TooManySkippedError: More images cannot be used; with more allowed, the same call goes on.
         ConfigError: An argument is not allowed.
+        ClusterError: Workers of a cluster cannot do their part; what is finished is kept.
         BusyError: Another process is at work on `out`.
     """
-    workers = workers if workers is not None else os.cpu_count() or 1
-    _check_arguments(limit, image_size, encoding, workers, records_per_shard)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}", "it must be at least 1")
     check_output(out, KIND, overwrite, (data,))
-    dataset = _read(data)
-    by_id = {image.image_id: image for image in dataset.images}
-    chosen = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")[:limit]]
-    most_skipped(max_skipped, len(chosen))  # a wrong one is told now
-    options = {"image_size": image_size, "encoding": encoding, "seed": seed, "records_per_shard": records_per_shard}
-    scored = any((image.scores < 1).any() for image in chosen)
-    if scored:  # else it is what it was before there were scores, and so is the job
-        options["format"] = SCORED_FORMAT
-    job = job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options})
+    plan = plan_records(data, limit, image_size, encoding, seed, records_per_shard)
+    facts = plan.facts
+    most_skipped(max_skipped, len(plan.images))  # a wrong one is told now
     free = free_bytes(out)
-    cut = Cut(len(chosen), records_per_shard, _prefix(dataset.class_names))
-    if not overwrite and is_finished(out, job):
+    if not overwrite and is_finished(out, facts.job):
         _log.info("%s is there already, built from the same data with the same options", out)
-        return _result(out, read_manifest(out), free)
+        return result_of(out, read_manifest(out), free)
+    if share and engine == "ray":
+        raise ConfigError("a share is written by one process, --engine ray shares out by itself", "use one of the two")
+    which = share.of_files(len(facts.cut)) if share else range(len(facts.cut))
     with one_opencv_thread():
-        estimate = _estimate_bytes(chosen, dataset, image_size, encoding)
-        check_free_space(out, estimate, "use --encoding jpeg, --limit, or another disk with --out", staged_bytes(out))
+        estimate = round(plan.estimate_bytes() * len(which) / len(facts.cut))
+        check_free_space(out, estimate, TAKE_LESS, staged_bytes(out))
         if dry_run:
+            chosen = [plan.images[place] for index in which for place in facts.cut.places(index)]
             return BuildResult(
                 out=out,
-                class_names=dataset.class_names,
+                class_names=facts.class_names,
                 images=len(chosen),
                 boxes=sum(len(image.class_ids) for image in chosen),
                 skipped_images=0,
-                shards=len(cut),
+                shards=len(which),
                 size_bytes=estimate,
                 free_bytes=free,
             )
         load_tensorflow()  # before the threads that use it
-        why = partial(explain, images=chosen, folder=dataset.folder)
-        record = partial(make_record, dataset=dataset, image_size=image_size, encoding=encoding)
-        with staged_folder(out, job, overwrite) as folder:
+
+        def write(folder: Path) -> list[WrittenShard]:
+            if engine == "ray":
+                return write_shards_on_ray(plan, folder, workers, address, max_skipped, progress)
+            return write_shards(
+                plan.images,
+                facts.cut,
+                plan.record,
+                folder,
+                workers or os.cpu_count() or 1,
+                max_skipped,
+                progress,
+                plan.explain,
+                which,
+            )
+
+        if share is not None:
+            with shared_folder(out, facts.job) as folder:
+                write_facts(facts, folder)
+                return _result_of_share(out, facts, write(folder), free)
+        with staged_folder(out, facts.job, overwrite) as folder:
             if not (folder / MANIFEST).is_file():  # else killed after all the work
-                written = write_shards(chosen, cut, record, folder, workers, max_skipped, progress, why)
-                skipped = [image for shard in written for image in shard.skipped]
-                if len(skipped) == len(chosen):
-                    raise DataError(summary(skipped, len(chosen)), why(skipped))
-                write_skipped(skipped, len(chosen), folder)
-                shards = tuple(each.shard for each in written if each.shard.count)
-                manifest = RecordsManifest(
-                    class_names=dataset.class_names,
-                    image_size=image_size,
-                    encoding=encoding,
-                    seed=seed,
-                    count=sum(shard.count for shard in shards),
-                    boxes=sum(each.boxes for each in written),
-                    max_boxes=max(each.max_boxes for each in written),
-                    shards=shards,
-                    version=__version__,
-                    skipped_images=len(skipped),
-                    job=job,
-                    format=SCORED_FORMAT if scored else FORMAT,
-                )
-                write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
+                finish(folder, facts, write(folder), plan.explain)
             clear_journals(folder)
+            clear_facts(folder)
             manifest = read_manifest(folder)
-    return _result(out, manifest, free)
+    return result_of(out, manifest, free)
 
 
-def _check_arguments(limit: int | None, image_size: int, encoding: str, workers: int, records_per_shard: int) -> None:
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}", "it must be at least 1")
-    if image_size < 32 or image_size % 32:
-        near = max(32, round(image_size / 32) * 32)
-        raise ConfigError(f"the image size is {image_size}", f"it must be a multiple of 32, such as {near}")
-    if encoding not in get_args(Encoding):
-        raise ConfigError(f"encoding is '{encoding}'", "it is one of " + ", ".join(get_args(Encoding)))
-    if min(workers, records_per_shard) < 1:
-        raise ConfigError("workers and records_per_shard must be at least 1")
+def finish(folder: Path, facts: SetFacts, written: Sequence[WrittenShard], explain: Explain) -> None:
+    """Write what belongs to the files of a set: skipped.jsonl, if images were, and the manifest.
+
+    Raises:
+        DataError: None of the images can be used.
+    """
+    skipped = [image for each in written for image in each.skipped]
+    if len(skipped) == facts.cut.images:
+        raise DataError(summary(skipped, facts.cut.images), explain(skipped))
+    write_skipped(skipped, facts.cut.images, folder)
+    manifest = RecordsManifest(
+        class_names=facts.class_names,
+        image_size=facts.image_size,
+        encoding=facts.encoding,
+        seed=facts.seed,
+        count=sum(each.shard.count for each in written),
+        boxes=sum(each.boxes for each in written),
+        max_boxes=max(each.max_boxes for each in written),
+        shards=tuple(each.shard for each in written if each.shard.count),
+        version=facts.version,
+        skipped_images=len(skipped),
+        job=facts.job,
+        format=facts.format,
+    )
+    write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
 
 
-def _read(data: Path) -> Dataset:
-    annotations = data / "annotations.json"
-    if not annotations.is_file():
-        raise DataError(
-            f"no data set at {data}: it has no annotations.json",
-            "write one with `fcoslite extract`, or use --data",
-        )
-    dataset = read_coco(annotations, data / "images")
-    if not any(len(image.class_ids) for image in dataset.images):
-        raise DataError(f"{annotations} has no usable box", "there is nothing to learn from it")
-    return dataset
-
-
-def _data_digest(dataset: Dataset, chosen: list[LabelledImage]) -> list[object]:
-    """What the records depend on, short of reading every image: annotations, order, and the sizes of the files."""
-    sizes = {image.file_name: file_size(dataset.folder / image.file_name) for image in chosen}
-    return [file_digest(dataset.folder.parent / "annotations.json"), list(sizes.items())]
-
-
-def _result(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
+def result_of(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
+    """What is in a finished set."""
     return BuildResult(
         out=out,
         class_names=manifest.class_names,
@@ -206,14 +209,14 @@ def _result(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
     )
 
 
-def _estimate_bytes(chosen: list[LabelledImage], dataset: Dataset, image_size: int, encoding: str) -> int:
-    sizes = []
-    for image in chosen[:_SAMPLES]:
-        with suppress(UnusableImageError):  # told when its record is made
-            sizes.append(len(encode_image(image, dataset, image_size, encoding)))
-    return round(sum(sizes) / len(sizes) * len(chosen)) if sizes else 0
-
-
-def _prefix(class_names: tuple[str, ...]) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", class_names[0].lower()).strip("-")
-    return words if words and len(class_names) == 1 else "records"
+def _result_of_share(out: Path, facts: SetFacts, written: Sequence[WrittenShard], free: int) -> BuildResult:
+    return BuildResult(
+        out=out,
+        class_names=facts.class_names,
+        images=sum(each.shard.count for each in written),
+        boxes=sum(each.boxes for each in written),
+        skipped_images=sum(len(each.skipped) for each in written),
+        shards=sum(each.shard.count > 0 for each in written),
+        size_bytes=sum(each.shard.size for each in written),
+        free_bytes=free,
+    )

@@ -8,6 +8,7 @@ finished file has a journal beside it, `.NAME.json`, that says what is in it.
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from fcoslite.data.images import UnusableImageError
 from fcoslite.data.records.manifest import Shard
 from fcoslite.data.records.schema import encode_image, serialize
 from fcoslite.data.skipped import Explain, SkippedImage, refuse_too_many, skipped_image
+from fcoslite.errors import ConfigError
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size, replace_file
@@ -80,6 +82,36 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of `of` processes, counted from 0, writes of a set."""
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Of `2/8`.
+
+        Raises:
+            ConfigError: It is no share.
+        """
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+        if match is None or int(match[1]) >= int(match[2]):
+            raise ConfigError(f"the share is '{text}'", "it is one of 0/8, 1/8, ... 7/8 for eight processes")
+        return cls(int(match[1]), int(match[2]))
+
+    def of_files(self, count: int) -> range:
+        """Which of `count` files it is: a stretch, as long as the others' or one longer.
+
+        Raises:
+            ConfigError: There are more shares than files.
+        """
+        if self.of > count:
+            raise ConfigError(f"there are {self.of} shares of {count} files", f"use at most {count}, counted from 0")
+        return range(count * self.index // self.of, count * (self.index + 1) // self.of)
+
+
+@dataclass(frozen=True)
 class WrittenShard:
     """A finished file; its journal.
 
@@ -110,6 +142,7 @@ def write_shards(
     max_skipped: str,
     progress: Progress,
     explain: Explain | None = None,
+    which: range | None = None,
 ) -> list[WrittenShard]:
     """Write the records of images in this process, but for the files that are finished.
 
@@ -122,22 +155,25 @@ def write_shards(
         max_skipped: Most images that may be skipped: a count, or a share such as `1%`.
         progress: Told about every image.
         explain: Asked when too many had to be skipped.
+        which: Files to write; None: all.
 
     Returns:
-        All files, in order.
+        These files, in order.
 
     Raises:
         OSError: A file cannot be written.
         TooManySkippedError: More images had to be skipped.
     """
-    written = {index: shard for index in range(len(cut)) if (shard := finished_shard(folder / cut.name(index)))}
-    missing = [index for index in range(len(cut)) if index not in written]
+    which = range(len(cut)) if which is None else which
+    written = {index: shard for index in which if (shard := finished_shard(folder / cut.name(index)))}
+    missing = [index for index in which if index not in written]
     skipped = [image for shard in written.values() for image in shard.skipped]
     refuse_too_many(skipped, len(images), max_skipped, _LIST, explain)
-    with progress("Building records", len(images), "images") as advance:
+    total = sum(len(cut.places(index)) for index in which)
+    with progress("Building records", total, "images") as advance:
         if written:
             done = sum(shard.images for shard in written.values())
-            _log.info("%d of %d images are done", done, len(images))
+            _log.info("%d of %d images are done", done, total)
             advance(done)
 
         def tell(records: Iterator[RecordBytes]) -> Generator[RecordBytes, None, None]:
@@ -154,7 +190,7 @@ def write_shards(
         with closing(stream) as made, closing(tell(made)) as records:
             for index in missing:
                 written[index] = write_shard(islice(records, len(cut.places(index))), folder / cut.name(index))
-    return [written[index] for index in range(len(cut))]
+    return [written[index] for index in which]
 
 
 def write_shard(records: Iterable[RecordBytes], path: Path) -> WrittenShard:
