@@ -121,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
 _FAILURES = {
     "ResourceExhaustedError": "out of memory: take the config of a smaller GPU, or halve compute.batch_size",
     "XlaRuntimeError": "if it is out of memory: take the config of a smaller GPU, or halve compute.batch_size",
-    "MemoryError": "out of memory: halve compute.batch_size or data.shuffle_buffer",
+    "MemoryError": "out of memory: halve compute.batch_size",
     "DataLossError": "a record is damaged: `fcoslite records verify --deep` names it; --skip-bad-records skips it",
 }
 

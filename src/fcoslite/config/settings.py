@@ -133,7 +133,7 @@ class DataSettings(_Node):
     chunk_records: int = Field(
         10_000, ge=1, le=_MANY, description="records per chunk; a set that fits in one chunk is cut into four"
     )
-    shuffle_buffer: int = Field(512, ge=1, le=_MANY, description="encoded records shuffled at a time, in memory")
+    shuffle_buffer: int = Field(512, ge=1, le=_MANY, description="records shuffled at a time")
 
 
 class ComputeSettings(_Node):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.records.build import build_records
 from fcoslite.data.records.manifest import read_manifest
 from fcoslite.data.sources.folder import FolderSource
-from fcoslite.data.sources.records import RecordSource
-from fcoslite.data.sources.source import steps_per_pass
+from fcoslite.data.sources.records import RecordSource, records_must_be_readable
+from fcoslite.data.sources.source import BatchShare, steps_per_pass
+from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
 
 SIZE = 64
@@ -88,6 +90,30 @@ def test_resuming_at_a_step_gives_the_same_batches(source, start):
     for one, other in zip(whole[start:], again, strict=True):
         for key in one:
             np.testing.assert_array_equal(one[key], other[key])
+
+
+@pytest.mark.parametrize("of", [2, 4])
+def test_shares_of_batches_are_their_rows(source, of):
+    """Other processes' rows are not even read."""
+    whole = _take(source, 12, first_step=3)
+    shares = [
+        [_numpy(batch) for batch in islice(iter(source.training_batches(4, 1, 3, BatchShare(index, of))), 12)]
+        for index in range(of)
+    ]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert all(len(part["images"]) == 4 // of for part in parts)
+        for key, rows in batch.items():
+            np.testing.assert_array_equal(rows, np.concatenate([part[key] for part in parts]))
+
+
+def test_records_that_are_cut_off_after_the_check_are_told(workspace, tmp_path):
+    shutil.copytree(workspace / "records", tmp_path / "records")
+    source = _records(tmp_path).checked()
+    [*_, shard] = sorted((tmp_path / "records").glob("*.tfrecord"))
+    batches = iter(source.training_batches(4, 1, 0))
+    shard.write_bytes(shard.read_bytes()[:-5_000])
+    with pytest.raises(DataError, match="cannot be read any more"), records_must_be_readable():
+        list(islice(batches, 30))
 
 
 def test_another_seed_gives_another_order(source):

@@ -12,7 +12,7 @@ from fcoslite.data.dataset import Dataset, LabelledImage
 from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import read_labelled
 from fcoslite.data.skipped import go_without, summary, try_images
-from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
+from fcoslite.data.sources.source import WHOLE_BATCH, Batch, BatchShare, Change, digest, grouped, steps_per_pass
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress, no_progress
@@ -81,9 +81,13 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self.images)
 
-    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+    def training_batches(
+        self, batch_size: int, seed: int, first_step: int, share: BatchShare = WHOLE_BATCH
+    ) -> Iterable[Batch]:
         """See `Source`."""
-        return (batch for batch, _ in self._load(self._shuffled(batch_size, seed, first_step)))
+        rows = share.rows(batch_size)
+        shared = (group[rows.start : rows.stop] for group in self._shuffled(batch_size, seed, first_step))
+        return (batch for batch, _ in self._load(shared))
 
     def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
         """See `Source`."""

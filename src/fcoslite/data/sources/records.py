@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -18,13 +18,15 @@ from fcoslite.data.records.manifest import REBUILD, RecordsManifest, load_manife
 from fcoslite.data.records.schema import blank_record, labelled_image, parse_record
 from fcoslite.data.records.verify import find_bad_records
 from fcoslite.data.skipped import go_without
-from fcoslite.data.sources.source import Batch, Change, digest, grouped, steps_per_pass
+from fcoslite.data.sources.source import WHOLE_BATCH, Batch, BatchShare, Change, digest, grouped, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.progress import Progress, no_progress
+from fcoslite.storage.files import file_size
 
-_MIXED_SHARDS = 4  # read at the same time
+_MIXED_SHARDS = 4  # at the same time
+_FRAME = 16  # bytes of a TFRecord beside the record: its length, and two checksums
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class RecordSource:
         folder: Holds the shards.
         manifest: Of that folder.
         records: Positions, in the manifest's order.
-        shuffle_buffer: Encoded records held for shuffling.
+        shuffle_buffer: Records that are shuffled among each other.
         workers: Decoding threads.
         prefetch: Batches prepared ahead.
         bad: Positions of records that cannot be read. In training each is an empty grey image, so that the others keep
@@ -110,18 +112,25 @@ class RecordSource:
     def __len__(self) -> int:
         return len(self.records)
 
-    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
+    def training_batches(
+        self, batch_size: int, seed: int, first_step: int, share: BatchShare = WHOLE_BATCH
+    ) -> Iterable[Batch]:
         """See `Source`."""
-        serialized = self._shuffled(batch_size, seed, first_step)
-        return self._decoded(serialized).batch(batch_size, drop_remainder=True).prefetch(self.prefetch)
+        shuffled = self._shuffled(batch_size, seed, first_step)
+        rows = share.rows(batch_size)
+        if len(rows) < batch_size:
+            shuffled = shuffled.enumerate()
+            shuffled = shuffled.filter(lambda number, _: number % batch_size // len(rows) == share.index)
+            shuffled = shuffled.map(lambda _, place: place)
+        return self._decoded(shuffled).batch(len(rows), drop_remainder=True).prefetch(self.prefetch)
 
     def training_ids(self, batch_size: int, seed: int, step: int) -> list[int]:
         """See `Source`."""
-        serialized = self._shuffled(batch_size, seed, step).take(batch_size)
-        return [int(parse_record(record)["image_id"]) for record in serialized]
+        places = self._shuffled(batch_size, seed, step).take(batch_size)
+        return [int(parse_record(record)["image_id"]) for record in places.map(self._read)]
 
     def _shuffled(self, batch_size: int, seed: int, first_step: int) -> Any:
-        """Endless encoded records, in the order of `training_batches`."""
+        """Endless places of records, in the order of `training_batches`; only what is taken of it is read."""
         import tensorflow as tf
 
         steps = steps_per_pass(len(self), batch_size)
@@ -133,18 +142,21 @@ class RecordSource:
             shuffled = tf.gather(files, order), tf.gather(runs, order)
             # shards are mixed, then shuffled in windows by stateless operations: Dataset.shuffle takes no seed that
             # depends on the pass, and without one no pass could be repeated on its own
-            serialized = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
-                self._read, cycle_length=_MIXED_SHARDS, block_length=1
+            places = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
+                _places, cycle_length=_MIXED_SHARDS, block_length=1
             )
-            windows = serialized.batch(min(self.shuffle_buffer, len(self))).enumerate()
-            serialized = windows.map(
-                lambda index, window: tf.random.experimental.stateless_shuffle(window, [seed * 65_537 + number, index])
-            ).unbatch()
+            windows = places.batch(min(self.shuffle_buffer, len(self))).enumerate()
+
+            def shuffle(index: tf.Tensor, window: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+                within = tf.range(tf.shape(window[0])[0])
+                order = tf.random.experimental.stateless_shuffle(within, [seed * 65_537 + number, index])
+                return tf.gather(window[0], order), tf.gather(window[1], order)
+
+            places = windows.map(shuffle).unbatch()
             if len(self) < batch_size:
-                serialized = serialized.repeat()
-            # skipping before decoding makes resuming in the middle of a pass cheap
+                places = places.repeat()
             skipped = tf.where(number == first_pass, skipped_steps * batch_size, 0)
-            return serialized.take(steps * batch_size).skip(tf.cast(skipped, tf.int64))
+            return places.take(steps * batch_size).skip(tf.cast(skipped, tf.int64))
 
         return tf.data.Dataset.counter(first_pass).flat_map(one_pass)
 
@@ -154,8 +166,8 @@ class RecordSource:
         """See `Source`."""
         import tensorflow as tf
 
-        serialized = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._read)
-        examples = tf.data.Dataset.zip(self._decoded(serialized), serialized)
+        places = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(_places)
+        examples = tf.data.Dataset.zip(self._decoded(places), places.map(self._read))
         with records_must_be_readable():
             for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
                 batch = {key: np.stack([decoded[key].numpy() for decoded, _ in group]) for key in group[0][0]}
@@ -195,22 +207,25 @@ class RecordSource:
                     runs[-1].append([0, 0, len(positions)])
         return files, tf.ragged.constant(runs, tf.int64, ragged_rank=1, inner_shape=(3,))
 
-    def _read(self, file: Any, runs: Any) -> Any:
+    def _read(self, file: Any, offset: Any) -> Any:
+        """The record at an offset of a file; below 0, the one in place of a bad one."""
         import tensorflow as tf
 
-        def read_run(run: Any) -> Any:
-            blanks = tf.data.Dataset.from_tensors(blank_record(self.image_size)).repeat(run[2])
-            return tf.data.TFRecordDataset(file).skip(run[0]).take(run[1]).concatenate(blanks)
+        def read() -> Any:
+            variant = tf.raw_ops.TFRecordDatasetV2(
+                filenames=[file], compression_type="", buffer_size=0, byte_offsets=[offset]
+            )
+            return tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string)).take(1).get_single_element()
 
-        return tf.data.Dataset.from_tensor_slices(runs).flat_map(read_run)
+        return tf.cond(offset < 0, lambda: tf.constant(blank_record(self.image_size)), read)
 
-    def _decoded(self, serialized: Any) -> Any:
+    def _decoded(self, places: Any) -> Any:
         import tensorflow as tf
 
         size, most = self.image_size, max(1, self.manifest.max_boxes)
 
-        def decode(record: tf.Tensor) -> Batch:
-            parsed = parse_record(record)
+        def decode(file: tf.Tensor, offset: tf.Tensor) -> Batch:
+            parsed = parse_record(self._read(file, offset))
             image = tf.io.decode_image(parsed["image_bytes"], channels=3, expand_animations=False)
             padding = most - tf.shape(parsed["boxes"])[0]
             return {
@@ -220,7 +235,40 @@ class RecordSource:
                 "scores": tf.ensure_shape(tf.pad(parsed["scores"], [[0, padding]]), (most,)),
             }
 
-        return serialized.map(decode, num_parallel_calls=self.workers, deterministic=True)
+        return places.map(decode, num_parallel_calls=self.workers, deterministic=True)
+
+
+def _places(file: Any, runs: Any) -> Any:
+    """File and offset of every record of the runs, see `_pieces`; -1 in place of bad ones."""
+    import tensorflow as tf
+
+    needed = tf.reduce_max(tf.concat([[0], runs[:, 0] + runs[:, 1]], 0))
+    offsets = tf.numpy_function(_offsets, [file, needed], tf.int64)
+
+    def of_run(run: Any) -> Any:
+        bad = tf.fill([run[2]], tf.constant(-1, tf.int64))
+        return tf.data.Dataset.from_tensor_slices(tf.concat([offsets[run[0] : run[0] + run[1]], bad], 0))
+
+    return tf.data.Dataset.from_tensor_slices(runs).flat_map(of_run).map(lambda offset: (file, offset))
+
+
+def _offsets(file: bytes, count: int) -> np.ndarray:
+    """Where the first records of a file begin, as far as their lengths say it: [count] int64.
+
+    For a file that was cut off since it was checked, the rest is its last byte, where no record can be read.
+    """
+    path = Path(os.fsdecode(file))
+    size = file_size(path)
+    offsets = np.full(count, max(0, size - 1), np.int64)
+    offset = 0
+    with suppress(OSError), path.open("rb", buffering=0) as shard:  # TensorFlow will tell, when it reads a record
+        for number in range(count):
+            if offset >= size:
+                break
+            offsets[number] = offset
+            shard.seek(offset)
+            offset += int.from_bytes(shard.read(8), "little") + _FRAME
+    return offsets
 
 
 @contextmanager

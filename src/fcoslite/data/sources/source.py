@@ -10,6 +10,7 @@ M is the most boxes any image of the set has: no box is ever dropped.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,22 @@ from fcoslite.geometry.letterbox import Letterbox
 Batch = dict[str, Any]
 # [h, w, 3] uint8 RGB and whose pixels they are -> as many pixels, uint8
 Change = Callable[[np.ndarray, LabelledImage], np.ndarray]
+
+
+@dataclass(frozen=True)
+class BatchShare:
+    """The rows of every batch that one of `of` processes reads, the others reading theirs."""
+
+    index: int
+    of: int
+
+    def rows(self, batch_size: int) -> range:
+        """Of a batch of that many images, which `of` must divide."""
+        each = batch_size // self.of
+        return range(self.index * each, (self.index + 1) * each)
+
+
+WHOLE_BATCH = BatchShare(0, 1)
 
 
 class Source(Protocol):
@@ -49,10 +66,13 @@ class Source(Protocol):
         """Number of images, bad ones too."""
         ...
 
-    def training_batches(self, batch_size: int, seed: int, first_step: int) -> Iterable[Batch]:
-        """Endless full batches, shuffled anew each pass.
+    def training_batches(
+        self, batch_size: int, seed: int, first_step: int, share: BatchShare = WHOLE_BATCH
+    ) -> Iterable[Batch]:
+        """Endless full batches, or the rows of a share of each, shuffled anew each pass.
 
-        What comes depends only on the arguments: batch k of a run is batch 0 of the run resumed at step k.
+        What comes depends only on the arguments: batch k of a run is batch 0 of the run resumed at step k. No image is
+        read but those that come.
         """
         ...
 
