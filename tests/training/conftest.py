@@ -12,7 +12,7 @@ from fcoslite.config.settings import Settings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.records.build import build_records
 from fcoslite.runs.mlflow_copy import _connect as connect
-from fcoslite.training import journal
+from fcoslite.training import recorder
 from tests.compiled import lending
 
 # a slim model and 64 pixels: every part is real, only narrower; all that a checkpoint must hold is switched on. Of one
@@ -76,5 +76,5 @@ def slim(tmp_path: Path, slim_settings: Callable[[Path], Settings]) -> Settings:
 def lent() -> Iterator[pytest.MonkeyPatch]:
     """Runs borrow what was compiled for the one before, and draw no curves; `undo()` ends that within a test."""
     with lending() as patch:
-        patch.setattr(journal, "plot_curves", lambda lines, file: None)
+        patch.setattr(recorder, "plot_curves", lambda lines, file: None)
         yield patch

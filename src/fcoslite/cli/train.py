@@ -69,6 +69,14 @@ CheckpointOption = Annotated[
     ),
 ]
 
+DistributedFlag = Annotated[
+    bool,
+    typer.Option(
+        "--distributed",
+        help="Train together with the other processes that srun, mpirun, Kubernetes or torchrun have started; on JAX.",
+    ),
+]
+
 
 @with_terminal
 def train_command(
@@ -105,6 +113,7 @@ def train_command(
     seed: SeedOption = None,
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
+    distributed: DistributedFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -132,7 +141,7 @@ def train_command(
         form=form.value if form else None,
         boxes=boxes.value,
     )
-    _run(terminal, request, dry_run)
+    _run(terminal, request, dry_run, distributed)
 
 
 @with_terminal
@@ -169,6 +178,7 @@ def finetune_command(
     seed: SeedOption = None,
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
+    distributed: DistributedFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -193,7 +203,7 @@ def finetune_command(
         form=form.value if form else None,
         boxes=boxes.value,
     )
-    _run(terminal, request, dry_run)
+    _run(terminal, request, dry_run, distributed)
 
 
 def _number_or_word(text: str) -> float | str:
@@ -219,14 +229,22 @@ def _values(
     return {key: value for key, value in flags.items() if value is not None}
 
 
-def _run(terminal: "Terminal", request: "TrainingRequest", dry_run: bool) -> None:
+def _run(terminal: "Terminal", request: "TrainingRequest", dry_run: bool, distributed: bool) -> None:
+    from fcoslite.machine.distribute import all_or_none, group, join
+    from fcoslite.progress import no_progress
     from fcoslite.training.request import carry_out, plan_request
 
-    plan, run = plan_request(request, terminal.progress)
+    if distributed:
+        join()
+    progress = terminal.progress if group().first else no_progress
+    plan, run = all_or_none(lambda: plan_request(request, progress))
     if dry_run:
-        terminal.result(plan.describe())
-    else:
-        _show(terminal, plan, carry_out(plan, run, terminal.progress))
+        if group().first:
+            terminal.result(plan.describe())
+        return
+    result = carry_out(plan, run, progress)
+    if group().first:
+        _show(terminal, plan, result)
 
 
 def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") -> None:

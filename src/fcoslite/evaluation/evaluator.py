@@ -1,6 +1,7 @@
 """Evaluation of a detector that Keras has built: losses and detections, from one forward pass per image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -46,6 +47,30 @@ class _LossesAndBoxes(keras.Model):
         }
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a detector does on some images, before it is scored.
+
+    Attributes:
+        images: Ground truth, in original pixels.
+        detections: One per image.
+        losses: Sums over the images.
+    """
+
+    images: list[LabelledImage]
+    detections: list[Detections]
+    losses: dict[str, float]
+
+
+def summarise_observed(parts: Sequence[Observed], class_names: tuple[str, ...]) -> Evaluation:
+    """Score the parts of a source as one."""
+    images = [image for part in parts for image in part.images]
+    detections = [found for part in parts for found in part.detections]
+    names = dict.fromkeys(name for part in parts for name in part.losses)
+    losses = {name: sum(part.losses.get(name, 0.0) for part in parts) / len(images) for name in names}
+    return summarise(images, detections, class_names, losses)
+
+
 class Evaluator:
     """Evaluates one detector, again and again: the graph is compiled once for a source.
 
@@ -77,6 +102,16 @@ class Evaluator:
         Raises:
             DataError: The source is empty, or of other classes or another size than the detector.
         """
+        return summarise_observed([self.observe(source, batch_size, progress, change)], self.detector.class_names)
+
+    def observe(
+        self, source: Source, batch_size: int, progress: Progress = no_progress, change: Change | None = None
+    ) -> Observed:
+        """What `run` scores.
+
+        Raises:
+            DataError: As of `run`.
+        """
         names, size = self.detector.class_names, self.detector.image_size
         check_source(names, size, source)
         sums: dict[str, float] = {}
@@ -99,7 +134,7 @@ class Evaluator:
                     detections.append(to_detections(*found, letterbox, names))
                 images += labels
                 advance(len(labels))
-        return summarise(images, detections, names, {key: value / len(images) for key, value in sums.items()})
+        return Observed(images, detections, sums)
 
     def _model(self, shape: tuple[int, ...]) -> _LossesAndBoxes:
         """The graph for boxes [B, M, 5]: TensorFlow, given a second shape, would leave B and M open."""

@@ -153,7 +153,7 @@ _PART_ENDS = np.cumsum(_TIMES) / np.sum(_TIMES)
 
 def draw_kinds(drawn: Tensor, share: float) -> Tensor:
     """Places in `KINDS`, int32, for numbers drawn from [0, 1): that share is changed, each kind `_TIMES` as often."""
-    ends = np.float32([0.0, *_PART_ENDS[:-1]]) * share
+    ends = np.array([0.0, *_PART_ENDS[:-1]], np.float32) * share
     changed = ops.sum(ops.cast(drawn[:, None] >= ends, "int32"), axis=1)
     return ops.where(drawn < share, changed, 0)
 

@@ -4,6 +4,7 @@ import keras
 
 from fcoslite.data.sources.source import Source
 from fcoslite.errors import RunError
+from fcoslite.machine.distribute import group
 from fcoslite.runs.run import Run
 from fcoslite.training.checkpoint import Position, write_state
 from fcoslite.training.optimizer import inner_optimizer
@@ -46,7 +47,8 @@ class FiniteCheck:
             return
         step = broken + self._ahead if broken >= 0 else position.step - 1
         path = self._run.path / f"not-finite-{step:09d}.npz"
-        write_state(path, self._model, position)
+        if group().first:
+            write_state(path, self._model, position)
         ids = ", ".join(str(number) for number in self._training.training_ids(position.batch_size, self._seed, step))
         raise RunError(
             f"the loss or its gradients are infinite or NaN at step {step}, images {ids}; the state is in {path}",

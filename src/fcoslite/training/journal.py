@@ -1,4 +1,4 @@
-"""The record of training: what is saved at the end of an epoch, every few minutes within one, and at a break."""
+"""The course of training: what happens at the end of an epoch, every few minutes within one, and at a break."""
 
 import logging
 import time
@@ -12,35 +12,32 @@ import numpy as np
 
 from fcoslite.data.sources.source import Source
 from fcoslite.errors import Interrupted
-from fcoslite.evaluation.evaluator import Evaluator
-from fcoslite.evaluation.plots import plot_curves
+from fcoslite.evaluation.evaluation import Evaluates
+from fcoslite.machine.distribute import gather, group
 from fcoslite.machine.signals import StopRequest
-from fcoslite.models.detector import Detector
-from fcoslite.models.weights import save_weights
 from fcoslite.progress import Advance, Progress
 from fcoslite.runs.figures import figure_text
-from fcoslite.runs.mlflow_thread import MlflowTracker
-from fcoslite.runs.run import Run
-from fcoslite.training.checkpoint import Position, save_state
+from fcoslite.training.checkpoint import Position
 from fcoslite.training.finite_check import FiniteCheck
 from fcoslite.training.optimizer import averaged_weights
+from fcoslite.training.recorder import Recorder
 
 _log = logging.getLogger("fcoslite")
 
-_DRAW_SECONDS = 30.0  # between charts; one takes half a second, and an epoch of few images less
 _LOOK_EVERY = 10  # batches; to look at a number is to wait for the accelerator
 
 
 class Journal(keras.callbacks.Callback):
-    """Validates, keeps the best and the last weights, writes metrics.jsonl and checkpoints, and stops early.
+    """Validates, judges, has the best and the last weights, metrics.jsonl and checkpoints written, and stops early.
+
+    Of processes that train together, each judges, and all alike; the first one's recorder writes.
 
     One callback, because the order matters: checkpoint, validate, judge, record, checkpoint. A crash between any two
     of them leaves a state from which the epoch's end is simply repeated.
 
     Args:
         model: Trained, and compiled.
-        run: Where everything goes.
-        detector: Shares its network with the model that is trained.
+        recorder: Of the run.
         position: Step, best score and patience; of the resumed state, or fresh.
         epochs: Of the whole run.
         evaluator: Used on `validation`.
@@ -48,7 +45,6 @@ class Journal(keras.callbacks.Callback):
         validate_every: Epochs.
         patience: Validations without a better loss before training stops.
         checkpoint_seconds: Time between checkpoints within an epoch.
-        tracker: Mirror of metrics.jsonl.
         bar: Progress shown while validating.
         stop_request: Ends training between two batches, with a checkpoint.
         finite_check: Made before every checkpoint.
@@ -57,24 +53,21 @@ class Journal(keras.callbacks.Callback):
     def __init__(
         self,
         model: keras.Model,
-        run: Run,
-        detector: Detector,
+        recorder: Recorder,
         position: Position,
         epochs: int,
-        evaluator: Evaluator,
+        evaluator: Evaluates,
         validation: Source | None,
         validate_every: int,
         patience: float,
         checkpoint_seconds: float,
-        tracker: MlflowTracker,
         bar: Progress,
         stop_request: StopRequest,
         finite_check: FiniteCheck,
     ) -> None:
         super().__init__()
         self.set_model(model)
-        self.run = run
-        self.detector = detector
+        self.recorder = recorder
         self.position = position
         self.epochs = epochs
         self.evaluator = evaluator
@@ -82,13 +75,11 @@ class Journal(keras.callbacks.Callback):
         self.validate_every = validate_every
         self.patience = patience
         self.checkpoint_seconds = checkpoint_seconds
-        self.tracker = tracker
         self.bar = bar
         self.stop_request = stop_request
         self.finite_check = finite_check
         self.stopped_early = False
         self._saved_at = self._epoch_began = time.monotonic()
-        self._drawn_at = float("-inf")
         self._epoch_first_step = position.step
         self._sums: list[np.ndarray] = []
 
@@ -98,7 +89,7 @@ class Journal(keras.callbacks.Callback):
         if self.position.step == 0:
             self._checkpoint()
         else:
-            self._draw_curves()
+            self.recorder.draw_curves()
         if self.position.epoch_open:
             epoch = self.position.step // self.position.steps_per_epoch - 1
             self.on_epoch_end(epoch, self.model.get_metrics_result())
@@ -119,11 +110,15 @@ class Journal(keras.callbacks.Callback):
         epoch_ends = self.position.step % self.position.steps_per_epoch == 0
         if self.position.step % _LOOK_EVERY == 0:
             self._look()
-        if self.stop_request.signal_number is not None:
+        old = time.monotonic() - self._saved_at > self.checkpoint_seconds
+        # of processes that train together, one may have been told to stop, and clocks differ
+        signals, [old, *_] = zip(*gather((self.stop_request.signal_number, old)), strict=True)
+        signal = next((number for number in signals if number is not None), None)
+        if signal is not None:
             self.position.epoch_open = epoch_ends
             self._checkpoint()
-            self._raise_stopped()
-        if not epoch_ends and time.monotonic() - self._saved_at > self.checkpoint_seconds:
+            self._raise_stopped(signal)
+        if not epoch_ends and old:
             self._checkpoint()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -136,7 +131,7 @@ class Journal(keras.callbacks.Callback):
         if images:
             line["images_per_second"] = images / seconds
         last = epoch + 1 == self.epochs
-        facts = {"run": self.run.name, "epoch": epoch + 1}
+        facts = {"run": self.recorder.run.name, "epoch": epoch + 1}
         self.position.epoch_open = True
         self._checkpoint()
         with averaged_weights(self.model):
@@ -144,14 +139,12 @@ class Journal(keras.callbacks.Callback):
                 line |= self._validate(self.validation)
                 self._judge(line, facts)
             elif self.validation is None:
-                save_weights(self.detector, self.run.best_weights, facts)
-            save_weights(self.detector, self.run.last_weights, facts)
-        self.run.append_metrics(line)
+                self.recorder.save_best(facts)
+            self.recorder.save_last(facts)
+        self.recorder.append(line)
         self.position.epoch_open = False
         self._checkpoint()
-        self.tracker.follow()
-        if last or self.stopped_early or time.monotonic() - self._drawn_at > _DRAW_SECONDS:
-            self._draw_curves()
+        self.recorder.follow(always=last or self.stopped_early)
         _log.info(_summary(line, self.epochs))
 
     def _validate(self, validation: Source) -> dict[str, float]:
@@ -165,7 +158,7 @@ class Journal(keras.callbacks.Callback):
         if isfinite(score) and (self.position.best_score is None or score < self.position.best_score):
             self.position.best_score, self.position.stale = score, 0
             metrics = {key: value for key, value in line.items() if key.startswith("val_")}
-            save_weights(self.detector, self.run.best_weights, {**facts, "metrics": metrics})
+            self.recorder.save_best({**facts, "metrics": metrics})
         else:
             self.position.stale += 1
         if self.position.stale >= self.patience:
@@ -175,27 +168,20 @@ class Journal(keras.callbacks.Callback):
 
     def _checkpoint(self) -> None:
         self._look()
-        save_state(self.model, self.position, self.run.checkpoints)
+        self.recorder.checkpoint(self.position)
         self._saved_at = time.monotonic()
-
-    def _draw_curves(self) -> None:
-        try:
-            plot_curves(self.run.read_metrics(), self.run.curves_file)
-            self._drawn_at = time.monotonic()
-        except OSError as error:  # on Windows, while somebody looks at it
-            _log.warning("%s is not brought up to date: %s", self.run.curves_file, error)
 
     def _look(self) -> None:
         if hasattr(self.model, "jax_state_sync"):  # on JAX, variables lag behind within an epoch
             self.model.jax_state_sync()
         self.finite_check.check(self.position)
 
-    def _raise_stopped(self) -> None:
-        assert self.stop_request.signal_number is not None
+    def _raise_stopped(self, signal_number: int) -> None:
+        run = self.recorder.run
         raise Interrupted(
             f"stopped at step {self.position.step} of {self.epochs * self.position.steps_per_epoch}; all is saved",
-            f"fcoslite {self.run.facts()['verb']} --resume {self.run.path} goes on from there",
-            self.stop_request.signal_number,
+            f"fcoslite {run.facts()['verb']} --resume {run.path} goes on from there",
+            signal_number,
         )
 
     @contextmanager
@@ -205,8 +191,9 @@ class Journal(keras.callbacks.Callback):
 
             def move(amount: int = 1, note: str = "") -> None:
                 advance(amount, note=note)
-                if self.stop_request.signal_number is not None:
-                    self._raise_stopped()
+                # of several processes, all stop at the next batch
+                if self.stop_request.signal_number is not None and group().count == 1:
+                    self._raise_stopped(self.stop_request.signal_number)
 
             yield move
 

@@ -15,7 +15,7 @@ from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.sources.folder import FolderSource
 from fcoslite.data.sources.source import Source
 from fcoslite.errors import ConfigError
-from fcoslite.evaluation.evaluator import Evaluator
+from fcoslite.evaluation.evaluation import Evaluates
 from fcoslite.models.detector import Detector
 from fcoslite.models.presets import COCO_CLASSES
 from fcoslite.models.weights import assign_weights, save_weights
@@ -69,7 +69,7 @@ def is_kept(run: Run) -> bool:
 def keep_known(
     run: Run,
     detector: Detector,
-    evaluator: Evaluator,
+    evaluator: Evaluates,
     validation: Source | None,
     settings: Settings,
     bar: Progress,
@@ -100,7 +100,7 @@ def keep_known(
 def _average(
     run: Run,
     detector: Detector,
-    evaluator: Evaluator,
+    evaluator: Evaluates,
     validation: Source | None,
     settings: Settings,
     bar: Progress,

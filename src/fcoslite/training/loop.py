@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fcoslite.data.sources.records import records_must_be_readable
-from fcoslite.data.sources.source import Batch
-from fcoslite.errors import FcosliteError, Interrupted
+from fcoslite.data.sources.source import Batch, BatchShare
+from fcoslite.errors import FcosliteError, Interrupted, RunError
+from fcoslite.evaluation.evaluation import Evaluates
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.machine.backend import compile_with_xla
+from fcoslite.machine.distribute import all_or_none, batches_are_shared, from_first, group, on_this_process_alone
 from fcoslite.machine.environment import environment
 from fcoslite.machine.signals import StopRequest
 from fcoslite.machine.tiers import choose_precision
@@ -32,6 +34,8 @@ from fcoslite.training.model import build_training_model
 from fcoslite.training.out_of_memory import halve_batch, out_of_memory
 from fcoslite.training.plan import TrainingPlan
 from fcoslite.training.progress_bar import ShowProgress
+from fcoslite.training.recorder import Recorder
+from fcoslite.training.shared_evaluation import SharedEvaluator
 from fcoslite.training.teacher import load_teacher
 
 _log = logging.getLogger("fcoslite")
@@ -71,11 +75,15 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
     Raises:
         FcosliteError: The weights to start from do not fit, or the disk is too small; no run is left behind.
     """
-    detector = _build(plan, fresh=True)
-    check_free_space(runs, plan.needed_bytes(detector.network.count_params()), _MAKE_ROOM)
+    detector = all_or_none(lambda: _build(plan, fresh=True))
     start_from = str(plan.start_from.resolve()) if plan.start_from is not None else ""
-    run = create_run(runs, plan.verb, plan.name, plan.settings, {**plan.facts, "start_from": start_from})
-    with locked(run.lock_file, str(run.path)), _console_log(run):
+
+    def create() -> Run:
+        check_free_space(runs, plan.needed_bytes(detector.network.count_params()), _MAKE_ROOM)
+        return create_run(runs, plan.verb, plan.name, plan.settings, {**plan.facts, "start_from": start_from})
+
+    run = from_first(create)
+    with _recorded(run):
         return _begin(plan, detector, run, progress)
 
 
@@ -86,22 +94,27 @@ def resume(plan: TrainingPlan, run: Run, progress: Progress = no_progress) -> Tr
         RunError: The run's checkpoints are all damaged.
         BusyError: Another process trains it.
     """
-    with locked(run.lock_file, str(run.path)), _console_log(run):
-        run.write_settings(plan.settings)
-        run.write_json("run.json", plan.facts)
-        begun = has_state(run.checkpoints)
-        detector = _build(plan, fresh=not begun)
-        written = sum(path.stat().st_size for path in run.checkpoints.glob("*.npz"))
-        check_free_space(run.path, plan.needed_bytes(detector.network.count_params()) - written, _MAKE_ROOM)
+    with _recorded(run):
+        begun = from_first(lambda: has_state(run.checkpoints))
+        detector = all_or_none(lambda: _build(plan, fresh=not begun))
+
+        def prepare() -> None:
+            run.write_settings(plan.settings)
+            run.write_json("run.json", plan.facts)
+            written = sum(path.stat().st_size for path in run.checkpoints.glob("*.npz"))
+            check_free_space(run.path, plan.needed_bytes(detector.network.count_params()) - written, _MAKE_ROOM)
+
+        from_first(prepare)
         if not begun:
             return _begin(plan, detector, run, progress)
         return _fit_in_memory(plan, detector, run, progress, resume=True)
 
 
 def _begin(plan: TrainingPlan, detector: Detector, run: Run, progress: Progress) -> TrainingResult:
-    run.write_json("environment.json", environment())
-    if plan.keeps:
-        save_weights(detector, run.before_weights)  # where it came from may be gone when training ends
+    if group().first:
+        run.write_json("environment.json", environment())
+        if plan.keeps:
+            save_weights(detector, run.before_weights)  # where it came from may be gone when training ends
     _log.info("%s: %d images, from %s", run.path, len(plan.training), plan.beginning)
     return _fit_in_memory(plan, detector, run, progress, resume=False)
 
@@ -124,13 +137,18 @@ def _fit_in_memory(
     plan: TrainingPlan, detector: Detector, run: Run, progress: Progress, resume: bool
 ) -> TrainingResult:
     """Train; when the accelerator's memory does not suffice, go on with half the batch and twice the accumulation."""
-    with closing(MlflowTracker(run, plan.settings.workspace.mlflow_uri)) as tracker:
+    with _tracker(plan, run) as tracker:
         while True:
             try:
                 return _fit(plan, detector, run, tracker, progress, resume)
             except Exception as error:
                 if not out_of_memory(error):
                     raise
+                if group().count > 1:  # the others may have had enough, and are in the middle of a step
+                    raise RunError(
+                        "the accelerator's memory is too small for this process' share of the batch",
+                        "start again with half of compute.batch_size and twice compute.accumulation",
+                    ) from error
             # outside of `except`: the error holds the frames that hold the memory
             settings = halve_batch(plan.settings)
             _log.warning(
@@ -143,7 +161,7 @@ def _fit_in_memory(
 
 
 def _fit(
-    plan: TrainingPlan, detector: Detector, run: Run, tracker: MlflowTracker, bar: Progress, resume: bool
+    plan: TrainingPlan, detector: Detector, run: Run, tracker: MlflowTracker | None, bar: Progress, resume: bool
 ) -> TrainingResult:
     settings, schedule, steps = plan.settings, plan.schedule, plan.steps_per_epoch
     batch_size = settings.compute.batch_size
@@ -153,22 +171,27 @@ def _fit(
     model = build_training_model(detector, settings, schedule, schedule.epochs * steps, teach)
     position = load_state(model, run.checkpoints, batch_size, steps) if resume else Position(batch_size, steps)
     if resume:
-        run.truncate_metrics(position.step // position.steps_per_epoch - position.epoch_open)
+        if group().first:
+            run.truncate_metrics(position.step // position.steps_per_epoch - position.epoch_open)
         _log.info("resuming %s at step %d of %d", run.name, position.step, schedule.epochs * steps)
 
+    evaluator: Evaluates
+    if batches_are_shared():
+        evaluator = SharedEvaluator(detector, settings)
+    else:
+        xla = compile_with_xla(settings.compute.compile)
+        evaluator = Evaluator(detector, settings.loss, settings.evaluate, xla)
     stop_request = StopRequest()
     journal = Journal(
         model=model,
-        run=run,
-        detector=detector,
+        recorder=Recorder(model, run, detector, tracker),
         position=position,
         epochs=schedule.epochs,
-        evaluator=Evaluator(detector, settings.loss, settings.evaluate, compile_with_xla(settings.compute.compile)),
+        evaluator=evaluator,
         validation=plan.validation,
         validate_every=schedule.validate_every,
         patience=schedule.patience,
         checkpoint_seconds=settings.checkpoint_minutes * 60,
-        tracker=tracker,
         bar=bar,
         stop_request=stop_request,
         finite_check=FiniteCheck(model, run, plan.training, settings.seed, position),
@@ -181,7 +204,8 @@ def _fit(
             if journal.stopped_early:
                 break
             model.switch_mosaic(first < mosaic_epochs)
-            batches = plan.training.training_batches(batch_size, settings.seed, position.step)
+            share = BatchShare(group().index, group().count)
+            batches = plan.training.training_batches(batch_size, settings.seed, position.step, share)
             with _inputs(batches) as inputs:
                 model.fit(
                     inputs,
@@ -194,10 +218,21 @@ def _fit(
                 )
         kept = None
         if plan.keeps:
-            kept = keep_known(run, detector, journal.evaluator, plan.validation, settings, journal.stoppable_bar)
-    lines = run.read_metrics()
+            kept = _keep(plan, run, detector, evaluator, journal)
+    lines = from_first(run.read_metrics)
     best = best_line(lines) or lines[-1]
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best, kept)
+
+
+def _keep(
+    plan: TrainingPlan, run: Run, detector: Detector, evaluator: Evaluates, journal: Journal
+) -> dict[str, Any] | None:
+    if isinstance(evaluator, SharedEvaluator):
+        detector, evaluator = evaluator.copy, evaluator.evaluator
+    with on_this_process_alone():
+        return from_first(
+            lambda: keep_known(run, detector, evaluator, plan.validation, plan.settings, journal.stoppable_bar)
+        )
 
 
 @contextmanager
@@ -239,6 +274,20 @@ def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable
         if epoch < end:
             yield epoch, end, steps_per_epoch
             epoch = end
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Locked, and with the console in run.log, by the first process."""
+    if not group().first:
+        yield
+        return
+    with locked(run.lock_file, str(run.path)), _console_log(run):
+        yield
+
+
+def _tracker(plan: TrainingPlan, run: Run) -> AbstractContextManager[MlflowTracker | None]:
+    return closing(MlflowTracker(run, plan.settings.workspace.mlflow_uri)) if group().first else nullcontext()
 
 
 @contextmanager

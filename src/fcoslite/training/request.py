@@ -11,6 +11,7 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError
 from fcoslite.machine.backend import load_backend
+from fcoslite.machine.distribute import share_batches
 from fcoslite.machine.gpus import limit_memory
 from fcoslite.machine.tiers import machine_tier
 from fcoslite.progress import Progress, no_progress
@@ -91,6 +92,7 @@ def carry_out(plan: "TrainingPlan", run: Run | None, progress: Progress = no_pro
     from fcoslite.training import loop
 
     limit_memory(plan.settings.compute.memory_limit_mb)
+    share_batches(plan.settings.compute.batch_size)
     if run is not None:
         return loop.resume(plan, run, progress)
     return loop.train(plan, Path(plan.settings.workspace.runs), progress)

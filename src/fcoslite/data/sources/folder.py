@@ -64,6 +64,11 @@ class FolderSource:
         hint = f"{why}, or make a data set without them with `fcoslite extract` and its --max-skipped"
         return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
+    def stretch(self, places: range) -> "FolderSource":
+        """See `Source`."""
+        bad = frozenset(position - places.start for position in self.bad if position in places)
+        return replace(self, images=self.images[places.start : places.stop], bad=bad)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names by class id - 1."""

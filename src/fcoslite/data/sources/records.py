@@ -94,6 +94,10 @@ class RecordSource:
         """The same source, of these records only."""
         return replace(self, records=records)
 
+    def stretch(self, places: range) -> "RecordSource":
+        """See `Source`."""
+        return replace(self, records=self.records[places.start : places.stop])
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names by class id - 1."""

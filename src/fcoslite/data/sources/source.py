@@ -66,6 +66,10 @@ class Source(Protocol):
         """Number of images, bad ones too."""
         ...
 
+    def stretch(self, places: range) -> "Source":
+        """The same source, of those of its images only that are at these places, bad ones counted."""
+        ...
+
     def training_batches(
         self, batch_size: int, seed: int, first_step: int, share: BatchShare = WHOLE_BATCH
     ) -> Iterable[Batch]:

@@ -1,0 +1,117 @@
+"""Two processes that train together, on JAX."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.machine.distribute import Group
+from fcoslite.storage.arrays import read_arrays
+from tests.training.conftest import SLIM
+
+pytest.importorskip("jax")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="JAX has no collectives for Windows")
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def start(arguments: Sequence[str], count: int, **environment: str) -> list[subprocess.Popen[str]]:
+    """Python with these arguments, as torchrun would start it `count` times."""
+    port = str(free_port())
+    processes = []
+    for rank in range(count):
+        launched = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **environment, **launched},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return processes
+
+
+def end(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    """Exit code and output of each."""
+    printed = [process.communicate(timeout=600)[0] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, printed, strict=True)]
+
+
+EXCHANGE = """
+import sys
+from fcoslite.errors import DataError
+from fcoslite.machine.distribute import all_or_none, from_first, gather, join
+
+group = join()
+assert gather({"rank": group.index}) == [{"rank": 0}, {"rank": 1}]
+assert gather("a" * (1 + 5000 * group.index)) == ["a", "a" * 5001]
+assert from_first(lambda: f"of {group.index}") == "of 0"
+assert all_or_none(lambda: group.index) == group.index
+
+def fail():
+    if group.index == int(sys.argv[1]):
+        raise DataError("no such folder", "look")
+    return gather(1)  # the other one is here already
+
+try:
+    all_or_none(lambda: all_or_none(fail))
+except Exception as error:
+    print(type(error).__name__, error)
+assert gather(group.index) == [0, 1]  # and they are in step again
+"""
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_ends_all_at_the_same_place(failing: int) -> None:
+    results = end(start(["-c", EXCHANGE, str(failing)], 2))
+    assert [code for code, _ in results] == [0, 0], results
+    assert "DataError no such folder" in results[failing][1]
+    assert f"process {failing} cannot go on: no such folder" in results[1 - failing][1]
+
+
+def train_arguments(workspace: Path, runs: Path, *more: str) -> list[str]:
+    settings = [*SLIM, f"workspace.runs={runs}", f"workspace.mlflow_uri=sqlite:///{runs}.db", "train.steps_per_epoch=6"]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return ["-m", "fcoslite", "train", "-c", "smoke", "--records", str(workspace / "records"), *sets, *more]
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_what_one_does(workspace: Path, tmp_path: Path) -> None:
+    together = start(train_arguments(workspace, tmp_path / "two", "--epochs", "1", "--distributed"), 2)
+    [(code, printed), (other_code, silence)] = end(together)
+    assert (code, other_code) == (0, 0), printed + silence
+    [alone] = end(start(train_arguments(workspace, tmp_path / "one", "--epochs", "1"), 1))
+    assert alone[0] == 0, alone[1]
+    [two], [one] = ((tmp_path / folder).iterdir() for folder in ("two", "one"))  # one run each: the first process'
+    assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
+    for ours, its in zip(lines(two), lines(one), strict=True):
+        assert ours.keys() == its.keys()
+        assert ours["loss"] == pytest.approx(its["loss"], rel=1e-3)
+        assert ours["val_ap50"] == pytest.approx(its["val_ap50"], abs=0.02)
+    weights, expected = (read_arrays(run / "checkpoints" / "last.npz")[0] for run in (two, one))
+    for name, array in expected.items():
+        np.testing.assert_allclose(weights[name], array, atol=2e-3)
+    assert "AP" in printed and not re.search(r"epoch|AP", silence)
+
+
+def test_parts_are_even_and_whole() -> None:
+    for count in (0, 1, 7, 8, 100):
+        parts = [Group(index, 3).part(count) for index in range(3)]
+        assert [place for part in parts for place in part] == list(range(count))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
