@@ -447,7 +447,7 @@ def test_records_that_are_lost_under_way_are_named(workspace, slim, tmp_path, mo
 
     monkeypatch.setattr(loop.Journal, "on_epoch_end", losing)
     with pytest.raises(
-        DataError, match=f"{shard.name}; No such" if fault == "vanished" else "corrupted|truncated"
+        DataError, match=f"{shard.name}; No such" if fault == "vanished" else "corrupted|truncated|cut off"
     ) as caught:
         loop.train(plan, Path(slim.workspace.runs))
     assert "records verify" in caught.value.hint

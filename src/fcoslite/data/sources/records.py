@@ -26,6 +26,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size
 
 _MIXED_SHARDS = 4  # at the same time
+_EMPTY = "Dataset was empty"  # says TensorFlow of what should be one record
 _FRAME = 16  # bytes of a TFRecord beside the record: its length, and two checksums
 
 
@@ -287,13 +288,14 @@ def records_must_be_readable() -> Iterator[None]:
         yield
     except Exception as error:
         errors = tensorflow.errors if tensorflow else None
-        if not errors or not isinstance(
-            error, (errors.NotFoundError, errors.DataLossError, errors.PermissionDeniedError)
-        ):
+        lost = errors and isinstance(error, (errors.NotFoundError, errors.DataLossError, errors.PermissionDeniedError))
+        ended = errors and isinstance(error, errors.InvalidArgumentError) and _EMPTY in str(error)
+        if not lost and not ended:
             raise
         # without the names of TensorFlow's nodes; where they were called from comes first
         told = re.sub(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]|name: ", "", str(error)).strip().splitlines()
+        reason = "a shard ends before one of its records: cut off" if ended else told[-1].strip() if told else ""
         raise DataError(
-            f"records cannot be read any more: {told[-1].strip() if told else type(error).__name__}",
+            f"records cannot be read any more: {reason or type(error).__name__}",
             "they were whole at the start: `fcoslite records verify --deep` names the bad ones",
         ) from error
