@@ -216,6 +216,13 @@ def camera(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Processes that train together, and build records on Ray: killed, stopped and resumed, on this machine."""
+    session.install(".", *TESTS)
+    session.run("pytest", "-m", "cluster", *session.posargs)
+
+
+@nox.session
 def mqtt(session: nox.Session) -> None:
     """`--events` and `--mqtt` with mosquitto, which must be installed; kills at random moments, too."""
     session.install(".", *TESTS)

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,6 +111,79 @@ def test_two_processes_train_what_one_does(workspace: Path, tmp_path: Path) -> N
     for name, array in expected.items():
         np.testing.assert_allclose(weights[name], array, atol=2e-3)
     assert "AP" in printed and not re.search(r"epoch|AP", silence)
+
+
+def state(run: Path) -> dict[str, np.ndarray]:
+    [*_, newest] = sorted((run / "checkpoints").glob("state-*.npz"))
+    return read_arrays(newest)[0]
+
+
+def only_run(folder: Path) -> Path:
+    [run] = folder.iterdir()
+    return run
+
+
+def stop_in_the_second_epoch(processes: list[subprocess.Popen[str]], run_log: Path, which: int, number: int) -> None:
+    while not (run_log.is_file() and "epoch 1/2" in run_log.read_text()):
+        assert processes[0].poll() is None, processes[0].communicate()[0]
+        time.sleep(0.05)
+    processes[which].send_signal(number)
+
+
+@pytest.mark.cluster
+def test_a_signal_to_one_stops_both_and_resuming_loses_nothing(workspace: Path, tmp_path: Path) -> None:
+    epochs = ("--epochs", "2", "--distributed")
+    assert [code for code, _ in end(start(train_arguments(workspace, tmp_path / "whole", *epochs), 2))] == [0, 0]
+    arguments = train_arguments(workspace, tmp_path / "stopped", *epochs)
+    processes = start(arguments, 2)
+    stop_in_the_second_epoch(processes, tmp_path / "stopped" / "train-smoke-001" / "run.log", 1, signal.SIGTERM)
+    stopped = end(processes)
+    assert [code for code, _ in stopped] == [143, 143], stopped
+    run = only_run(tmp_path / "stopped")
+    assert "all is saved" in (run / "run.log").read_text()
+    for count, folder in ((2, "two"), (1, "one")):
+        shutil.copytree(run, tmp_path / folder / run.name)
+        words = ["train", "--resume", str(tmp_path / folder / run.name), "--set", f"workspace.runs={tmp_path / folder}"]
+        results = end(start(["-m", "fcoslite", *words, *(["--distributed"] if count > 1 else [])], count))
+        assert [code for code, _ in results] == [0] * count, results
+    whole = state(only_run(tmp_path / "whole"))
+    for name, array in state(only_run(tmp_path / "two")).items():
+        np.testing.assert_array_equal(array, whole[name])
+    for name, array in state(only_run(tmp_path / "one")).items():
+        np.testing.assert_allclose(array, whole[name], atol=2e-3, rtol=2e-3)
+    logged = [[line["step"] for line in lines(only_run(tmp_path / name))] for name in ("whole", "two", "one")]
+    assert logged == [[6, 12]] * 3
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("which", [0, 1])
+def test_where_one_is_killed_the_other_ends_and_the_run_goes_on(workspace: Path, tmp_path: Path, which: int) -> None:
+    epochs = ("--epochs", "2", "--distributed")
+    processes = start(train_arguments(workspace, tmp_path / "runs", *epochs), 2)
+    stop_in_the_second_epoch(processes, tmp_path / "runs" / "train-smoke-001" / "run.log", which, signal.SIGKILL)
+    began = time.monotonic()
+    codes = [code for code, _ in end(processes)]
+    assert codes[which] == -signal.SIGKILL and codes[1 - which] != 0
+    assert time.monotonic() - began < 60
+    words = ["train", "--resume", str(only_run(tmp_path / "runs")), "--distributed"]
+    results = end(start(["-m", "fcoslite", *words, "--set", f"workspace.runs={tmp_path / 'runs'}"], 2))
+    assert [code for code, _ in results] == [0, 0], results
+    assert [line["epoch"] for line in lines(only_run(tmp_path / "runs"))] == [1, 2]
+
+
+@pytest.mark.cluster
+def test_wrong_use_is_told(workspace: Path, tmp_path: Path) -> None:
+    """Of one process without a launcher, on TensorFlow, and with a batch that cannot be shared."""
+    arguments = train_arguments(workspace, tmp_path / "runs", "--distributed")
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    for added, message in (({}, "do not come together"), ({"KERAS_BACKEND": "tensorflow"}, "on JAX only")):
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment | added, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode and message in done.stderr and "hint: " in done.stderr, done.stderr
+    results = end(start([*arguments, "--set", "compute.batch_size=3"], 2))
+    assert all(code == 2 and "multiple of 2" in text for code, text in results), results
+    assert not (tmp_path / "runs").exists()
 
 
 def test_parts_are_even_and_whole() -> None:
