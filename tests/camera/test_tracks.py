@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fcoslite.camera.tracks import Track, find_tracks
@@ -65,6 +65,7 @@ seen = st.lists(
 
 
 @given(st.lists(seen.map(lambda boxes: frame(*boxes)), min_size=1, max_size=12), st.floats(0.1, 0.9))
+@example([frame((0.0, 0.21875), (0.0, 0.25)), frame((0.0, 0.09375), (0.0, 0.09375))], 0.109375)
 def test_tracks_are_made_of_what_was_found(found: list[Detections], score: float) -> None:
     seconds = [0.25 * number for number in range(len(found))]
     taken = set()

@@ -67,18 +67,21 @@ def find_tracks(seconds: Sequence[float], found: Sequence[Detections], score: fl
         for row in np.flatnonzero(numbers > 0).tolist():
             box, number = tracked.take(np.array([row])), int(numbers[row])
             if number not in tracks:  # a number is given to the second box in a row: the first is part of it
-                first = None if last is None else _nearest(last, box)
-                tracks[number] = [] if first is None else [(frame - 1, first)]
+                nearest = None if last is None else _nearest(last, box)
+                tracks[number] = []
+                if last is not None and nearest is not None:  # it is of no other track, then
+                    tracks[number].append((frame - 1, last.take(np.array([nearest]))))
+                    last = last.take(np.arange(len(last)) != nearest)
             tracks[number].append((frame, box))
         last = tracked.take(numbers < 0)
     return sorted((_track(boxes, seconds) for boxes in tracks.values()), key=lambda track: track.start)
 
 
-def _nearest(found: Detections, box: Detections) -> Detections | None:
-    """The one among some that overlaps a box of its class most, if any does."""
+def _nearest(found: Detections, box: Detections) -> int | None:
+    """The row of the one among some that overlaps a box of its class most, if any does."""
     overlaps = pairwise_iou(found.boxes_xyxy, box.boxes_xyxy, np.zeros(1, bool))[:, 0]
     overlaps = np.where(found.class_ids == box.class_ids, overlaps, 0)
-    return found.take(np.array([overlaps.argmax()])) if overlaps.max(initial=0) >= _SAME else None
+    return int(overlaps.argmax()) if overlaps.max(initial=0) >= _SAME else None
 
 
 def _track(boxes: Sequence[tuple[int, Detections]], seconds: Sequence[float]) -> Track:
