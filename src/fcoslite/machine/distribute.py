@@ -47,7 +47,12 @@ class Group:
 
     def part(self, count: int) -> range:
         """Which of `count` things fall to this process: a stretch, as long as the others' or one longer."""
-        return range(count * self.index // self.count, count * (self.index + 1) // self.count)
+        return even_stretch(count, self.index, self.count)
+
+
+def even_stretch(count: int, index: int, of: int) -> range:
+    """Which of `count` things are in the `index`-th of `of` stretches, as long as the others or one longer."""
+    return range(count * index // of, count * (index + 1) // of)
 
 
 _group = Group()

@@ -136,9 +136,8 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     variables = model.trainable_variables
     trained = [ops.convert_to_numpy(variable) for variable in variables]
     for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-        variable.assign(
-            ops.copy(average)
-        )  # JAX must not share the buffer: an evaluation gives that of the weights away
+        # JAX must not share the buffer: an evaluation gives that of the weights away
+        variable.assign(ops.copy(average))
     try:
         yield
     finally:

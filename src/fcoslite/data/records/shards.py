@@ -24,6 +24,7 @@ from fcoslite.data.records.manifest import Shard
 from fcoslite.data.records.schema import encode_image, serialize
 from fcoslite.data.skipped import Explain, SkippedImage, refuse_too_many, skipped_image
 from fcoslite.errors import ConfigError
+from fcoslite.machine.distribute import even_stretch
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size, replace_file
@@ -108,7 +109,7 @@ class Share:
         """
         if self.of > count:
             raise ConfigError(f"there are {self.of} shares of {count} files", f"use at most {count}, counted from 0")
-        return range(count * self.index // self.of, count * (self.index + 1) // self.of)
+        return even_stretch(count, self.index, self.of)
 
 
 @dataclass(frozen=True)
