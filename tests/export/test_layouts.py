@@ -162,8 +162,8 @@ def test_an_ssd_has_the_outputs_of_tensorflows(ssd: ExportResult) -> None:
     assert {output["dtype"] for output in made} == {np.float32}
     with zipfile.ZipFile(ssd.out) as appended:
         assert appended.read("labels.txt").decode() == "person\n"
-    # of two boxes with the same score to 1e-4, the other one may be kept
-    assert ssd.box_difference < 2 and ssd.score_difference < 1e-4
+    # 1.08 at one box of score 0.05, which has neighbours at the edge of the overlap from which boxes vote; else 0.25
+    assert ssd.box_difference < 1.1 and ssd.score_difference < 1e-4
 
 
 def test_an_ssd_finds_what_we_find(ssd: ExportResult, ours: float, demo_data: Path) -> None:
