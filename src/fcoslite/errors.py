@@ -54,6 +54,10 @@ class Interrupted(FcosliteError):
         super().__init__(message, hint)
         self.exit_code = 128 + signal_number
 
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[str, str, int]]:
+        """For pickle, which would call it with the message alone."""
+        return type(self), (self.message, self.hint, self.exit_code - 128)
+
 
 class BusyError(FcosliteError):
     """Another process is writing to the same run or folder."""

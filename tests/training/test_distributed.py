@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +16,11 @@ import pytest
 
 from fcoslite.machine.distribute import Group
 from fcoslite.storage.arrays import read_arrays
+from tests.ray_clusters import free_port
 from tests.training.conftest import SLIM
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="JAX has no collectives for Windows")
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 def start(arguments: Sequence[str], count: int, **environment: str) -> list[subprocess.Popen[str]]:

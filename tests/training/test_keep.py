@@ -22,6 +22,7 @@ from fcoslite.runs.summary import FINISHED, STOPPED, end_state
 from fcoslite.storage.arrays import read_arrays, read_header
 from fcoslite.training import keep, loop
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
+from fcoslite.training.result import TrainingResult
 from fcoslite.training.resume import settings_to_resume
 
 SIZE = 128
@@ -53,7 +54,7 @@ def plan(data: Path, settings: Settings) -> TrainingPlan:
 
 
 @pytest.fixture(scope="module")
-def finished(plan: TrainingPlan) -> loop.TrainingResult:
+def finished(plan: TrainingPlan) -> TrainingResult:
     return loop.train(plan, Path(plan.settings.workspace.runs))
 
 
@@ -65,7 +66,7 @@ def test_frames_of_a_camera_are_kept_by_a_share_that_is_chosen(plan: TrainingPla
     assert len(minutes[0]) == len(plan.validation) > 3 and set(minutes[0]).isdisjoint(minutes[1])
 
 
-def test_the_best_weights_are_the_average(finished: loop.TrainingResult) -> None:
+def test_the_best_weights_are_the_average(finished: TrainingResult) -> None:
     run, kept = finished.run, finished.kept
     assert kept is not None and kept["chosen"] and kept == json.loads(run.keep_file.read_text())
     assert [one["share"] for one in kept["tried"]] == [tenths / 10 for tenths in range(11)]
@@ -82,7 +83,7 @@ def test_the_best_weights_are_the_average(finished: loop.TrainingResult) -> None
     assert end_state(run) == FINISHED
 
 
-def test_its_figures_are_those_of_the_kept_weights_in_squares(finished: loop.TrainingResult, demo_data: Path) -> None:
+def test_its_figures_are_those_of_the_kept_weights_in_squares(finished: TrainingResult, demo_data: Path) -> None:
     run, kept = finished.run, finished.kept
     assert kept is not None
     of_photographs = kept["sets"]["photographs"]
@@ -95,7 +96,7 @@ def test_its_figures_are_those_of_the_kept_weights_in_squares(finished: loop.Tra
     assert metrics["ap"] == pytest.approx(of_photographs["kept"]["ap"], abs=1e-6)
 
 
-def test_a_finished_run_stays_as_it_is(finished: loop.TrainingResult) -> None:
+def test_a_finished_run_stays_as_it_is(finished: TrainingResult) -> None:
     run = finished.run
     content = {path.name: path.read_bytes() for path in (run.best_weights, run.tuned_weights, run.keep_file)}
     assert loop.resume(plan_resume(run), run) == finished
@@ -109,7 +110,7 @@ def _as_left_by_a_kill(run: Run, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["training has just ended", "the average is written, keep.json is not"])
-def test_killed_while_averaging_it_ends_the_same(finished: loop.TrainingResult, stage: str) -> None:
+def test_killed_while_averaging_it_ends_the_same(finished: TrainingResult, stage: str) -> None:
     run = finished.run
     content = {path.name: path.read_bytes() for path in (run.best_weights, run.tuned_weights, run.keep_file)}
     _as_left_by_a_kill(run, stage)
@@ -187,7 +188,7 @@ def test_other_values_are_refused(value: object) -> None:
         load_settings("cpu", values={"finetune.keep": value})
 
 
-def test_resuming_needs_no_flag_and_takes_no_other_share(finished: loop.TrainingResult) -> None:
+def test_resuming_needs_no_flag_and_takes_no_other_share(finished: TrainingResult) -> None:
     run = finished.run
     assert settings_to_resume(run, None, [], {}) == run.settings()
     assert settings_to_resume(run, None, [], {"finetune.keep": "auto"}) == run.settings()

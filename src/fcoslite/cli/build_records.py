@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, MaxSkippedOption, with_terminal
+from fcoslite.cli.options import AddressOption, DryRunFlag, MaxSkippedOption, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -81,15 +81,6 @@ ShardOption = Annotated[
 EngineOption = Annotated[
     Engine,
     typer.Option("--engine", help="Threads of this process, or processes of a Ray cluster (extra `ray`)."),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        metavar="ADDRESS",
-        help="Ray cluster: auto, ray://HOST:10001, or HOST:6379.",
-        show_default="RAY_ADDRESS, or processes on this machine",
-    ),
 ]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace former records in --out.")]
 

@@ -65,6 +65,15 @@ def named_data(data: Path | None, annotations: Path | None, images: Path | None)
     return named
 
 
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster: auto, ray://HOST:10001, or HOST:6379.",
+        show_default="RAY_ADDRESS, or processes on this machine",
+    ),
+]
 DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Check the input, print the plan and stop; nothing is written.")
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fcoslite.cli.options import (
+    AddressOption,
     Boxes,
     BoxesOption,
     ConfigOption,
@@ -21,9 +22,9 @@ from fcoslite.cli.options import (
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
-    from fcoslite.training.loop import TrainingResult
-    from fcoslite.training.plan import TrainingPlan
+    from fcoslite.training.ray_training import Workers
     from fcoslite.training.request import TrainingRequest
+    from fcoslite.training.result import TrainingResult
 
 DataOption = Annotated[
     Path | None,
@@ -76,6 +77,25 @@ DistributedFlag = Annotated[
         help="Train together with the other processes that srun, mpirun, Kubernetes or torchrun have started; on JAX.",
     ),
 ]
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|MIN..MAX",
+        help="Train on a Ray cluster (extra `ray`), in as many processes; on JAX.",
+        show_default="this process",
+    ),
+]
+GpusOption = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus-per-worker",
+        metavar="G",
+        min=0,
+        help="GPUs of each of the --workers.",
+        show_default="1 if the cluster has any",
+    ),
+]
 
 
 @with_terminal
@@ -114,6 +134,9 @@ def train_command(
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
     distributed: DistributedFlag = False,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    address: AddressOption = None,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -141,7 +164,7 @@ def train_command(
         form=form.value if form else None,
         boxes=boxes.value,
     )
-    _run(terminal, request, dry_run, distributed)
+    _run(terminal, request, dry_run, distributed, _workers(workers, gpus_per_worker, address, distributed))
 
 
 @with_terminal
@@ -179,6 +202,9 @@ def finetune_command(
     mlflow_uri: MlflowOption = None,
     checkpoint_every: CheckpointOption = None,
     distributed: DistributedFlag = False,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    address: AddressOption = None,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
@@ -203,7 +229,7 @@ def finetune_command(
         form=form.value if form else None,
         boxes=boxes.value,
     )
-    _run(terminal, request, dry_run, distributed)
+    _run(terminal, request, dry_run, distributed, _workers(workers, gpus_per_worker, address, distributed))
 
 
 def _number_or_word(text: str) -> float | str:
@@ -229,25 +255,49 @@ def _values(
     return {key: value for key, value in flags.items() if value is not None}
 
 
-def _run(terminal: "Terminal", request: "TrainingRequest", dry_run: bool, distributed: bool) -> None:
-    from fcoslite.machine.distribute import all_or_none, group, join
-    from fcoslite.progress import no_progress
-    from fcoslite.training.request import carry_out, plan_request
+def _workers(text: str | None, gpus: int | None, address: str | None, distributed: bool) -> "Workers | None":
+    from fcoslite.errors import ConfigError
 
+    if text is None:
+        if gpus is not None or address is not None:
+            raise ConfigError("--gpus-per-worker and --address are for --workers", "give --workers, such as 2")
+        return None
+    if distributed:
+        raise ConfigError(
+            "--distributed and --workers exclude each other",
+            "--workers has Ray start the processes, --distributed is for one that a launcher has started",
+        )
+    from fcoslite.training.ray_training import Workers
+
+    return Workers.parse(text, gpus, address)
+
+
+def _run(
+    terminal: "Terminal", request: "TrainingRequest", dry_run: bool, distributed: bool, workers: "Workers | None"
+) -> None:
+    from fcoslite.machine.distribute import group, join
+    from fcoslite.progress import no_progress
+    from fcoslite.training.request import carry_out, plan_together
+
+    if workers is not None and not dry_run:
+        from fcoslite.training.ray_training import train_on_ray
+
+        _show(terminal, train_on_ray(request, workers, terminal.progress))
+        return
     if distributed:
         join()
     progress = terminal.progress if group().first else no_progress
-    plan, run = all_or_none(lambda: plan_request(request, progress))
+    plan, run = plan_together(request, progress)
     if dry_run:
         if group().first:
             terminal.result(plan.describe())
         return
     result = carry_out(plan, run, progress)
     if group().first:
-        _show(terminal, plan, result)
+        _show(terminal, result)
 
 
-def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") -> None:
+def _show(terminal: "Terminal", result: "TrainingResult") -> None:
     best = {key: value for key, value in result.best.items() if key not in ("epoch", "step")}
     document = {
         "run": str(result.run.path),
@@ -257,8 +307,9 @@ def _show(terminal: "Terminal", plan: "TrainingPlan", result: "TrainingResult") 
         "best_epoch": result.best["epoch"],
         **best,
     }
-    if "skipped_records" in plan.facts:
-        document["skipped_records"] = plan.facts["skipped_records"]
+    facts = result.run.facts()
+    if "skipped_records" in facts:
+        document["skipped_records"] = facts["skipped_records"]
     judged = () if result.kept else ("val_loss", "val_ap", "val_ap50")  # of other weights than are kept
     shown = ("run", "weights", "skipped_records", "epochs", "best_epoch", "loss", *judged, "images_per_second")
     if result.kept is not None:

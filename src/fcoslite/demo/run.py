@@ -23,6 +23,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import DEFAULT_WEIGHTS, config_of, find_weights
 from fcoslite.training import loop
 from fcoslite.training.plan import plan_run
+from fcoslite.training.result import TrainingResult
 
 _log = logging.getLogger("fcoslite")
 
@@ -107,7 +108,7 @@ def _ap(metrics: dict[str, float]) -> str:
     return f"AP {metrics['ap']:.3f}, AP50 {metrics['ap50']:.3f}"
 
 
-def _figures(result: loop.TrainingResult) -> str:
+def _figures(result: TrainingResult) -> str:
     first = result.run.read_metrics()[0]["loss"]
     return f"{result.epochs} epochs, loss {first:.2f} to {result.metrics['loss']:.2f}"
 

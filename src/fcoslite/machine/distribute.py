@@ -74,10 +74,7 @@ def join() -> Group:
         ClusterError: No launcher has started this process, the others are not there in time, or of another version.
     """
     global _group
-    if os.environ.setdefault("KERAS_BACKEND", "jax") != "jax" or importlib.util.find_spec("jax") is None:
-        raise ConfigError(
-            "several processes train on JAX only", "set KERAS_BACKEND=jax, and pip install 'fcoslite[jax]'"
-        )
+    refuse_other_backends()
     import jax
 
     environment = os.environ
@@ -112,6 +109,27 @@ def join() -> Group:
     return _group
 
 
+def refuse_other_backends() -> None:
+    """Choose JAX, before Keras is loaded.
+
+    Raises:
+        ConfigError: KERAS_BACKEND says something else, or JAX is not installed.
+    """
+    if os.environ.setdefault("KERAS_BACKEND", "jax") != "jax" or importlib.util.find_spec("jax") is None:
+        raise ConfigError(
+            "several processes train on JAX only", "set KERAS_BACKEND=jax, and pip install 'fcoslite[jax]'"
+        )
+
+
+def check_batch(batch_size: int, devices: int) -> None:
+    """Raise ConfigError unless a batch can be cut into equal parts, one for each of `devices`."""
+    if batch_size % devices:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be shared by {devices} devices",
+            f"set compute.batch_size to a multiple of {devices}",
+        )
+
+
 def share_batches(batch_size: int) -> None:
     """Have Keras spread every batch over all devices of all processes, if there are several; before a model is built.
 
@@ -125,11 +143,7 @@ def share_batches(batch_size: int) -> None:
     import jax
 
     devices = jax.device_count()
-    if batch_size % devices:
-        raise ConfigError(
-            f"a batch of {batch_size} images cannot be shared by {devices} devices",
-            f"set compute.batch_size to a multiple of {devices}",
-        )
+    check_batch(batch_size, devices)
     if devices > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
@@ -187,7 +201,7 @@ def all_or_none(make: Callable[[], _Result]) -> _Result:
     try:
         made = make()
     except Exception as error:
-        if not getattr(error, _TOLD, False):
+        if not was_told(error):
             setattr(error, _TOLD, True)
             told = error.message if isinstance(error, FcosliteError) else repr(error)
             with suppress(ClusterError):
@@ -195,6 +209,11 @@ def all_or_none(make: Callable[[], _Result]) -> _Result:
         raise
     _exchange(None, None)
     return made
+
+
+def was_told(error: Exception) -> bool:
+    """Whether an error is, or comes from, one that ends all processes alike."""
+    return getattr(error, _TOLD, False)
 
 
 def _exchange(value: _Result, error: str | None) -> list[_Result]:

@@ -41,7 +41,7 @@ class _Handlers:
 class StopRequest:
     """Inside the context, the first of these signals is only noted; the next one acts as it would have without us.
 
-    One that is ignored stays so, as `nohup` wants it. Outside the main thread nothing is noted.
+    One that is ignored stays so, as `nohup` wants it. Outside the main thread only `note_signal` is heard.
 
     Args:
         answer: What is said to it.
@@ -58,17 +58,33 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         heard = [number for number in _STOPS if signal.getsignal(number) != signal.SIG_IGN]
         self._handlers.set(heard, self._note)
+        _open.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _open.remove(self)
         self._handlers.put_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
+        self.note(number)
         self._handlers.put_back()
         _log.warning("%s", self._answer)
+
+    def note(self, number: int) -> None:
+        """As if the signal had come."""
+        self.signal_number = number
+
+
+_open: list[StopRequest] = []
+
+
+def note_signal(number: int) -> bool:
+    """Note in this process a signal that came to another, which says so; False: nothing here would answer it yet."""
+    for request in list(_open):
+        request.note(number)
+    return bool(_open)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The whole training procedure: settings and records in, a run with weights out."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from fcoslite.training.out_of_memory import halve_batch, out_of_memory
 from fcoslite.training.plan import TrainingPlan
 from fcoslite.training.progress_bar import ShowProgress
 from fcoslite.training.recorder import Recorder
+from fcoslite.training.result import TrainingResult
 from fcoslite.training.shared_evaluation import SharedEvaluator
 from fcoslite.training.teacher import load_teacher
 
@@ -43,34 +44,19 @@ _log = logging.getLogger("fcoslite")
 _MAKE_ROOM = "make room, or name another disk: --set workspace.runs=FOLDER"
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run has done.
-
-    Attributes:
-        run: Its directory.
-        epochs: Finished, in all.
-        stopped_early: By the validation loss.
-        metrics: The last line of metrics.jsonl.
-        best: The line of the best weights.
-        kept: The document of keep.json; None where no weights from before were averaged in.
-    """
-
-    run: Run
-    epochs: int
-    stopped_early: bool
-    metrics: dict[str, Any]
-    best: dict[str, Any]
-    kept: dict[str, Any] | None = None
-
-
-def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> TrainingResult:
+def train(
+    plan: TrainingPlan,
+    runs: Path,
+    progress: Progress = no_progress,
+    created: Callable[[Run], object] = lambda run: None,
+) -> TrainingResult:
     """Start a run and train it to its end.
 
     Args:
         plan: What to do.
         runs: Folder that gets the run's directory.
         progress: Shown while training and validating.
+        created: Called with the run before it is trained.
 
     Raises:
         FcosliteError: The weights to start from do not fit, or the disk is too small; no run is left behind.
@@ -83,6 +69,7 @@ def train(plan: TrainingPlan, runs: Path, progress: Progress = no_progress) -> T
         return create_run(runs, plan.verb, plan.name, plan.settings, {**plan.facts, "start_from": start_from})
 
     run = from_first(create)
+    created(run)
     with _recorded(run):
         return _begin(plan, detector, run, progress)
 

@@ -1,7 +1,7 @@
 """What is asked of `train` and `finetune`, in the words of their flags: planned, and carried out."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError
 from fcoslite.machine.backend import load_backend
-from fcoslite.machine.distribute import share_batches
+from fcoslite.machine.distribute import all_or_none, gather, share_batches
 from fcoslite.machine.gpus import limit_memory
 from fcoslite.machine.tiers import machine_tier
 from fcoslite.progress import Progress, no_progress
@@ -23,8 +23,8 @@ from fcoslite.training.resume import settings_to_resume
 if TYPE_CHECKING:
     from fcoslite.data.formats.box_forms import BoxForm
     from fcoslite.data.formats.open import Format
-    from fcoslite.training.loop import TrainingResult
     from fcoslite.training.plan import TrainingPlan
+    from fcoslite.training.result import TrainingResult
 
 _log = logging.getLogger("fcoslite")
 
@@ -87,15 +87,42 @@ def plan_request(request: TrainingRequest, progress: Progress = no_progress) -> 
     return _plan_new(request, progress) if request.resume is None else _plan_again(request.resume, request, progress)
 
 
-def carry_out(plan: "TrainingPlan", run: Run | None, progress: Progress = no_progress) -> "TrainingResult":
-    """Train what `plan_request` has planned, with no more GPU memory than the settings allow."""
+def plan_together(request: TrainingRequest, progress: Progress = no_progress) -> "tuple[TrainingPlan, Run | None]":
+    """`plan_request` in each of the processes that train together; all of them must call it.
+
+    Raises:
+        ConfigError: They have come to different settings.
+        ClusterError: Another one cannot plan it.
+        FcosliteError: As of `plan_request`.
+    """
+    plan, run = all_or_none(lambda: plan_request(request, progress))
+    first, *others = gather(plan.settings.to_yaml())
+    if any(other != first for other in others):
+        raise ConfigError("the processes that train together have different settings", "name a config: -c NAME")
+    return plan, run
+
+
+def carry_out(
+    plan: "TrainingPlan",
+    run: Run | None,
+    progress: Progress = no_progress,
+    created: Callable[[Run], object] = lambda run: None,
+) -> "TrainingResult":
+    """Train what was planned, with no more GPU memory than the settings allow.
+
+    Args:
+        plan: What to do.
+        run: To go on with; None starts one.
+        progress: Shown while training and validating.
+        created: Called with a run that is started, before it is trained.
+    """
     from fcoslite.training import loop
 
     limit_memory(plan.settings.compute.memory_limit_mb)
     share_batches(plan.settings.compute.batch_size)
     if run is not None:
         return loop.resume(plan, run, progress)
-    return loop.train(plan, Path(plan.settings.workspace.runs), progress)
+    return loop.train(plan, Path(plan.settings.workspace.runs), progress, created)
 
 
 def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPlan, None]":

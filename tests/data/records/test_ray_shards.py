@@ -1,9 +1,6 @@
 """Records built on a real Ray cluster: one node, on this machine."""
 
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,31 +9,17 @@ import pytest
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import ClusterError, ConfigError, TooManySkippedError
 from tests.data.records.test_merge import OPTIONS, files
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+from tests.ray_clusters import ENVIRONMENT, free_port, ray_head
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Address of a cluster with two CPUs."""
-    port = free_port()
     environment = pytest.MonkeyPatch()
-    environment.setenv("RAY_AUTH_MODE", "disabled")  # its token is in the home folder, which no test sees
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={port}", "--num-cpus=2"),
-        *("--include-dashboard=false", "--disable-usage-stats", "--block"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
-        for line in head.stdout:
-            if "Ray runtime started" in line:
-                break
-        yield f"127.0.0.1:{port}"
-        head.terminate()
-        head.communicate(timeout=60)
+    for name, value in ENVIRONMENT.items():
+        environment.setenv(name, value)
+    with ray_head(2) as address:
+        yield address
     environment.undo()
 
 

@@ -1,0 +1,110 @@
+"""Real Ray clusters of this machine: a head, and more nodes if need be."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# its token would be in the home folder, which no test sees
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+@contextmanager
+def ray_head(cpus: int) -> Iterator[str]:
+    """The address of a cluster of one node."""
+    port = free_port()
+    with _node("--head", f"--port={port}", "--include-dashboard=false", f"--num-cpus={cpus}"):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def ray_node(
+    address: str, cpus: int, hidden: Path | None = None, packages: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """One more node of a cluster, which sees an empty folder at `hidden`, and imports what is in `packages` first."""
+    unseen = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{hidden}" && exec "$@"', "sh"] if hidden else []
+    environment = {"PYTHONPATH": str(packages)} if packages else {}
+    with _node(f"--address={address}", f"--num-cpus={cpus}", before=unseen, **environment) as process:
+        yield process
+
+
+@contextmanager
+def _node(*options: str, before: Sequence[str] = (), **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        *options,
+        "--disable-usage-stats",
+        "--block",
+    ]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | ENVIRONMENT | environment,
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            if "Ray runtime started" in line:
+                break
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def kill_node(process: subprocess.Popen[str]) -> None:
+    """As if its machine had lost power."""
+    for pid in [*_descendants(process.pid), process.pid]:
+        kill(pid)
+    process.wait()
+
+
+def train_workers() -> list[int]:
+    """The processes on this machine that Ray has train."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::") and b"Train" in title and b"Controller" not in title:
+            found.append(int(path.name))
+    return sorted(found)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        parents.setdefault(parent, []).append(int(path.name))
+    found, open_ = [], [pid]
+    while open_:
+        children = parents.get(open_.pop(), [])
+        found += children
+        open_ += children
+    return found

@@ -1,0 +1,177 @@
+"""Training on real Ray clusters of this machine, whose workers and nodes are killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fcoslite
+from fcoslite.errors import ConfigError
+from fcoslite.training.ray_training import Workers
+from tests.ray_clusters import ENVIRONMENT, free_port, kill, kill_node, ray_head, ray_node, train_workers
+from tests.training.test_distributed import end, lines, only_run, start, state, train_arguments
+
+pytest.importorskip("jax")
+pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")
+
+
+@contextmanager
+def training(arguments: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    clean = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        env=clean | ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def refused(arguments: list[str], seconds: float = 60, **environment: str) -> str:
+    """What is said; it must end within that time, with a hint."""
+    with training(arguments, **environment) as process:
+        printed, _ = process.communicate(timeout=seconds)
+    assert process.returncode in (1, 2), printed
+    assert "error: " in printed and "hint: " in printed, printed
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"), [("4", (4, 4)), ("2..8", (2, 8)), ("3..3", (3, 3)), ("0", None), ("4..2", None), ("two", None)]
+)
+def test_how_many_workers(text: str, counts: tuple[int, int] | None) -> None:
+    if counts is None:
+        with pytest.raises(ConfigError, match="is no number of workers"):
+            Workers.parse(text)
+    else:
+        workers = Workers.parse(text)
+        assert (workers.least, workers.most) == counts
+
+
+def test_what_needs_no_cluster_to_be_refused(workspace: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(workspace, tmp_path / "runs", "--workers", "2")
+    assert "on JAX only" in refused(arguments, KERAS_BACKEND="tensorflow")
+    assert "no Ray cluster at" in refused([*arguments, "--address", f"127.0.0.1:{free_port()}"])
+    assert "exclude each other" in refused([*arguments, "--distributed"])
+    assert "are for --workers" in refused([*arguments[:-2], "--address", "auto"])
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.cluster
+def test_workers_that_are_killed_cost_steps_only(workspace: Path, tmp_path: Path) -> None:
+    """At five random moments; bit for bit the state of a run that nobody has disturbed, and started by hand."""
+    epochs = ("--epochs", "8", "--checkpoint-every", "0.02")
+    whole = end(start(train_arguments(workspace, tmp_path / "whole", *epochs, "--distributed"), 2))
+    assert [code for code, _ in whole] == [0, 0], whole
+    moments = random.Random(20)
+    arguments = train_arguments(workspace, tmp_path / "runs", *epochs, "--workers", "2")
+    kills = 0
+    with ray_head(2) as address, training([*arguments, "--address", address]) as process:
+        starts = 0
+        while process.poll() is None and kills < 5:
+            log = tmp_path / "runs" / "train-smoke-001" / "run.log"
+            seen = log.read_text().count("resuming") if log.is_file() else -1
+            if seen >= starts:
+                starts = seen + 1
+                time.sleep(moments.uniform(0, 12))
+                if workers := train_workers():
+                    kill(moments.choice(workers))
+                    kills += 1
+            time.sleep(0.2)
+        printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    assert kills == 5 and printed.count("started again") >= 3, printed  # one killed while it starts is not told of
+    run = only_run(tmp_path / "runs")
+    assert [line["epoch"] for line in lines(run)] == list(range(1, 9))
+    expected = state(only_run(tmp_path / "whole"))
+    for name, array in state(run).items():
+        np.testing.assert_array_equal(array, expected[name])
+    assert [line["val_ap"] for line in lines(run)] == [line["val_ap"] for line in lines(only_run(tmp_path / "whole"))]
+
+
+@pytest.mark.cluster
+def test_a_lost_node_leaves_fewer_workers(workspace: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(workspace, tmp_path / "runs", "--epochs", "4", "--workers", "1..2")
+    with ray_head(1) as address, ray_node(address, 1) as node, training([*arguments, "--address", address]) as process:
+        log = tmp_path / "runs" / "train-smoke-001" / "run.log"
+        while not (log.is_file() and "epoch 1/4" in log.read_text()):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.1)
+        assert len(train_workers()) == 2
+        kill_node(node)
+        while "resuming" not in log.read_text():
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.1)
+        assert len(train_workers()) == 1
+        printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    assert "started again, from step" in printed
+    assert [line["epoch"] for line in lines(only_run(tmp_path / "runs"))] == [1, 2, 3, 4]
+
+
+@pytest.mark.cluster
+def test_a_signal_stops_all_workers_and_fewer_go_on(workspace: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(workspace, tmp_path / "runs", "--epochs", "3", "--workers", "2")
+    log = tmp_path / "runs" / "train-smoke-001" / "run.log"
+    with ray_head(2) as address:
+        with training([*arguments, "--address", address]) as process:
+            while not (log.is_file() and "epoch 1/3" in log.read_text()):
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            printed, _ = process.communicate(timeout=120)
+        assert process.returncode == 143 and "all is saved" in printed, printed
+        assert not train_workers()
+        words = ["train", "--resume", str(log.parent), "--set", f"workspace.runs={tmp_path / 'runs'}"]
+        with training(["-m", "fcoslite", *words, "--workers", "1", "--address", address, "--json"]) as process:
+            printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+        assert json.loads(printed[printed.index("{") :])["epochs"] == 3
+    assert [line["epoch"] for line in lines(log.parent)] == [1, 2, 3]
+
+
+@pytest.mark.cluster
+def test_what_a_cluster_cannot_do_is_told(workspace: Path, tmp_path: Path) -> None:
+    """More workers than there is room for, a batch they cannot share, fewer images than a batch, another version."""
+    arguments = train_arguments(workspace, tmp_path / "runs")
+    with ray_head(2) as address:
+        at = ("--address", address)
+        assert "room for 2 workers" in refused([*arguments, "--workers", "4", *at])
+        batch = ("--set", "compute.batch_size=3", "--set", "compute.accumulation=1")
+        assert "multiple of 2" in refused([*arguments, "--workers", "2", *at, *batch])
+        few = ("--set", "compute.batch_size=256", "--set", "compute.accumulation=1")
+        assert "256" in refused([*arguments, "--workers", "2", *at, *few], 120)
+    other = tmp_path / "other"
+    shutil.copytree(Path(fcoslite.__file__).parent, other / "fcoslite")
+    init = other / "fcoslite" / "__init__.py"
+    text = init.read_text()
+    assert '__version__ = version("fcoslite")' in text
+    init.write_text(text.replace('version("fcoslite")', '"9.9.9"'))
+    with ray_head(0) as address, ray_node(address, 1, packages=other):
+        assert "has fcoslite 9.9.9" in refused([*arguments, "--workers", "1", "--address", address])
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs a namespace of mounts")
+def test_records_that_a_worker_cannot_see_are_told(workspace: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(workspace, tmp_path / "runs", "--workers", "2")
+    with ray_head(1) as address, ray_node(address, 1, hidden=workspace / "records"):
+        printed = refused([*arguments, "--address", address], 120)
+    assert str(workspace / "records") in printed
+    assert not list((tmp_path / "runs").glob("train*"))
