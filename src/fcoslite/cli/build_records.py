@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import AddressOption, DryRunFlag, MaxSkippedOption, with_terminal
+from fcoslite.cli.options import AddressOption, DryRunFlag, MaxSkippedOption, to_place, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -32,13 +32,21 @@ DataOption = Annotated[
         "--data",
         "-d",
         metavar="DIR",
-        help="Folder with annotations.json and images/, as `fcoslite extract` writes it.",
+        parser=to_place,
+        help="Folder with annotations.json and images/, as `fcoslite extract` writes it, or its address.",
         show_default="data/person",
     ),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", show_default="workspace.records: records"),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        parser=to_place,
+        help="Folder to write, or its address, such as s3://bucket/records.",
+        show_default="workspace.records: records",
+    ),
 ]
 LimitOption = Annotated[
     int | None,
@@ -116,6 +124,7 @@ def command(
     from fcoslite.config.settings import DATA_FOLDER, WorkspaceSettings
     from fcoslite.data.records.build import build_records
     from fcoslite.data.records.shards import Share
+    from fcoslite.storage.places import is_remote
 
     result = build_records(
         data or Path(DATA_FOLDER),
@@ -134,6 +143,9 @@ def command(
         address=address,
     )
     document = {**asdict(result), "image_size": size, "encoding": encoding.value, "shard": shard, "dry_run": dry_run}
+    remote = is_remote(result.out)  # whose free space nobody knows
+    if remote:
+        document["free_bytes"] = None
     rows = [
         ["classes", ", ".join(result.class_names)],
         ["records", f"{result.images:,} of {size}x{size} pixels, {encoding.value}"],
@@ -142,7 +154,7 @@ def command(
         ["shards", f"{result.shards:,}"],
         [
             "estimated size" if dry_run else "size",
-            f"{result.size_bytes / 1e6:,.1f} MB; {result.free_bytes / 1e9:,.1f} GB were free",
+            f"{result.size_bytes / 1e6:,.1f} MB" + ("" if remote else f"; {result.free_bytes / 1e9:,.1f} GB were free"),
         ],
         ["would write" if dry_run else "written to", str(result.out)],
     ]

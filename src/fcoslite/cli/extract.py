@@ -14,6 +14,7 @@ from fcoslite.cli.options import (
     MaxSkippedOption,
     SplitOption,
     named_data,
+    to_place,
     with_terminal,
 )
 
@@ -35,13 +36,21 @@ AnnotationsOption = Annotated[
         "--annotations",
         "-a",
         metavar="FILE",
-        help="COCO instances file, such as instances_train2017.json.",
+        parser=to_place,
+        help="COCO instances file, or its address, such as instances_train2017.json.",
         show_default="none",
     ),
 ]
 ImagesOption = Annotated[
     Path | None,
-    typer.Option("--images", "-i", metavar="DIR", help="Folder of its images, such as train2017.", show_default="none"),
+    typer.Option(
+        "--images",
+        "-i",
+        metavar="DIR",
+        parser=to_place,
+        help="Folder of its images, such as train2017.",
+        show_default="none",
+    ),
 ]
 DataOption = Annotated[
     Path | None,

@@ -25,6 +25,13 @@ def _make_terminal(
     return Terminal(json, quiet, verbose)
 
 
+def to_place(text: str) -> Path:
+    """What an option that also takes addresses is parsed by."""
+    from fcoslite.storage.places import place
+
+    return place(text)
+
+
 def with_terminal(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags of all commands, and their outcome as its `terminal`.
 
@@ -158,12 +165,15 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", min=0, help="Random seed.", show_default="the config's, 0"),
 ]
+
+
 RecordsOption = Annotated[
     Path | None,
     typer.Option(
         "--records",
         metavar="DIR",
-        help="Folder of TFRecord shards with their manifest.json.",
+        parser=to_place,
+        help="Folder of TFRecord shards with their manifest.json, or its address, such as s3://bucket/records.",
         show_default="workspace.records: records",
     ),
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcoslite.cli.options import MaxSkippedOption, with_terminal
+from fcoslite.cli.options import MaxSkippedOption, to_place, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -79,7 +79,8 @@ def merge_command(
         Path | None,
         typer.Argument(
             metavar="FOLDER",
-            help="Folder that was the --out of `fcoslite build-records --shard`.",
+            parser=to_place,
+            help="Folder, or address, that was the --out of `fcoslite build-records --shard`.",
             show_default="workspace.records: records",
         ),
     ] = None,

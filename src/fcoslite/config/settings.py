@@ -134,6 +134,7 @@ class DataSettings(_Node):
         10_000, ge=1, le=_MANY, description="records per chunk; a set that fits in one chunk is cut into four"
     )
     shuffle_buffer: int = Field(512, ge=1, le=_MANY, description="records shuffled at a time")
+    cache_gb: float = Field(20, gt=0, le=_MANY, description="local copies of records at an address, GB (10^9 bytes)")
 
 
 class ComputeSettings(_Node):

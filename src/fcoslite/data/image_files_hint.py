@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_image
 from fcoslite.data.skipped import SkippedImage
+from fcoslite.storage.places import is_remote
 
 _LOOKED_AT = 10  # files
 _LISTED = 1000  # entries of a folder: it may hold millions
@@ -37,6 +38,8 @@ def explain(skipped: Sequence[SkippedImage], images: Iterable[AnnotatedImage], f
         images: As they are annotated; those skipped among them.
         folder: The images folder.
     """
+    if is_remote(folder):
+        return f"such as {folder / skipped[0].file_name}: {skipped[0].reason}"
     wanted = {one.image_id for one in skipped[:_LOOKED_AT]}
     look = _Look(folder)
     causes = [look.cause(image) for image in images if image.image_id in wanted]

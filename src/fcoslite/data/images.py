@@ -16,6 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from fcoslite.data.image_formats import FORMATS, ImageFormat, foreign_format, format_of
 from fcoslite.errors import DataError
+from fcoslite.storage.files import file_size
+from fcoslite.storage.places import is_remote, read_bytes
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 # Pillow's own bound of what it takes for a decompression bomb: 512 MiB of decoded pixels
@@ -271,6 +273,8 @@ def _encode(
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
+    if is_remote(folder):
+        return ".." not in path.parts  # and there are no links
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
@@ -283,11 +287,14 @@ def _refuse_other_than_files(path: Path) -> None:
 
 def _read_file(path: Path) -> bytes:
     try:
-        _refuse_other_than_files(path)
-        size = path.stat().st_size
+        if not is_remote(path):
+            _refuse_other_than_files(path)
+        size = file_size(path)
         if size > MAX_BYTES:
             raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")
-        content = path.read_bytes()  # not cv2.imread, which cannot open every path on Windows
+        content = read_bytes(path)  # not cv2.imread, which cannot open every path on Windows
+    except FileNotFoundError:
+        raise UnusableImageError(path, "missing") from None
     except OSError as error:
         raise UnusableImageError(path, str(error.strerror).lower()) from None
     if not content:

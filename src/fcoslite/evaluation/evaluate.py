@@ -38,6 +38,7 @@ from fcoslite.models.presets import architecture
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
 from fcoslite.storage.files import replace_file
+from fcoslite.storage.places import place
 from fcoslite.storage.space import check_writable
 from fcoslite.text import to_json
 
@@ -161,7 +162,7 @@ def plan_evaluation(
     }
     check_overrides(command, overrides, [name for name, applies in circumstances.items() if applies])
     if "workspace.records" in asked:  # rather than those that the run was trained on
-        records = Path(settings.workspace.records)
+        records = place(settings.workspace.records)
     source: Source
     if annotations is not None:
         data = annotations
@@ -188,7 +189,7 @@ def plan_evaluation(
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     else:
-        data = records or (run.records if run is not None else None) or Path(settings.workspace.records)
+        data = records or (run.records if run is not None else None) or place(settings.workspace.records)
         whole = RecordSource.open(data, settings.data, settings.compute, skip_bad_records)
         parts = split(len(whole), settings.data)
         source = whole.part(parts.validation or parts.training).checked(skip_bad_records, progress)

@@ -26,6 +26,7 @@ from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError, closest
 from fcoslite.runs.mlflow_uri import refuse_password
 from fcoslite.storage.files import replace_file
+from fcoslite.storage.places import place
 
 _RECORDS_OF_A_RUN = ("run.json", "config.yaml", "metrics.jsonl")  # one that is left makes a folder a run
 
@@ -151,7 +152,7 @@ class Run:
     def records(self) -> Path | None:
         """The folder of records it was trained on; None if it was trained without records."""
         folder = self.facts().get("records")
-        return Path(folder) if folder else None
+        return place(folder) if folder else None
 
     def write_settings(self, settings: Settings) -> None:
         """Write config.yaml, whole or not at all.

@@ -4,11 +4,13 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from fcoslite.storage.locks import try_lock
+from fcoslite.storage.places import file_sizes, is_remote, patiently
 from fcoslite.storage.space import is_special
 from fcoslite.text import to_json
 
@@ -19,11 +21,14 @@ _NEW_SECONDS = 0.5  # it might be about to be locked
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside, flush to the disk, rename; a failure leaves the old file and nothing else.
 
-    A pipe or device is written to: a file in its place would be a surprise.
+    A pipe or device is written to: a file in its place would be a surprise. A remote file is whole or absent by itself.
 
     Several processes may write the same file at once: the last one wins. What a kill leaves is deleted by the next call
     for the same folder.
     """
+    if is_remote(path):
+        patiently(path, lambda: path.write_bytes(content))
+        return
     if is_special(path):
         path.write_bytes(content)
         return
@@ -63,9 +68,17 @@ def file_digest(path: Path) -> str:
 def file_size(path: Path) -> int:
     """Bytes of a file; -1 if there is none."""
     try:
-        return path.stat().st_size
+        return int((patiently(path, path.stat) if is_remote(path) else path.stat()).st_size)
     except OSError:
         return -1
+
+
+def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """Bytes of files of a folder by name; -1 where there is none."""
+    if is_remote(folder):
+        found = file_sizes(folder)  # a request for each would take hours
+        return {name: found.get(name, -1) for name in names}
+    return {name: file_size(folder / name) for name in names}
 
 
 def write_json(path: Path, document: dict[str, object]) -> None:

@@ -4,9 +4,11 @@ import logging
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 from fcoslite.errors import DataError, FcosliteError
+from fcoslite.storage.places import is_remote
 
 _log = logging.getLogger("fcoslite")
 
@@ -37,7 +39,9 @@ def check_writable(path: Path, hint: str, folder: bool = True) -> None:
 
 
 def free_bytes(out: Path) -> int:
-    """Free space on the disk that holds, or would hold, `out`."""
+    """Free space on the disk that holds, or would hold, `out`; of a remote one nobody knows it: a great number."""
+    if is_remote(out):
+        return sys.maxsize
     return shutil.disk_usage(nearest_existing(out.resolve())).free
 
 
@@ -53,6 +57,8 @@ def check_free_space(out: Path, needed_bytes: int, hint: str, staged_bytes: int 
     Raises:
         DataError: Less than `needed_bytes` are free where `out` would be.
     """
+    if is_remote(out):
+        return
     free = free_bytes(out)
     needed_bytes -= staged_bytes
     text = f"{out}: about {max(0, needed_bytes) / 1e6:,.1f} MB will be written, {free / 1e6:,.1f} MB are free"

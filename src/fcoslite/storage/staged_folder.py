@@ -17,6 +17,7 @@ from typing import Any
 from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError
 from fcoslite.storage.files import write_json
 from fcoslite.storage.locks import locked
+from fcoslite.storage.places import file_sizes, is_remote, patiently, read_bytes
 from fcoslite.storage.space import check_writable
 
 _log = logging.getLogger("fcoslite")
@@ -41,6 +42,11 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         DataError: `out` is a file or a mount point, holds files that may not be replaced, or its parent is read-only.
         ConfigError: Replacing `out` would delete an input.
     """
+    if is_remote(out):
+        there = _read_json(out / MANIFEST)
+        if there and there.get("kind") != kind:
+            raise DataError(f"{out} holds something else", "choose another folder with --out")
+        return
     target = out.resolve()
     check_writable(target.parent, "choose another folder with --out")
     if not target.exists():
@@ -72,8 +78,10 @@ def is_finished(out: Path, job: str) -> bool:
     Raises:
         DataError: It holds what another job has written.
     """
-    target = out.resolve()
-    if not target.is_dir() or not any(target.iterdir()):
+    target = out if is_remote(out) else out.resolve()
+    if is_remote(out) and not (target / MANIFEST).is_file():
+        return False
+    if not is_remote(out) and (not target.is_dir() or not any(target.iterdir())):
         return False
     if _read_json(target / MANIFEST).get("job") != job:
         raise DataError(
@@ -100,6 +108,10 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
         BusyError: Another process is at work on `out`.
         DataError: `out` has appeared in the meantime, or writing failed.
     """
+    if is_remote(out):
+        with _remote_folder(out, job) as folder:
+            yield folder
+        return
     target = out.resolve()
     staging = staging_of(out)
     new_parents = [parent for parent in target.parents if not parent.exists()]
@@ -146,9 +158,10 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
     """
     staging = staging_of(out)
     try:
-        staging.mkdir(parents=True, exist_ok=True)
+        if not is_remote(staging):
+            staging.mkdir(parents=True, exist_ok=True)
         theirs = _read_json(staging / _JOB).get("job")
-        if theirs not in (None, job) or (theirs is None and any(staging.iterdir())):
+        if theirs not in (None, job) or (theirs is None and staging.is_dir() and any(staging.iterdir())):
             raise BusyError(
                 f"{staging} holds what another command has begun",
                 "if that is still at work, wait for it or choose another --out; else delete that folder",
@@ -157,6 +170,24 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
         yield staging
     except OSError as error:
         hint = "make room or mend what it says, then run the same command again: what is finished is kept"
+        raise DataError(f"{out} is not finished: {error}", hint) from error
+
+
+@contextmanager
+def _remote_folder(out: Path, job: str) -> Iterator[Path]:
+    """Yield a remote folder itself, which cannot be renamed: it is finished when its manifest is there.
+
+    What a former job has left goes first, its manifest before all else.
+    """
+    try:
+        if job not in (_read_json(out / _JOB).get("job"), _read_json(out / MANIFEST).get("job")):
+            for name in sorted(file_sizes(out), key=lambda name: name != MANIFEST):
+                patiently(out / name, (out / name).unlink)
+            write_json(out / _JOB, {"job": job})
+        yield out
+        (out / _JOB).unlink(missing_ok=True)
+    except OSError as error:
+        hint = "mend what it says, then run the same command again: what is finished is kept"
         raise DataError(f"{out} is not finished: {error}", hint) from error
 
 
@@ -177,11 +208,15 @@ def no_replacement(out: Path) -> Iterator[None]:
 
 def staged_bytes(out: Path) -> int:
     """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared."""
+    if is_remote(out):
+        return 0
     return sum(path.lstat().st_size for path in staging_of(out).rglob("*") if path.is_file())
 
 
 def staging_of(out: Path) -> Path:
     """Where `out` is being written."""
+    if is_remote(out):
+        return out
     target = out.resolve()
     return target.with_name(f".{target.name}.partial")
 
@@ -250,7 +285,7 @@ def _delete(former: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_bytes(path).decode())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

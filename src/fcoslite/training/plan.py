@@ -23,6 +23,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone, newest_run
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
+from fcoslite.storage.places import place
 from fcoslite.storage.space import check_writable, free_bytes
 from fcoslite.training.keep import settle_keep
 from fcoslite.training.teacher import Teacher, check_teacher, find_teacher, teacher_to_resume
@@ -161,7 +162,7 @@ def plan_run(
         of_camera = any(image.capture is not None for image in dataset.images)
         training, validation = _from_folder(dataset, settings, chunk, skip_bad_records, progress)
     else:
-        records = records or Path(settings.workspace.records)
+        records = records or place(settings.workspace.records)
         location = {"records": str(records.resolve())}
         training, validation = _from_records(records, settings, chunk, skip_bad_records, progress)
     image_size = min(settings.model.image_size, training.image_size)
@@ -246,11 +247,11 @@ def plan_resume(
         dataset = data_of_run(facts, settings.model.classes, data)
         training, validation = _from_folder(dataset, settings, chunk, skip, progress)
     else:
-        training, validation = _from_records(records or Path(facts["records"]), settings, chunk, skip, progress)
+        training, validation = _from_records(records or place(facts["records"]), settings, chunk, skip, progress)
     if skip:
         facts["skipped_records"] = _bad_records(training, validation)  # from now on, as `resume` records
     if training.fingerprint != facts.get("fingerprint"):
-        own, asked = Path(facts[kind]), data or records
+        own, asked = place(facts[kind]), data or records
         raise DataError(
             f"{asked or own} is not what {run.path} was started on",
             (f"that was {own}; " if asked is not None else "it has changed since; ")

@@ -19,7 +19,7 @@ from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped
 from fcoslite.data.write_data_set import Output, refuse_unusable, write_output
 from fcoslite.errors import ConfigError
 from fcoslite.progress import Progress, no_progress
-from fcoslite.storage.files import file_size
+from fcoslite.storage.files import sizes_of
 from fcoslite.storage.space import free_bytes
 from fcoslite.storage.staged_folder import EXTRACT_KIND, check_output, job_digest
 
@@ -117,7 +117,7 @@ def extract(
     rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
     names = [source.images[index].file_name for index in chosen]
-    sizes = {name: file_size(source.folder / name) for name in names}
+    sizes = sizes_of(source.folder, names)
     size_bytes = sum(sizes.values())
     result = ExtractResult(
         out=out,

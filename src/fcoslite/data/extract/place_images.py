@@ -11,6 +11,7 @@ from typing import Literal
 from fcoslite.errors import DataError
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size
+from fcoslite.storage.places import fetch, is_remote
 
 _log = logging.getLogger("fcoslite")
 
@@ -33,6 +34,12 @@ def place_images(placed: Mapping[str, str], images: Path, folder: Path, link: Li
         for name, new_name in placed.items():
             advance()
             target = folder / new_name
+            if is_remote(images):
+                if not target.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    fetch(images / name, copy)
+                    copy.replace(target)
+                continue
             original = os.path.realpath(images / name)
             if target.is_file():  # by a run before, which was killed: perhaps with the whole machine
                 if filecmp.cmp(target, original, shallow=False):

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from fcoslite.errors import DataError
+from fcoslite.storage.places import is_remote, read_bytes
 
 _UTF8_CHUNK = 1 << 24
 
@@ -36,8 +37,7 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         raise DataError(f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", "download or write it again")
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = read_bytes(path) if is_remote(path) else _mapped(path)
     _check_utf8(content, path)
     start = len(codecs.BOM_UTF8) if content[:3] == codecs.BOM_UTF8 else 0
     try:
@@ -50,7 +50,12 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         raise DataError(f"{path} is not {what}: it is nested too deeply", "is it damaged?") from None
 
 
-def _check_utf8(content: mmap.mmap, path: Path) -> None:
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _check_utf8(content: bytes | mmap.mmap, path: Path) -> None:
     # msgspec checks the text it builds only; what it passes on unread would spoil what we write
     decoder = codecs.getincrementaldecoder("utf-8")()
     for position in range(0, len(content), _UTF8_CHUNK):
@@ -66,7 +71,7 @@ def _check_utf8(content: mmap.mmap, path: Path) -> None:
             ) from None
 
 
-def _malformed(path: Path, content: mmap.mmap, start: int, problem: str) -> DataError:
+def _malformed(path: Path, content: bytes | mmap.mmap, start: int, problem: str) -> DataError:
     hint = "was the download complete? an archive must be unpacked first"
     found = re.fullmatch(r"(?:JSON is malformed: )?(.*) \(byte (\d+)\)", problem)
     if found is None:  # msgspec names no place where the text just ends

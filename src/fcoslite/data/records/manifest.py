@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from fcoslite.errors import DataError
+from fcoslite.storage.files import file_size, sizes_of
+from fcoslite.storage.places import is_remote, read_bytes
 from fcoslite.storage.staged_folder import MANIFEST
 
 FORMAT = 1
@@ -74,12 +76,17 @@ def load_manifest(folder: Path) -> RecordsManifest:
         DataError: There is no manifest, it cannot be read, or it contradicts itself.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise DataError(
-            f"no records at {folder}: it has no {MANIFEST}",
-            "build the records with `fcoslite build-records`, or name their folder",
-        )
-    return decode_manifest(path.read_bytes(), str(path))
+    if not (is_remote(path) or path.is_file()):
+        raise DataError(_NO_RECORDS.format(folder), _BUILD)
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise DataError(_NO_RECORDS.format(folder), _BUILD) from None
+    return decode_manifest(content, str(path))
+
+
+_NO_RECORDS = f"no records at {{}}: it has no {MANIFEST}"
+_BUILD = "build the records with `fcoslite build-records`, or name their folder"
 
 
 def decode_manifest(content: bytes, origin: str) -> RecordsManifest:
@@ -111,10 +118,12 @@ def decode_manifest(content: bytes, origin: str) -> RecordsManifest:
 
 def shard_fault(folder: Path, shard: Shard) -> str:
     """What is wrong with a shard as far as its size tells, or an empty string."""
-    path = folder / shard.name
-    if not path.is_file():
+    return _size_fault(file_size(folder / shard.name), shard)
+
+
+def _size_fault(size: int, shard: Shard) -> str:
+    if size < 0:
         return "is missing"
-    size = path.stat().st_size
     return "" if size == shard.size else f"has {size} bytes, not {shard.size}: cut off, or of another set"
 
 
@@ -125,8 +134,9 @@ def read_manifest(folder: Path) -> RecordsManifest:
         DataError: There is no manifest, it cannot be read, or a shard is missing or of another size.
     """
     manifest = load_manifest(folder)
+    sizes = sizes_of(folder, (shard.name for shard in manifest.shards))
     for shard in manifest.shards:
-        fault = shard_fault(folder, shard)
+        fault = _size_fault(sizes[shard.name], shard)
         if fault:
             raise DataError(
                 f"{folder / shard.name} {fault}",

@@ -19,7 +19,8 @@ from fcoslite.data.records.schema import encode_image
 from fcoslite.data.records.shards import Cut, RecordBytes, make_record
 from fcoslite.data.skipped import SkippedImage
 from fcoslite.errors import ConfigError, DataError
-from fcoslite.storage.files import file_digest, file_size, replace_file
+from fcoslite.storage.files import file_digest, replace_file, sizes_of
+from fcoslite.storage.places import read_bytes
 from fcoslite.storage.staged_folder import job_digest
 
 Encoding = Literal["png", "jpeg"]
@@ -132,7 +133,7 @@ def read_facts(folder: Path) -> SetFacts:
         DataError: There are none.
     """
     try:
-        return msgspec.json.decode((folder / _FACTS).read_bytes(), type=SetFacts)
+        return msgspec.json.decode(read_bytes(folder / _FACTS), type=SetFacts)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         raise DataError(
             f"there is nothing to merge: no share of records in {folder}",
@@ -172,7 +173,7 @@ def _read(data: Path) -> Dataset:
 
 def _data_digest(dataset: Dataset, chosen: tuple[LabelledImage, ...]) -> list[object]:
     """What the records depend on, short of reading every image: annotations, order, and the sizes of the files."""
-    sizes = {image.file_name: file_size(dataset.folder / image.file_name) for image in chosen}
+    sizes = sizes_of(dataset.folder, (image.file_name for image in chosen))
     return [file_digest(dataset.folder.parent / "annotations.json"), list(sizes.items())]
 
 

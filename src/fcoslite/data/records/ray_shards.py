@@ -18,6 +18,7 @@ from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.ray_cluster import check_version, ray_cluster
 from fcoslite.machine.threads import one_opencv_thread
 from fcoslite.progress import Progress
+from fcoslite.storage.places import is_remote, place
 
 _log = logging.getLogger("fcoslite")
 
@@ -107,12 +108,12 @@ def _files(
 def _write(version: str, plan: RecordsPlan, index: int, images: list[LabelledImage], folder: str) -> WrittenShard:
     """What a worker does."""
     check_version(version)
-    for path in (Path(folder), plan.dataset.folder):
-        if not path.is_dir():
+    for path in (place(folder), plan.dataset.folder):
+        if not (is_remote(path) or path.is_dir()):
             raise ClusterError(
                 f"the worker on {socket.gethostname()} does not see {path}",
                 "images and records must be where all workers find them under the same path, such as on NFS",
             )
     with one_opencv_thread():
         load_tensorflow()
-        return write_shard(map(plan.record, images), Path(folder) / plan.facts.cut.name(index))
+        return write_shard(map(plan.record, images), place(folder) / plan.facts.cut.name(index))

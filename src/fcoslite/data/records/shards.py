@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from fcoslite.machine.distribute import even_stretch
 from fcoslite.machine.threads import map_in_order
 from fcoslite.progress import Progress
 from fcoslite.storage.files import file_size, replace_file
+from fcoslite.storage.places import is_remote, read_bytes, send
 
 _log = logging.getLogger("fcoslite")
 
@@ -205,6 +207,8 @@ def write_shard(records: Iterable[RecordBytes], path: Path) -> WrittenShard:
     boxes: list[int] = []
     skipped = []
     unfinished = path.with_name(_UNFINISHED.format(path.name, uuid4().hex))
+    if is_remote(path):
+        unfinished = Path(tempfile.gettempdir(), unfinished.name)
     try:
         with tf.io.TFRecordWriter(os.fsencode(unfinished)) as writer:
             for made in records:
@@ -217,7 +221,9 @@ def write_shard(records: Iterable[RecordBytes], path: Path) -> WrittenShard:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         shard = Shard(path.name, len(boxes), digest, unfinished.stat().st_size)
-        if boxes:
+        if boxes and is_remote(path):
+            send(unfinished, path)
+        elif boxes:
             unfinished.replace(path)
     except tf.errors.OpError as error:
         raise OSError(error.message) from None
@@ -231,7 +237,7 @@ def write_shard(records: Iterable[RecordBytes], path: Path) -> WrittenShard:
 def finished_shard(path: Path) -> WrittenShard | None:
     """What the journal of a file says, if the file is there as it says; else, None: it is to be written."""
     try:
-        written = msgspec.json.decode(_journal(path).read_bytes(), type=WrittenShard)
+        written = msgspec.json.decode(read_bytes(_journal(path)), type=WrittenShard)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

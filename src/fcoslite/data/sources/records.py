@@ -14,6 +14,7 @@ import numpy as np
 
 from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.dataset import LabelledImage
+from fcoslite.data.records.cache import ShardCache
 from fcoslite.data.records.manifest import REBUILD, RecordsManifest, load_manifest, read_manifest
 from fcoslite.data.records.schema import blank_record, labelled_image, parse_record
 from fcoslite.data.records.verify import find_bad_records
@@ -24,6 +25,7 @@ from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size
+from fcoslite.storage.places import is_remote
 
 _MIXED_SHARDS = 4  # at the same time
 _EMPTY = "Dataset was empty"  # says TensorFlow of what should be one record
@@ -43,6 +45,7 @@ class RecordSource:
         prefetch: Batches prepared ahead.
         bad: Positions of records that cannot be read. In training each is an empty grey image, so that the others keep
             their places and a run can be resumed whatever was lost; in evaluation they are left out.
+        cache: Of a folder that is remote.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class RecordSource:
     workers: int
     prefetch: int
     bad: frozenset[int] = frozenset()
+    cache: ShardCache | None = None
 
     @classmethod
     def open(
@@ -71,10 +75,11 @@ class RecordSource:
         load_tensorflow()
         manifest = load_manifest(folder) if skip_bad_records else read_manifest(folder)
         everything = range(manifest.count)
-        return cls(folder, manifest, everything, data.shuffle_buffer, compute.workers, compute.prefetch)
+        cache = ShardCache.open(folder, manifest, data.cache_gb) if is_remote(folder) else None
+        return cls(folder, manifest, everything, data.shuffle_buffer, compute.workers, compute.prefetch, cache=cache)
 
     def checked(self, skip_bad_records: bool = False, progress: Progress = no_progress) -> "RecordSource":
-        """The same source, after its shards were compared with their checksums.
+        """The same source, after its shards were compared with their checksums: remote ones when they are fetched.
 
         Args:
             skip_bad_records: Whether to go without the records that are damaged.
@@ -83,6 +88,8 @@ class RecordSource:
         Raises:
             DataError: Records are damaged and may not be skipped, or none is left.
         """
+        if self.cache is not None:
+            return self
         bad = find_bad_records(self.folder, self.manifest, self.records, self.workers, progress)
         if not bad:
             return self
@@ -148,7 +155,7 @@ class RecordSource:
             # shards are mixed, then shuffled in windows by stateless operations: Dataset.shuffle takes no seed that
             # depends on the pass, and without one no pass could be repeated on its own
             places = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
-                _places, cycle_length=_MIXED_SHARDS, block_length=1
+                self._places, cycle_length=_MIXED_SHARDS, block_length=1
             )
             windows = places.batch(min(self.shuffle_buffer, len(self))).enumerate()
 
@@ -171,7 +178,7 @@ class RecordSource:
         """See `Source`."""
         import tensorflow as tf
 
-        places = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(_places)
+        places = tf.data.Dataset.from_tensor_slices(self._pieces(keep_places=False)).flat_map(self._places)
         examples = tf.data.Dataset.zip(self._decoded(places), places.map(self._read))
         with records_must_be_readable():
             for group in grouped(examples.prefetch(self.prefetch * batch_size), batch_size):
@@ -202,7 +209,7 @@ class RecordSource:
         files: list[bytes] = []
         runs: list[list[list[int]]] = []
         for shard, start, ours in self.manifest.shards_of(self.records):
-            files.append(os.fsencode(self.folder / shard.name))
+            files.append(os.fsencode(shard.name if self.cache is not None else self.folder / shard.name))
             runs.append([])
             for is_bad, group in groupby(ours, key=self.bad.__contains__):
                 positions = list(group)
@@ -212,13 +219,38 @@ class RecordSource:
                     runs[-1].append([0, 0, len(positions)])
         return files, tf.ragged.constant(runs, tf.int64, ragged_rank=1, inner_shape=(3,))
 
+    def _places(self, file: Any, runs: Any) -> Any:
+        """File and offset of every record of the runs, see `_pieces`; -1 in place of bad ones."""
+        import tensorflow as tf
+
+        needed = tf.reduce_max(tf.concat([[0], runs[:, 0] + runs[:, 1]], 0))
+        offsets = tf.numpy_function(_offsets, [self._here(file), needed], tf.int64)
+
+        def of_run(run: Any) -> Any:
+            bad = tf.fill([run[2]], tf.constant(-1, tf.int64))
+            return tf.data.Dataset.from_tensor_slices(tf.concat([offsets[run[0] : run[0] + run[1]], bad], 0))
+
+        return tf.data.Dataset.from_tensor_slices(runs).flat_map(of_run).map(lambda offset: (file, offset))
+
+    def _here(self, file: Any) -> Any:
+        """The local copy of a file."""
+        import tensorflow as tf
+
+        if self.cache is None:
+            return file
+        return tf.ensure_shape(tf.numpy_function(self._local, [file], tf.string), ())
+
+    def _local(self, name: bytes) -> bytes:
+        assert self.cache is not None
+        return os.fsencode(self.cache.local(os.fsdecode(name)))
+
     def _read(self, file: Any, offset: Any) -> Any:
         """The record at an offset of a file; below 0, the one in place of a bad one."""
         import tensorflow as tf
 
         def read() -> Any:
             variant = tf.raw_ops.TFRecordDatasetV2(
-                filenames=[file], compression_type="", buffer_size=0, byte_offsets=[offset]
+                filenames=[self._here(file)], compression_type="", buffer_size=0, byte_offsets=[offset]
             )
             return tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string)).take(1).get_single_element()
 
@@ -241,20 +273,6 @@ class RecordSource:
             }
 
         return places.map(decode, num_parallel_calls=self.workers, deterministic=True)
-
-
-def _places(file: Any, runs: Any) -> Any:
-    """File and offset of every record of the runs, see `_pieces`; -1 in place of bad ones."""
-    import tensorflow as tf
-
-    needed = tf.reduce_max(tf.concat([[0], runs[:, 0] + runs[:, 1]], 0))
-    offsets = tf.numpy_function(_offsets, [file, needed], tf.int64)
-
-    def of_run(run: Any) -> Any:
-        bad = tf.fill([run[2]], tf.constant(-1, tf.int64))
-        return tf.data.Dataset.from_tensor_slices(tf.concat([offsets[run[0] : run[0] + run[1]], bad], 0))
-
-    return tf.data.Dataset.from_tensor_slices(runs).flat_map(of_run).map(lambda offset: (file, offset))
 
 
 def _offsets(file: bytes, count: int) -> np.ndarray:
@@ -287,6 +305,9 @@ def records_must_be_readable() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        told_by_us = re.search(r"fcoslite\.errors\.\w+: (.+)", str(error))  # from within TensorFlow
+        if told_by_us:
+            raise DataError(told_by_us[1], "records at an address are checked when they are fetched") from error
         errors = tensorflow.errors if tensorflow else None
         lost = errors and isinstance(error, (errors.NotFoundError, errors.DataLossError, errors.PermissionDeniedError))
         ended = errors and isinstance(error, errors.InvalidArgumentError) and _EMPTY in str(error)

@@ -1,0 +1,186 @@
+"""Images, annotations and records at addresses: of a real S3 server on this machine."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcoslite.config.settings import ComputeSettings, DataSettings
+from fcoslite.data.extract.extract import extract
+from fcoslite.data.records import shards
+from fcoslite.data.records.build import build_records
+from fcoslite.data.records.cache import ShardCache
+from fcoslite.data.records.merge import merge_records
+from fcoslite.data.records.shards import Share
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.errors import ConfigError, DataError
+from fcoslite.storage.places import place
+from tests.data.records.test_merge import OPTIONS, files
+from tests.object_store import BUCKET, s3_server
+
+pytest.importorskip("moto")
+pytest.importorskip("s3fs")
+
+
+@pytest.fixture(scope="module")
+def data(demo_data: Path) -> Iterator[Path]:
+    """The embedded photographs in a bucket, but for one in twelve."""
+    with s3_server():
+        folder = place(f"s3://{BUCKET}/data")
+        photographs = sorted((demo_data / "images").iterdir())
+        for path in (demo_data / "annotations.json", *photographs):
+            if path not in photographs[::12]:
+                (folder / path.relative_to(demo_data).as_posix()).write_bytes(path.read_bytes())
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def local(data: Path, demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of the same photographs on the disk."""
+    folder = tmp_path_factory.mktemp("local")
+    for path in sorted(demo_data.rglob("*"))[::-1]:
+        if path.is_file() and (data / path.relative_to(demo_data).as_posix()).is_file():
+            target = folder / "data" / path.relative_to(demo_data)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    build_records(folder / "data", folder / "records", max_skipped="3", **OPTIONS)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "fcoslite" / "records"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_bytes_are_those_of_a_disk_with_skipped_images_too(data: Path, local: Path) -> None:
+    out = place(f"s3://{BUCKET}/records")
+    result = build_records(data, out, max_skipped="3", **OPTIONS)
+    assert result.skipped_images == 3 and result.images == 29
+    assert contents(out) == files(local / "records")
+    again = build_records(data, out, max_skipped="3", **OPTIONS)  # it is there already
+    assert again.images == result.images
+
+
+def test_shares_into_one_bucket(data: Path, local: Path) -> None:
+    out = place(f"s3://{BUCKET}/shares")
+    build_records(data, out, max_skipped="3", share=Share(1, 2), **OPTIONS)
+    with pytest.raises(DataError, match="are not finished"):
+        merge_records(out, max_skipped="3")
+    build_records(data, out, max_skipped="3", share=Share(0, 2), **OPTIONS)
+    merge_records(out, max_skipped="3")
+    assert contents(out) == files(local / "records")
+    assert merge_records(out).images == 29
+
+
+def test_a_stopped_one_goes_on(data: Path, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = place(f"s3://{BUCKET}/stopped")
+    sent = []
+
+    def send(source: Path, path: Path) -> None:
+        if len(sent) == 2:
+            raise KeyboardInterrupt
+        sent.append(path)
+        original(source, path)
+
+    original = shards.send
+    monkeypatch.setattr(shards, "send", send)
+    with pytest.raises(KeyboardInterrupt):
+        build_records(data, out, max_skipped="3", **{**OPTIONS, "workers": 1})
+    assert not (out / "manifest.json").exists()
+    monkeypatch.setattr(shards, "send", original)
+    times = {path.name: path.stat().st_mtime for path in sent}
+    build_records(data, out, max_skipped="3", **OPTIONS)
+    assert contents(out) == files(local / "records")
+    assert {path.name: (out / path.name).stat().st_mtime for path in sent} == times
+    # and another job's clears what is there, once it is told to
+    with pytest.raises(DataError, match="with other options"):
+        build_records(data, out, max_skipped="3", **{**OPTIONS, "seed": 5})
+    build_records(data, out, max_skipped="3", overwrite=True, **{**OPTIONS, "seed": 5})
+    assert json.loads((out / "manifest.json").read_bytes())["seed"] == 5
+    assert all(path.suffix != ".json" or path.name == "manifest.json" for path in out.iterdir())
+
+
+def test_extract_takes_what_is_there(data: Path, local: Path, tmp_path: Path) -> None:
+    result = extract(data / "annotations.json", data / "images", tmp_path / "person", max_skipped="50%")
+    expected = extract(
+        local / "data" / "annotations.json", local / "data" / "images", tmp_path / "expected", max_skipped="50%"
+    )
+    assert (result.images, result.skipped_images) == (expected.images, expected.skipped_images)
+    assert result.skipped_images > 0
+    ours, theirs = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("images/*")}
+        for folder in (tmp_path / "person", tmp_path / "expected")
+    )
+    assert ours == theirs
+
+
+def source(folder: Path, **data: float) -> RecordSource:
+    return RecordSource.open(folder, DataSettings(shuffle_buffer=8, **data), ComputeSettings()).checked()
+
+
+def test_batches_are_those_of_a_disk(data: Path, local: Path, own_cache: Path) -> None:
+    build_records(data, place(f"s3://{BUCKET}/records"), max_skipped="3", **OPTIONS)
+    ours, theirs = source(place(f"s3://{BUCKET}/records")), source(local / "records")
+    assert ours.fingerprint == theirs.fingerprint
+    for one, other, _ in zip(ours.training_batches(4, 1, 3), theirs.training_batches(4, 1, 3), range(10), strict=False):
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+    pairs = zip(ours.evaluation_batches(8), theirs.evaluation_batches(8), strict=True)
+    assert all((a["images"] == b["images"]).all() and len(la) == len(lb) for (a, la), (b, lb) in pairs)
+    assert len(list(own_cache.iterdir())) == len(ours.manifest.shards)
+
+
+def test_the_cache_keeps_what_it_has_room_for(data: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = place(f"s3://{BUCKET}/records")
+    manifest = source(folder).manifest
+    largest = max(shard.size for shard in manifest.shards)
+    cache = ShardCache.open(folder, manifest, 2 * largest / 1e9)
+    names = [shard.name for shard in manifest.shards]
+    paths = [cache.local(name) for name in names[:3]]
+    assert all(path.exists() for path in paths)  # in use, whatever the room
+    for age, path in enumerate(paths):
+        os.utime(path, times=(time.time() - 1000 + age,) * 2)
+    assert cache.local(names[2]) == paths[2]  # asked for again: it is the newest now
+    cache.local(names[3])
+    assert [path.exists() for path in paths] == [False, False, True]
+
+
+def test_what_was_changed_is_not_learned_from(data: Path, local: Path) -> None:
+    folder = place(f"s3://{BUCKET}/changed")
+    for path in (local / "records").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    ours = source(folder)
+    shard = folder / ours.manifest.shards[0].name
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match="does not have the checksum of the manifest"):
+        for _ in ours.evaluation_batches(8):
+            pass
+    shard.unlink()
+    with pytest.raises(DataError, match="is missing"):
+        source(folder)
+
+
+def test_what_is_not_there_is_told() -> None:
+    with pytest.raises(DataError, match="no records at s3://"):
+        source(place(f"s3://{BUCKET}/nothing"))
+    with pytest.raises(DataError, match="no data set at"):
+        build_records(place(f"s3://{BUCKET}/nothing"), place(f"s3://{BUCKET}/out"), **OPTIONS)
+
+
+def test_what_is_no_address() -> None:
+    with pytest.raises(ConfigError, match="must not have a password") as caught:
+        place("s3://key:not-to-be-logged@bucket/records")
+    assert "not-to-be-logged" not in str(caught.value) + caught.value.hint
+    with pytest.raises(ConfigError, match="cannot be reached") as caught:
+        place("nonsense://bucket")
+    assert place("records") == Path("records")
+    assert place("C:\\records") == Path("C:\\records")
