@@ -17,6 +17,7 @@ from fcoslite.cli.options import (
     SeedOption,
     SetOption,
     SkipBadRecordsFlag,
+    to_place,
     with_terminal,
 )
 
@@ -31,6 +32,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
+        parser=to_place,
         help="Train on a data set instead of records: COCO, YOLO, Pascal VOC or CreateML. Its own train and val parts "
         "are kept.",
         show_default="none",

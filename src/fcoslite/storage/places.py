@@ -20,7 +20,8 @@ _Result = TypeVar("_Result")
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
-_PAUSES = (1, 2, 4, 8)  # seconds; networks fail for a moment
+_PATIENCE = 20.0  # seconds of trying; libraries try for some time themselves
+_LONG_PATIENCE = 600.0  # in the middle of long work
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -57,35 +58,63 @@ def is_remote(path: Path) -> bool:
     return not isinstance(path, os.PathLike)
 
 
-def patiently(what: Path, action: Callable[[], _Result]) -> _Result:
-    """The result of an action on a remote file, which is tried again a few times.
+def patiently(what: Path, action: Callable[[], _Result], seconds: float = _PATIENCE) -> _Result:
+    """The result of an action on a remote file, which is tried again: networks fail for a moment.
 
     Args:
         what: The file or folder.
-        action: To be repeated; what it reads is not there, or may not be read: that is final.
+        action: To be repeated; where what it reads is not there, or may not be read, that is final.
+        seconds: After which it is not tried once more.
 
     Raises:
         OSError: It is not there, or may not be read.
         DataError: The network, or what is at its other end, does not do it.
     """
-    for pause in (*_PAUSES, None):
+    began, pause = time.monotonic(), 1.0
+    while True:
         try:
             return action()
         except _FINAL:
             raise
         except Exception as error:  # libraries of clouds have errors of their own
-            if pause is None:
+            if time.monotonic() - began > seconds:
                 raise DataError(
                     f"{what} cannot be reached: {_said(error)}", "see whether it is there and may be read and written"
                 ) from error
             _log.debug("%s: %s; once more in %d s", what, _said(error), pause)
-            time.sleep(pause)
-    raise AssertionError
+        time.sleep(pause)
+        pause = min(2 * pause, 30.0)
 
 
 def _said(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        DataError: It is remote, and cannot be reached.
+    """
+    return _kind(path) == "file" if is_remote(path) else path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder.
+
+    Raises:
+        DataError: It is remote, and cannot be reached.
+    """
+    return _kind(path) == "directory" if is_remote(path) else path.is_dir()
+
+
+def _kind(path: Path) -> str | None:
+    remote = cast(Any, path)  # whose own methods take a network that fails for a file that is not there
+    try:
+        return str(patiently(path, lambda: remote.fs.info(remote.path))["type"])
+    except FileNotFoundError:
+        return None
 
 
 def read_bytes(path: Path) -> bytes:
@@ -127,7 +156,7 @@ def fetch(path: Path, target: Path) -> None:
     """
 
     remote = cast(Any, path)
-    patiently(path, lambda: remote.fs.get_file(remote.path, str(target)))
+    patiently(path, lambda: remote.fs.get_file(remote.path, str(target)), _LONG_PATIENCE)
 
 
 def send(source: Path, path: Path) -> None:
@@ -138,4 +167,4 @@ def send(source: Path, path: Path) -> None:
     """
 
     remote = cast(Any, path)
-    patiently(path, lambda: remote.fs.put_file(str(source), remote.path))
+    patiently(path, lambda: remote.fs.put_file(str(source), remote.path), _LONG_PATIENCE)

@@ -17,7 +17,7 @@ from typing import Any
 from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError
 from fcoslite.storage.files import write_json
 from fcoslite.storage.locks import locked
-from fcoslite.storage.places import file_sizes, is_remote, patiently, read_bytes
+from fcoslite.storage.places import file_sizes, is_file, is_remote, patiently, read_bytes
 from fcoslite.storage.space import check_writable
 
 _log = logging.getLogger("fcoslite")
@@ -79,7 +79,7 @@ def is_finished(out: Path, job: str) -> bool:
         DataError: It holds what another job has written.
     """
     target = out if is_remote(out) else out.resolve()
-    if is_remote(out) and not (target / MANIFEST).is_file():
+    if is_remote(out) and not is_file(target / MANIFEST):
         return False
     if not is_remote(out) and (not target.is_dir() or not any(target.iterdir())):
         return False

@@ -11,6 +11,9 @@ import pytest
 
 from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.extract.extract import extract
+from fcoslite.data.formats.open import open_data
+from fcoslite.data.formats.table import to_dataset
+from fcoslite.data.images import read_labelled
 from fcoslite.data.records import shards
 from fcoslite.data.records.build import build_records
 from fcoslite.data.records.cache import ShardCache
@@ -184,3 +187,11 @@ def test_what_is_no_address() -> None:
         place("nonsense://bucket")
     assert place("records") == Path("records")
     assert place("C:\\records") == Path("C:\\records")
+
+
+def test_a_folder_of_photographs_is_trained_on_without_records(data: Path, local: Path) -> None:
+    ours = to_dataset(open_data(data))
+    theirs = to_dataset(open_data(local / "data"))
+    assert [image.file_name for image in ours.images] == [image.file_name for image in theirs.images]
+    image = next(image for image in ours.images if (local / "data" / "images" / image.file_name).is_file())
+    np.testing.assert_array_equal(read_labelled(image, ours.folder), read_labelled(image, theirs.folder))

@@ -13,6 +13,7 @@ from fcoslite.data.dataset import AnnotationTable, Category, Dataset, ImageRecor
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError
+from fcoslite.storage.places import is_folder
 from fcoslite.text import as_utf8
 
 
@@ -36,7 +37,7 @@ def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = N
 
 def check_images_folder(folder: Path) -> None:
     """Raise DataError unless `folder` is a folder."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"no images folder at {folder}", "file names in the annotations are relative to it")
 
 

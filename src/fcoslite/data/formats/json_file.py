@@ -9,7 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from fcoslite.errors import DataError
-from fcoslite.storage.places import is_remote, read_bytes
+from fcoslite.storage.files import file_size
+from fcoslite.storage.places import is_file, is_remote, read_bytes
 
 _UTF8_CHUNK = 1 << 24
 
@@ -33,9 +34,9 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         OtherTreeError: It is JSON, but another tree.
         DataError: It is missing, or not JSON.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json")
-    if path.stat().st_size == 0:
+    if file_size(path) == 0:
         raise DataError(f"{path} is empty", "download or write it again")
     content = read_bytes(path) if is_remote(path) else _mapped(path)
     _check_utf8(content, path)

@@ -17,6 +17,7 @@ from fcoslite.data.formats.yolo import find_yolo, open_yolo
 from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.storage.files import file_digest
+from fcoslite.storage.places import is_file, is_folder, place
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 Format = Literal["coco", "yolo", "voc", "createml", "folder"]
@@ -56,7 +57,7 @@ def open_data(
         raise ConfigError(f"format is '{form}'", "it is one of " + ", ".join(get_args(Format)))
     if boxes not in get_args(BoxForm):
         raise ConfigError(f"boxes is '{boxes}'", "it is one of " + ", ".join(get_args(BoxForm)))
-    if not path.exists():
+    if not (is_folder(path) or is_file(path)):
         raise DataError(f"no data set at {path}", "name a folder, or an annotation file")
     if images is not None:
         check_images_folder(images)
@@ -98,7 +99,7 @@ def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: 
     """
     return to_dataset(
         open_data(
-            moved or Path(facts["data"]), None, classes, form=facts.get("format"), boxes=facts.get("boxes", "xywh")
+            moved or place(facts["data"]), None, classes, form=facts.get("format"), boxes=facts.get("boxes", "xywh")
         )
     )
 

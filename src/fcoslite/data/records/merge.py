@@ -9,7 +9,7 @@ from fcoslite.data.records.plan import SetFacts, clear_facts, read_facts
 from fcoslite.data.records.shards import WrittenShard, clear_journals, finished_shard
 from fcoslite.data.skipped import MAX_SKIPPED, refuse_too_many
 from fcoslite.errors import DataError
-from fcoslite.storage.places import is_remote
+from fcoslite.storage.places import is_file, is_remote
 from fcoslite.storage.space import free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, staged_folder, staging_of
 
@@ -34,7 +34,7 @@ def merge_records(out: Path, max_skipped: str = MAX_SKIPPED, overwrite: bool = F
     """
     check_output(out, KIND, overwrite, ())
     staging, free = staging_of(out), free_bytes(out)
-    if (is_remote(out) or not staging.is_dir()) and (out / MANIFEST).is_file():
+    if (is_remote(out) or not staging.is_dir()) and is_file(out / MANIFEST):
         _log.info("%s is merged already", out)
         return result_of(out, read_manifest(out), free)
     if (staging / MANIFEST).is_file():  # killed after all the work

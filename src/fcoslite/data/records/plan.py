@@ -20,7 +20,7 @@ from fcoslite.data.records.shards import Cut, RecordBytes, make_record
 from fcoslite.data.skipped import SkippedImage
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.storage.files import file_digest, replace_file, sizes_of
-from fcoslite.storage.places import read_bytes
+from fcoslite.storage.places import is_file, read_bytes
 from fcoslite.storage.staged_folder import job_digest
 
 Encoding = Literal["png", "jpeg"]
@@ -160,7 +160,7 @@ def _check_arguments(limit: int | None, image_size: int, encoding: str, records_
 
 def _read(data: Path) -> Dataset:
     annotations = data / "annotations.json"
-    if not annotations.is_file():
+    if not is_file(annotations):
         raise DataError(
             f"no data set at {data}: it has no annotations.json",
             "write one with `fcoslite extract`, or use --data",
