@@ -172,7 +172,6 @@ class Reader:
         self._ray = ray
         self._progress = progress
         self._waiting_for = waiting_for
-        self._bars = ExitStack()
         self._advances: list[tuple[Advance, ExitStack]] = []
         self._heard_at = time.monotonic()
         self._starts = 0
