@@ -17,6 +17,7 @@ from fcoslite.cli.options import (
     SplitOption,
     WeightsOption,
     named_data,
+    to_place,
     with_terminal,
 )
 
@@ -34,19 +35,21 @@ def command(
         typer.Option(
             "--annotations",
             metavar="FILE",
+            parser=to_place,
             help="COCO instances JSON, instead of records.",
             show_default="none",
         ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="Folder of its images.", show_default="none"),
+        typer.Option("--images", metavar="DIR", parser=to_place, help="Folder of its images.", show_default="none"),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DIR",
+            parser=to_place,
             help="A data set of any format, instead of records: COCO, YOLO, Pascal VOC, CreateML.",
             show_default="none",
         ),

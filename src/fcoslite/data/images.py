@@ -16,7 +16,6 @@ from PIL import Image, UnidentifiedImageError
 
 from fcoslite.data.image_formats import FORMATS, ImageFormat, foreign_format, format_of
 from fcoslite.errors import DataError
-from fcoslite.storage.files import file_size
 from fcoslite.storage.places import is_remote, read_bytes
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
@@ -289,9 +288,9 @@ def _read_file(path: Path) -> bytes:
     try:
         if not is_remote(path):
             _refuse_other_than_files(path)
-        size = file_size(path)
-        if size > MAX_BYTES:
-            raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")
+            size = path.stat().st_size
+            if size > MAX_BYTES:
+                raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")
         content = read_bytes(path)  # not cv2.imread, which cannot open every path on Windows
     except FileNotFoundError:
         raise UnusableImageError(path, "missing") from None

@@ -124,7 +124,11 @@ def read_bytes(path: Path) -> bytes:
         OSError: It cannot be read.
         DataError: It is remote, and cannot be reached.
     """
-    return patiently(path, path.read_bytes) if is_remote(path) else path.read_bytes()
+    if not is_remote(path):
+        return path.read_bytes()
+    remote = cast(Any, path)
+    content: bytes = patiently(path, lambda: remote.fs.cat_file(remote.path))  # one request
+    return content
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

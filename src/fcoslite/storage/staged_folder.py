@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` write
 CONVERT_KIND = "fcoslite-convert"
 REVIEWS = "reviews.jsonl"  # what somebody has answered about the boxes of a data set; it survives a replacement
 _JOB = ".job.json"
+_NEVER_REPLACED = "choose another folder with --out; what fcoslite did not write is never replaced"
+_LOST_SLASH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # what a Path makes of an address
 
 
 def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -43,10 +46,12 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         ConfigError: Replacing `out` would delete an input.
     """
     if is_remote(out):
-        there = _read_json(out / MANIFEST)
-        if there and there.get("kind") != kind:
-            raise DataError(f"{out} holds something else", "choose another folder with --out")
+        begun = is_file(out / _JOB)
+        if not begun and _read_json(out / MANIFEST).get("kind") != kind and file_sizes(out):
+            raise DataError(f"{out} is not empty", _NEVER_REPLACED)
         return
+    if _LOST_SLASH.match(str(out)):
+        raise ConfigError(f"{out} seems to be an address", "this command writes to a folder on a disk")
     target = out.resolve()
     check_writable(target.parent, "choose another folder with --out")
     if not target.exists():
@@ -60,7 +65,7 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
     if _read_json(target / MANIFEST).get("kind") != kind:
         raise DataError(
             f"{out} is not empty",
-            "choose another folder with --out; what fcoslite did not write is never replaced",
+            _NEVER_REPLACED,
         )
     for path in inputs if overwrite else ():
         if path.resolve().is_relative_to(target):
@@ -181,7 +186,8 @@ def _remote_folder(out: Path, job: str) -> Iterator[Path]:
     """
     try:
         if job not in (_read_json(out / _JOB).get("job"), _read_json(out / MANIFEST).get("job")):
-            for name in sorted(file_sizes(out), key=lambda name: name != MANIFEST):
+            ours = [name for name in file_sizes(out) if "/" not in name]  # `check_output` has seen whose they are
+            for name in sorted(ours, key=lambda name: name != MANIFEST):
                 patiently(out / name, (out / name).unlink)
             write_json(out / _JOB, {"job": job})
         yield out

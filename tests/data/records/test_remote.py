@@ -112,6 +112,17 @@ def test_a_stopped_one_goes_on(data: Path, local: Path, monkeypatch: pytest.Monk
     assert all(path.suffix != ".json" or path.name == "manifest.json" for path in out.iterdir())
 
 
+def test_what_we_did_not_write_stays(data: Path, tmp_path: Path) -> None:
+    folder = place(f"s3://{BUCKET}/letters")
+    (folder / "to-mother.txt").write_text("Dear mother")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="is not empty"):
+            build_records(data, folder, overwrite=overwrite, **OPTIONS)
+    assert (folder / "to-mother.txt").read_text() == "Dear mother"
+    with pytest.raises(ConfigError, match="seems to be an address"):
+        extract(data / "annotations.json", data / "images", Path("s3://bucket/person"))
+
+
 def test_extract_takes_what_is_there(data: Path, local: Path, tmp_path: Path) -> None:
     result = extract(data / "annotations.json", data / "images", tmp_path / "person", max_skipped="50%")
     expected = extract(
