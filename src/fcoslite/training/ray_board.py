@@ -164,14 +164,14 @@ class Reader:
         board: The actor.
         ray: The module.
         progress: Shows the bars.
-        waiting_for: What the cluster may have no room for.
+        asked: How many workers, in the words of the command.
     """
 
-    def __init__(self, board: Any, ray: Any, progress: Progress, waiting_for: str) -> None:
+    def __init__(self, board: Any, ray: Any, progress: Progress, asked: str) -> None:
         self._board = board
         self._ray = ray
         self._progress = progress
-        self._waiting_for = waiting_for
+        self._asked = asked
         self._advances: list[tuple[Advance, ExitStack]] = []
         self._heard_at = time.monotonic()
         self._starts = 0
@@ -184,7 +184,7 @@ class Reader:
             self._heard_at = now
         elif now - self._heard_at > _PATIENCE:
             self._heard_at = now
-            _log.warning("nothing is trained: the cluster may have no room for %s", self._waiting_for)
+            _log.warning("no worker is at work: has the cluster room for %s?", self._asked)
         for event in news.events:
             self._show(*event)
 

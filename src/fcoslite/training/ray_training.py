@@ -67,7 +67,8 @@ class Workers:
         return cls(least, most, gpus, address)
 
     def __str__(self) -> str:
-        return str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
+        """As `parse` takes it."""
+        return str(self.least) if self.least == self.most else f"{self.least}..{self.most}"
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
 
     # in a thread of its own, Ray leaves the signals to us
     thread = threading.Thread(target=fit, daemon=True)
-    reader = Reader(order.board, ray, progress, f"{workers} workers")
+    reader = Reader(order.board, ray, progress, f"--workers {workers}")
     try:
         with StopRequest("stopping after this batch, on all workers; once more stops at once") as stop_request:
             thread.start()
@@ -254,7 +255,7 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
     run = ray.get(order.board.run.remote())
     raise ClusterError(
         f"training has ended: {_first_line(failures[0]) if failures else 'its workers have said nothing'}",
-        f"fcoslite {order.request.verb} --resume {run} --workers {workers.most} goes on from its last checkpoint"
+        f"fcoslite {order.request.verb} --resume {run} --workers {workers} goes on from its last checkpoint"
         if run
         else "see the logs of Ray",
     )
