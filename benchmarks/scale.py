@@ -1,4 +1,4 @@
-"""What a data set costs in time, storage and traffic, on one worker and on many: computed from what one machine measures.
+"""What data sets cost in time, storage and traffic, on one worker and on many: computed from what one machine measures.
 
 First the costs of one photograph, record, step or byte are measured here, in seconds of one core; then they are
 multiplied, by the formulas of `building`, `starting` and `training`. What a worker is beside its cores, a `Site` says:

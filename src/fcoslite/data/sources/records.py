@@ -21,8 +21,8 @@ from fcoslite.data.skipped import go_without
 from fcoslite.data.sources.source import WHOLE_BATCH, Batch, BatchShare, Change, digest, grouped, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.machine import distribute
 from fcoslite.machine.backend import load_tensorflow
-from fcoslite.machine.distribute import gather, group
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size
 
@@ -87,8 +87,8 @@ class RecordSource:
             DataError: Records are damaged and may not be skipped, or none is left.
             ClusterError: Another process cannot go on.
         """
-        found = gather(find_bad_records(self.folder, self.manifest, self._to_check(), self.workers, progress))
-        bad = {position: fault for part in found for position, fault in part.items()}
+        ours = find_bad_records(self.folder, self.manifest, self._to_check(), self.workers, progress)
+        bad = {position: fault for found in distribute.gather(ours) for position, fault in found.items()}
         if not bad:
             return self
         first = bad[min(bad)]
@@ -99,7 +99,7 @@ class RecordSource:
     def _to_check(self) -> range:
         """Those of our records that this process compares for all: as many shards as the others, or one more."""
         pieces = [ours for _, _, ours in self.manifest.shards_of(self.records)]
-        mine = group().part(len(pieces))
+        mine = distribute.group().part(len(pieces))
         return range(pieces[mine.start].start, pieces[mine.stop - 1].stop) if mine else range(0)
 
     def part(self, records: range) -> "RecordSource":
