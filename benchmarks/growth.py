@@ -299,7 +299,7 @@ CHARTS: dict[str, tuple[str, str, Series]] = {
             "first shuffled batch": ((100_000, 1_000_000, 10_000_000), first_batch),
             "pass over a share": ((100_000, 1_000_000), walk),
             "seeded order": ((100_000, 1_000_000, 10_000_000), order),
-            "plan records": ((100_000, 300_000, 1_000_000), plan),
+            "plan records": ((100_000, 1_000_000), plan),
             "merge shares": ((100_000, 1_000_000, 10_000_000), merge),
         },
     ),

@@ -4,7 +4,9 @@ First the costs of one photograph, record, step or byte are measured here, in se
 multiplied, by the formulas of `building`, `starting` and `training`. What a worker is beside its cores, a `Site` says:
 that is assumed, not measured.
 
-Run: python -m benchmarks.scale [--quick] [--costs FILE]
+Run: python -m benchmarks.scale [--quick] [--costs FILE] [--network 10] [--storage 1]
+
+benchmarks/scale-costs.json has those of docs/scale.md.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,17 +107,29 @@ class Estimate:
     """How long something takes.
 
     Attributes:
-        seconds: In all.
-        parts: Seconds that each resource is needed for, some of them side by side.
+        parts: Seconds that each resource is needed for.
+        side_by_side: Groups of parts that go on at the same time, those of one group after each other. Parts in none
+            come before or after.
     """
 
-    seconds: float
     parts: Mapping[str, float]
+    side_by_side: Sequence[Sequence[str]]
+
+    @property
+    def seconds(self) -> float:
+        """In all: what is alone, and the longest of the groups."""
+        return sum(self.parts[name] for name in self._needed)
 
     @property
     def bottleneck(self) -> str:
-        """The part that takes longest."""
-        return max(self.parts, key=lambda name: self.parts[name])
+        """The longest part of what it waits for."""
+        return max(self._needed, key=lambda name: self.parts[name])
+
+    @property
+    def _needed(self) -> list[str]:
+        longest = max(self.side_by_side, key=lambda group: sum(self.parts[name] for name in group))
+        grouped = {name for group in self.side_by_side for name in group}
+        return [*(name for name in self.parts if name not in grouped), *longest]
 
 
 def building(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
@@ -131,8 +145,7 @@ def building(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
         "storage": moved / site.storage,
         "merging": images * costs.merge,
     }
-    side_by_side = max(parts["encoding"], parts["network"], parts["storage"])
-    return Estimate(parts["planning"] + side_by_side + parts["merging"], parts)
+    return Estimate(parts, (["encoding"], ["network"], ["storage"]))
 
 
 def starting(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
@@ -144,7 +157,7 @@ def starting(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
         "network": read / (workers * site.network),
         "storage": read / site.storage,
     }
-    return Estimate(parts["opening"] + max(parts["checksums"], parts["network"], parts["storage"]), parts)
+    return Estimate(parts, (["checksums"], ["network"], ["storage"]))
 
 
 def training(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
@@ -163,12 +176,9 @@ def training(images: int, workers: int, costs: Costs, site: Site) -> Estimate:
         "network": each * costs.png.size / site.network,
         "storage": images * costs.png.size / site.storage,
     }
-    waited = parts["steps"] + parts["gradients"] + parts["checkpoints"]
-    if costs.on_gpu:
-        busy = max(waited, parts["decoding"], parts["order"])
-    else:
-        busy = waited + parts["decoding"] + parts["order"]
-    return Estimate(max(busy, parts["network"], parts["storage"]), parts)
+    waited, prepared = ["steps", "gradients", "checkpoints"], ["decoding", "order"]
+    computed = [waited, ["decoding"], ["order"]] if costs.on_gpu else [waited + prepared]
+    return Estimate(parts, (*computed, ["network"], ["storage"]))
 
 
 def updates(images: int, workers: int) -> int:
@@ -332,7 +342,8 @@ def duration(seconds: float) -> str:
     for unit, length in (("years", 365.25 * 86400), ("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{_two_digits(seconds / length)} {unit}"
-    return f"{_two_digits(seconds)} s" if seconds >= 1e-3 else f"{_two_digits(1e6 * seconds)} µs"
+    unit, length = ("s", 1) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("µs", 1e-6)
+    return f"{_two_digits(seconds / length)} {unit}"
 
 
 def size(count: float) -> str:
@@ -368,12 +379,12 @@ def told_costs(small: Costs, large: Costs) -> str:
         yield f"a checkpoint of `lite0` ({small.parameters / 1e6:.2f} M parameters)", duration(small.checkpoint)
         yield "a checksum", f"{duration(1e9 * small.checksum)} a GB"
         yield "planning a record", f"{duration(small.plan)}, and {size(small.plan_bytes)} of memory"
-        yield "merging a record's share", duration(small.merge)
+        yield "merging shares, a record", duration(small.merge)
         yield "opening a set, a record", duration(small.open)
         yield "to the first batch, a record", duration(small.first_batch)
-        yield "passing over a record of another worker", duration(small.walk)
+        yield "a record that is another worker's, in a pass", duration(small.walk)
 
-    return _table("one", "seconds of one core, bytes", rows=rows())
+    return _table("what", "time of one core, bytes", rows=rows())
 
 
 def told_storage(costs: Costs) -> str:
@@ -443,6 +454,8 @@ def main() -> None:
     parser.add_argument(
         "--costs", type=Path, help="JSON file of costs: what was measured is kept there, and read again"
     )
+    parser.add_argument("--network", type=float, default=10, help="Gbit/s of each worker: assumed, 10")
+    parser.add_argument("--storage", type=float, default=1, help="GB/s of what all workers share: assumed, 1")
     arguments = parser.parse_args()
     kept = arguments.costs
     if kept is not None and kept.exists():
@@ -451,7 +464,8 @@ def main() -> None:
         small, large = measure_costs(arguments.quick)
         if kept is not None:
             kept.write_text(json.dumps([asdict(small), asdict(large)], indent=1) + "\n", "utf-8")
-    print(told(small, large, Site(), Site(cores=16)))
+    site = Site(network=arguments.network * 1e9 / 8, storage=arguments.storage * 1e9)
+    print(told(small, large, site, replace(site, cores=16)))
 
 
 if __name__ == "__main__":

@@ -176,6 +176,12 @@ def test_a_pass_of_training_is_bound_by_what_takes_longest() -> None:
     assert long.bottleneck == "order" and long.parts["order"] == pytest.approx(500)
 
 
+def test_of_what_goes_on_beside_the_rest_only_the_longest_counts() -> None:
+    found = scale.Estimate({"a": 1, "b": 4, "c": 3, "d": 2}, (["b"], ["c", "d"]))
+    assert (found.seconds, found.bottleneck) == (6, "c")  # a, then c and d while b is done
+    assert scale.Estimate({"a": 1, "b": 6, "c": 3, "d": 2}, (["b"], ["c", "d"])).seconds == 7
+
+
 def test_a_gpu_steps_while_cores_decode() -> None:
     costs = replace(COSTS, step=1e-3, on_gpu=True)
     decoding = training(10_000, 1, costs, WIDE)  # 2 ms of one core, 1 ms of two
@@ -194,10 +200,20 @@ def test_the_tables_say_what_is_measured_and_what_computed() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(40e-6, "40 µs"), (0.0034, "0.0034 s"), (59, "59 s"), (100, "1.7 min"), (9_000, "2.5 h"), (10**9, "32 years")],
+    [(40e-6, "40 µs"), (0.0034, "3.4 ms"), (59, "59 s"), (100, "1.7 min"), (9_000, "2.5 h"), (10**9, "32 years")],
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert scale.duration(seconds) == text
+
+
+def test_the_page_shows_what_is_computed() -> None:
+    """Every row of its tables, of the costs that were measured for it."""
+    root = Path(__file__).parents[1]
+    costs = map(scale.read_costs, json.loads((root / "benchmarks" / "scale-costs.json").read_text("utf-8")))
+    computed = scale.told(*costs, Site(), Site(cores=16)).splitlines()
+    _, section = (root / "docs" / "scale.md").read_text("utf-8").split("## What it costs\n")
+    rows = [line for line in section.split("\n## ")[0].splitlines() if line.startswith("|")]
+    assert len(rows) > 40 and set(rows) <= set(computed)
 
 
 def test_costs_can_be_kept() -> None:
