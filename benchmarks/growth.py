@@ -97,7 +97,7 @@ def read_manifest(count: int) -> float:
 
 
 def check_sums(count: int) -> float:
-    """CPU milliseconds to compare the files of a set, of 77 kB each, with their checksums."""
+    """CPU milliseconds to compare the files of a set, of 88 kB each, with their checksums."""
     with tempfile.TemporaryDirectory() as name:
         source = _open(records_folder(Path(name), count))
         return _cpu_ms(source.checked)
