@@ -13,10 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.table import peak_mib, race
+
+if TYPE_CHECKING:
+    from fcoslite.data.sources.records import RecordSource
 
 ROUNDS = 3
 
@@ -57,51 +61,11 @@ def train(preset: str, size: int, batch: int = 4, boxes: int = 20, classes: int 
 
 def open_records(count: int) -> float:
     """Milliseconds from opening a folder of so many records of 32 pixels to its first shuffled batch."""
-    import hashlib
-    from dataclasses import asdict
-
-    from fcoslite.config.settings import ComputeSettings, DataSettings
-    from fcoslite.data.records.build import KIND
-    from fcoslite.data.records.manifest import RecordsManifest, Shard
-    from fcoslite.data.records.schema import blank_record
-    from fcoslite.data.sources.records import RecordSource
-    from fcoslite.machine.backend import load_tensorflow
-    from fcoslite.storage.files import write_json
-    from fcoslite.storage.staged_folder import MANIFEST
-
-    load_tensorflow()
-    import tensorflow as tf
-
-    record, each = blank_record(32), 256
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shards = []
-        for start in range(0, count, each):
-            path = folder / f"person-{start // each:05d}-of-{-(-count // each):05d}.tfrecord"
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                held = min(each, count - start)
-                for _ in range(held):
-                    writer.write(record)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            shards.append(Shard(path.name, held, digest, path.stat().st_size))
-        manifest = RecordsManifest(
-            class_names=("person",),
-            image_size=32,
-            encoding="png",
-            seed=0,
-            count=count,
-            boxes=0,
-            max_boxes=1,
-            shards=tuple(shards),
-            version="",
-            skipped_images=0,
-            job="",
-        )
-        write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
+        folder = records_folder(Path(name), count)
 
         def first_batch() -> None:
-            source = RecordSource.open(folder, DataSettings(), ComputeSettings())
-            next(iter(source.training_batches(16, 0, 0)))
+            next(iter(_open(folder).training_batches(16, 0, 0)))
 
         return _median_ms(first_batch)
 
@@ -116,6 +80,171 @@ def select(images: int) -> float:
         start = time.perf_counter()
         select_persons(path)
         return 1e3 * (time.perf_counter() - start)
+
+
+def _cpu_ms(call: Callable[[], object]) -> float:
+    """Milliseconds of all cores together, of one call: what else the machine does is not counted."""
+    start = time.process_time()
+    call()
+    return 1e3 * (time.process_time() - start)
+
+
+def read_manifest(count: int) -> float:
+    """CPU milliseconds to open a set of so many records: its manifest is read, and the size of every file asked for."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = records_folder(Path(name), count)
+        return _cpu_ms(lambda: _open(folder))
+
+
+def check_sums(count: int) -> float:
+    """CPU milliseconds to compare the files of a set, of 88 kB each, with their checksums."""
+    with tempfile.TemporaryDirectory() as name:
+        source = _open(records_folder(Path(name), count))
+        return _cpu_ms(source.checked)
+
+
+def first_batch(count: int) -> float:
+    """CPU milliseconds from a set that is open to its first shuffled batch."""
+    with tempfile.TemporaryDirectory() as name:
+        source = _open(records_folder(Path(name), count))
+        next(iter(source.part(range(1000)).training_batches(16, 0, 0)))  # TensorFlow is loaded
+        return _cpu_ms(lambda: next(iter(source.training_batches(16, 0, 0))))
+
+
+def walk(count: int) -> float:
+    """CPU milliseconds in which one of 4,096 processes finds its records of one pass: all are passed, few are read."""
+    from fcoslite.data.sources.source import BatchShare
+
+    batch = 4096
+    with tempfile.TemporaryDirectory() as name:
+        source = _open(records_folder(Path(name), count))
+        batches = iter(source.training_batches(batch, 0, 0, BatchShare(0, batch)))
+
+        def one_pass() -> None:
+            for _ in range(count // batch):
+                next(batches)
+
+        next(batches)
+        return _cpu_ms(one_pass)
+
+
+def order(count: int) -> float:
+    """CPU milliseconds to put so many image ids in their seeded order."""
+    from fcoslite.data.dataset import seeded_order
+
+    return _cpu_ms(lambda: seeded_order(range(1, count + 1), 0, "records"))
+
+
+def plan(count: int) -> float:
+    """CPU milliseconds to read the annotations of so many images as `extract` leaves them, and to plan their records.
+
+    There are 4.1 persons an image, as in train2017; the images themselves are not there.
+    """
+    from fcoslite.data.records.plan import plan_records
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "images").mkdir()
+        _extracted(folder / "annotations.json", count)
+        return _cpu_ms(lambda: plan_records(folder))
+
+
+def _extracted(path: Path, images: int) -> None:
+    """Write what `extract` leaves of so many images, without polygons."""
+    from benchmarks.extract import IMAGE
+
+    rng = np.random.default_rng(0)
+    box = '{"id":%d,"image_id":%d,"category_id":1,"bbox":[%.2f,%.2f,%.2f,%.2f],"area":%.2f,"iscrowd":0}'
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.write(
+            '{"info":{},"licenses":[],"categories":[{"supercategory":"person","id":1,"name":"person"}],"images":['
+        )
+        file.writelines(("," if number > 1 else "") + IMAGE % (1, *[number] * 4) for number in range(1, images + 1))
+        file.write('],"annotations":[')
+        boxes = images * 41 // 10
+        for start in range(0, boxes, 100_000):
+            numbers = range(start, min(start + 100_000, boxes))
+            for number, (x, y, width, height) in zip(numbers, rng.uniform(5, 235, (len(numbers), 4)), strict=True):
+                values = (number + 1, 1 + number % images, x, y, width, height, width * height / 2)
+                file.write(("," if number else "") + box % values)
+        file.write("]}")
+
+
+def merge(count: int) -> float:
+    """CPU milliseconds to make a set of the files of shares, each of which has a journal."""
+    import msgspec
+
+    from fcoslite.data.records.manifest import load_manifest
+    from fcoslite.data.records.merge import merge_records
+    from fcoslite.data.records.plan import SetFacts, write_facts
+    from fcoslite.data.records.shards import Cut, WrittenShard
+    from fcoslite.storage.files import write_json
+    from fcoslite.storage.staged_folder import MANIFEST
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = records_folder(Path(name) / ".records.partial", count)
+        shards = load_manifest(folder).shards
+        (folder / MANIFEST).unlink()
+        for shard in shards:
+            (folder / f".{shard.name}.json").write_bytes(msgspec.json.encode(WrittenShard(shard, 0, 1, ())))
+        write_facts(SetFacts(("person",), 32, "png", 0, 1, "", Cut(count, _EACH, "person"), "job"), folder)
+        write_json(folder / ".job.json", {"job": "job"})
+        return _cpu_ms(lambda: merge_records(Path(name) / "records"))
+
+
+_EACH = 256  # records a file
+
+
+def records_folder(folder: Path, count: int) -> Path:
+    """A set of so many records of 32 pixels; all its files but the last are links to one."""
+    import hashlib
+    from dataclasses import asdict
+
+    from fcoslite.data.records.build import KIND
+    from fcoslite.data.records.manifest import RecordsManifest, Shard
+    from fcoslite.data.records.schema import blank_record
+    from fcoslite.data.records.shards import Cut
+    from fcoslite.machine.backend import load_tensorflow
+    from fcoslite.storage.files import write_json
+    from fcoslite.storage.staged_folder import MANIFEST
+
+    load_tensorflow()
+    import tensorflow as tf
+
+    folder.mkdir(exist_ok=True)
+    cut, record = Cut(count, _EACH, "person"), blank_record(32)
+    written: dict[int, tuple[Path, str]] = {}  # by their records
+    shards = []
+    for index in range(len(cut)):
+        path, held = folder / cut.name(index), len(cut.places(index))
+        if held in written:
+            path.hardlink_to(written[held][0])
+        else:
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for _ in range(held):
+                    writer.write(record)
+            written[held] = path, hashlib.sha256(path.read_bytes()).hexdigest()
+        shards.append(Shard(path.name, held, written[held][1], path.stat().st_size))
+    manifest = RecordsManifest(
+        class_names=("person",),
+        image_size=32,
+        encoding="png",
+        seed=0,
+        count=count,
+        boxes=0,
+        max_boxes=1,
+        shards=tuple(shards),
+        version="",
+    )
+    write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
+    return folder
+
+
+def _open(folder: Path) -> "RecordSource":
+    from fcoslite.config.settings import ComputeSettings, DataSettings
+    from fcoslite.data.sources.records import RecordSource
+
+    return RecordSource.open(folder, DataSettings(), ComputeSettings())
 
 
 # chart: (title of the x axis, series by name: (values of x, what to measure))
@@ -159,6 +288,19 @@ CHARTS: dict[str, tuple[str, str, Series]] = {
         {
             "open records, first batch": ((1_000, 10_000, 40_000), open_records),
             "read COCO file, choose persons": ((1_000, 10_000, 40_000), select),
+        },
+    ),
+    "many-records": (
+        "records, or images of a COCO folder",
+        "ms of CPU time",
+        {
+            "open a set": ((100_000, 1_000_000, 10_000_000), read_manifest),
+            "compare checksums": ((100_000, 1_000_000, 10_000_000), check_sums),
+            "first shuffled batch": ((100_000, 1_000_000, 10_000_000), first_batch),
+            "pass over a share": ((100_000, 1_000_000), walk),
+            "seeded order": ((100_000, 1_000_000, 10_000_000), order),
+            "plan records": ((100_000, 1_000_000), plan),
+            "merge shares": ((100_000, 1_000_000, 10_000_000), merge),
         },
     ),
 }

@@ -279,6 +279,27 @@ def test_every_command_has_a_section() -> None:
     assert headings == list(commands)
 
 
+def test_scripts_for_clusters_run_commands_that_exist() -> None:
+    """In what starts Ray, SLURM's scripts, and what Kubernetes is told."""
+    page = blocks(DOCS / "scale.md")
+    [manifest] = [yaml.safe_load(text) for language, text in page if language == "yml"]
+    cluster = manifest["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    assert len(pods) == 2
+    for pod in pods:
+        [container], [volume] = pod["containers"], pod["volumes"]
+        assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"]]
+    shell, flag, script = shlex.split(manifest["spec"]["entrypoint"])
+    assert (shell, flag) == ("sh", "-c")
+    lines = [line for language, text in page if language == "bash" for line in text.splitlines()]
+    commands = [
+        found[1] for line in [*lines, script] if (found := re.search(r"\bfcoslite ((train|build-records) .*)", line))
+    ]
+    assert len(commands) >= 7
+    for command in commands:
+        parse(shlex.split(command))
+
+
 def test_a_wrong_flag_value_or_setting_would_be_noticed() -> None:
     for wrong in (
         ["train", "--chunks", "2"],

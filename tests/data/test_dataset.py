@@ -1,3 +1,5 @@
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,3 +18,9 @@ def test_seeded_order_does_not_depend_on_the_rest(image_ids: set[int], seed: int
 def test_seeded_order_differs_by_seed_and_purpose() -> None:
     orders = [seeded_order(range(100), seed, purpose) for seed in (0, 1) for purpose in ("a", "b")]
     assert len({tuple(order) for order in orders}) == 4
+
+
+@given(st.sets(st.integers(0, 2**63 - 1), max_size=50))
+def test_seeded_order_is_that_of_the_hashes(image_ids: set[int]) -> None:
+    expected = sorted(image_ids, key=lambda one: hashlib.blake2b(f"test:3:{one}".encode(), digest_size=16).digest())
+    assert seeded_order(image_ids, 3, "test") == expected

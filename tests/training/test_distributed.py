@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fcoslite.data.records.build import build_records
 from fcoslite.machine.distribute import Group
 from fcoslite.storage.arrays import read_arrays
 from tests.ray_clusters import free_port
@@ -77,6 +78,34 @@ def test_an_error_of_one_ends_all_at_the_same_place(failing: int) -> None:
     assert [code for code, _ in results] == [0, 0], results
     assert "DataError no such folder" in results[failing][1]
     assert f"process {failing} cannot go on: no such folder" in results[1 - failing][1]
+
+
+CHECK = """
+import sys
+from pathlib import Path
+from fcoslite.config.settings import ComputeSettings, DataSettings
+from fcoslite.data.sources.records import RecordSource
+from fcoslite.machine.distribute import all_or_none, group, join
+
+group = join()
+records = RecordSource.open(Path(sys.argv[1]), DataSettings(), ComputeSettings())
+print("bad", sorted(all_or_none(lambda: records.checked(skip_bad_records=True)).bad))
+try:
+    all_or_none(records.checked)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_what_one_finds_damaged_all_go_without(workspace: Path, tmp_path: Path) -> None:
+    build_records(workspace / "data", tmp_path / "records", image_size=64, records_per_shard=8)
+    [first, *_] = sorted((tmp_path / "records").glob("*.tfrecord"))
+    content = bytearray(first.read_bytes())
+    content[40] ^= 1
+    first.write_bytes(content)
+    for code, printed in end(start(["-c", CHECK, str(tmp_path / "records")], 2)):
+        assert code == 0, printed
+        assert "bad [0]" in printed and "DataError 1 of" in printed, printed
 
 
 def train_arguments(workspace: Path, runs: Path, *more: str) -> list[str]:

@@ -167,4 +167,7 @@ def seeded_order(image_ids: Iterable[int], seed: int, purpose: str) -> list[int]
     def place(image_id: int) -> bytes:
         return hashlib.blake2b(f"{purpose}:{seed}:{image_id}".encode(), digest_size=16).digest()
 
-    return sorted(image_ids, key=place)
+    ids = list(image_ids)
+    # 16 bytes of each are held: as Python's own bytes they take four times as much
+    places = np.fromiter(map(place, ids), np.dtype("S16"), len(ids))
+    return [ids[index] for index in np.argsort(places, kind="stable")]

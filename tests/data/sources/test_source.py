@@ -12,6 +12,7 @@ import pytest
 from fcoslite.config.settings import ComputeSettings, DataSettings
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.records import verify
 from fcoslite.data.records.build import build_records
 from fcoslite.data.records.manifest import read_manifest
 from fcoslite.data.sources.folder import FolderSource
@@ -19,6 +20,7 @@ from fcoslite.data.sources.records import RecordSource, records_must_be_readable
 from fcoslite.data.sources.source import BatchShare, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.machine import distribute
 
 SIZE = 64
 
@@ -212,3 +214,30 @@ def test_images_are_changed_within_the_padding(source):
             expected = before.copy()
             expected[letterbox.inside] = 255 - expected[letterbox.inside]
             np.testing.assert_allclose(after.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_processes_share_out_the_shards_to_check(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each shard is read by one of them, and all know of the same bad records as one process would."""
+    folder = shutil.copytree(workspace / "records", tmp_path / "records")
+    shards = read_manifest(folder).shards
+    for shard in shards[1], shards[-1]:
+        content = bytearray((folder / shard.name).read_bytes())
+        content[40] ^= 1
+        (folder / shard.name).write_bytes(content)
+    source = RecordSource.open(folder, DataSettings(), ComputeSettings()).part(range(3, len(_records(workspace))))
+    alone = source.checked(skip_bad_records=True).bad
+    assert len(alone) == 2
+
+    looked_at: list[str] = []
+    digest = verify.file_digest
+    monkeypatch.setattr(verify, "file_digest", lambda path: looked_at.append(path.name) or digest(path))
+    found: list[dict] = []
+    for index in range(count):
+        monkeypatch.setattr(distribute, "_group", distribute.Group(index, count))
+        monkeypatch.setattr(distribute, "gather", lambda ours: found.append(ours) or [ours])
+        source.checked(skip_bad_records=True)
+    assert sorted(looked_at) == sorted(shard.name for shard in shards)
+    assert {position for part in found for position in part} == alone

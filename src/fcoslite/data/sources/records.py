@@ -22,6 +22,7 @@ from fcoslite.data.skipped import go_without
 from fcoslite.data.sources.source import WHOLE_BATCH, Batch, BatchShare, Change, digest, grouped, steps_per_pass
 from fcoslite.errors import DataError
 from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.machine import distribute
 from fcoslite.machine.backend import load_tensorflow
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import file_size
@@ -81,22 +82,32 @@ class RecordSource:
     def checked(self, skip_bad_records: bool = False, progress: Progress = no_progress) -> "RecordSource":
         """The same source, after its shards were compared with their checksums: remote ones when they are fetched.
 
+        Processes that train together share them out, and tell each other what they find; all of them must call it.
+
         Args:
             skip_bad_records: Whether to go without the records that are damaged.
-            progress: Told about every shard.
+            progress: Told about every shard that falls to this process.
 
         Raises:
             DataError: Records are damaged and may not be skipped, or none is left.
+            ClusterError: Another process cannot go on.
         """
         if self.cache is not None:
             return self
-        bad = find_bad_records(self.folder, self.manifest, self.records, self.workers, progress)
+        ours = find_bad_records(self.folder, self.manifest, self._to_check(), self.workers, progress)
+        bad = {position: fault for found in distribute.gather(ours) for position, fault in found.items()}
         if not bad:
             return self
         first = bad[min(bad)]
         message = f"{len(bad)} of {len(self)} records in {self.folder} cannot be used; the first: {first}"
         hint = f"`fcoslite records verify {self.folder} --deep` names them; copy those shards again, or {REBUILD}"
         return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
+
+    def _to_check(self) -> range:
+        """Those of our records that this process compares for all: as many shards as the others, or one more."""
+        pieces = [ours for _, _, ours in self.manifest.shards_of(self.records)]
+        mine = distribute.group().part(len(pieces))
+        return range(pieces[mine.start].start, pieces[mine.stop - 1].stop) if mine else range(0)
 
     def part(self, records: range) -> "RecordSource":
         """The same source, of these records only."""
