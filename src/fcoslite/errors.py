@@ -1,5 +1,7 @@
 """The errors that fcoslite raises on purpose: a message, and a hint that says what to do next."""
 
+from typing import Any
+
 from fcoslite.text import printable
 
 
@@ -18,6 +20,17 @@ class FcosliteError(Exception):
         self.hint = printable(hint)
         super().__init__(self.message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which would call a subclass with the message alone."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[FcosliteError], arguments: tuple[Any, ...], state: dict[str, Any]) -> FcosliteError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigError(FcosliteError):
     """A setting is unknown or its value is not allowed."""
@@ -27,6 +40,10 @@ class ConfigError(FcosliteError):
 
 class DataError(FcosliteError):
     """An annotation file, an image folder or a set of records cannot be used."""
+
+
+class UnreachableError(DataError):
+    """What an address names cannot be reached; what is done so far is good."""
 
 
 class TooManySkippedError(DataError):
@@ -53,10 +70,6 @@ class Interrupted(FcosliteError):
     def __init__(self, message: str, hint: str, signal_number: int) -> None:
         super().__init__(message, hint)
         self.exit_code = 128 + signal_number
-
-    def __reduce__(self) -> tuple[type["Interrupted"], tuple[str, str, int]]:
-        """For pickle, which would call it with the message alone."""
-        return type(self), (self.message, self.hint, self.exit_code - 128)
 
 
 class BusyError(FcosliteError):

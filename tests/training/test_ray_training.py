@@ -17,6 +17,7 @@ import pytest
 
 import fcoslite
 from fcoslite.errors import ConfigError
+from fcoslite.storage.locks import locked
 from fcoslite.training.ray_training import Workers
 from tests.object_store import BUCKET, s3_server
 from tests.ray_clusters import ENVIRONMENT, free_port, kill, kill_node, ray_head, ray_node, train_workers
@@ -96,7 +97,7 @@ def test_workers_that_are_killed_cost_steps_only(workspace: Path, tmp_path: Path
             time.sleep(0.2)
         printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
-    assert kills == 5 and printed.count("started again") >= 3, printed  # one killed while it starts is not told of
+    assert kills == 5 and printed.count("begin again") >= 3, printed  # one killed while it starts is not told of
     run = only_run(tmp_path / "runs")
     assert [line["epoch"] for line in lines(run)] == list(range(1, 9))
     expected = state(only_run(tmp_path / "whole"))
@@ -121,7 +122,7 @@ def test_a_lost_node_leaves_fewer_workers(workspace: Path, tmp_path: Path) -> No
         assert len(train_workers()) == 1
         printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
-    assert "started again, from step" in printed
+    assert "begin again, from step" in printed
     assert [line["epoch"] for line in lines(only_run(tmp_path / "runs"))] == [1, 2, 3, 4]
 
 
@@ -167,6 +168,18 @@ def test_what_a_cluster_cannot_do_is_told(workspace: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.cluster
+def test_an_error_of_one_worker_ends_all(workspace: Path, tmp_path: Path) -> None:
+    """The first one finds that the run is trained by another process; the others wait for it."""
+    arguments = train_arguments(workspace, tmp_path / "runs", "--epochs", "1")
+    with training(arguments, KERAS_BACKEND="jax") as process:
+        process.communicate(timeout=300)
+    run = only_run(tmp_path / "runs")
+    words = ["train", "--resume", str(run), "--set", f"workspace.runs={tmp_path / 'runs'}", "--workers", "2"]
+    with ray_head(2) as address, locked(run / ".lock", str(run)):
+        assert "another process" in refused(["-m", "fcoslite", *words, "--address", address], 180)
+
+
+@pytest.mark.cluster
 def test_from_photographs_in_a_bucket_to_a_detector(demo_data: Path, tmp_path: Path) -> None:
     """On two nodes; a worker is killed, then a node, and at last one worker finishes what two have begun."""
     with s3_server() as environment, ray_head(1) as address, ray_node(address, 1) as node:
@@ -196,7 +209,7 @@ def test_from_photographs_in_a_bucket_to_a_detector(demo_data: Path, tmp_path: P
             kill_node(node)
             printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
-    assert printed.count("started again") == 2, printed
+    assert printed.count("begin again") == 2, printed
     assert [line["epoch"] for line in lines(log.parent)] == list(range(1, 7))
     for path in (path for path in log.parent.rglob("*") if path.is_file()):
         assert environment["AWS_SECRET_ACCESS_KEY"].encode() not in path.read_bytes()

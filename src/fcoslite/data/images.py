@@ -103,7 +103,7 @@ def read_content(image: AnnotatedImage, folder: Path, follow_links: bool = False
     Raises:
         UnusableImageError: The file is missing, outside, empty or too large.
     """
-    path = folder / image.file_name
+    path = _path_of(image.file_name, folder)
     if not follow_links and not _is_inside(path, folder):
         raise UnusableImageError(path, _OUTSIDE)
     return _read_file(path)
@@ -120,9 +120,12 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     Raises:
         UnusableImageError: The file is missing, outside, no image, or too large.
     """
-    path = folder / file_name
+    path = _path_of(file_name, folder)
     if not follow_links and not _is_inside(path, folder):
         raise UnusableImageError(path, _OUTSIDE)
+    if is_remote(path):
+        header = _read_header(path, _read_file(path), MAX_PIXELS)
+        return header.sides[::-1] if header.orientation >= 5 else header.sides
     try:
         _refuse_other_than_files(path)
         with path.open("rb") as file, Image.open(file, formats=[known.name for known in FORMATS]) as opened:
@@ -271,6 +274,12 @@ def _encode(
     return encoded.tobytes() if good else None
 
 
+def _path_of(file_name: str, folder: Path) -> Path:
+    if is_remote(folder) and (file_name.startswith("/") or "://" in file_name):
+        raise UnusableImageError(folder, f"{file_name} is no name of a file in it")
+    return folder / file_name
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
     if is_remote(folder):
         return ".." not in path.parts  # and there are no links
@@ -292,6 +301,8 @@ def _read_file(path: Path) -> bytes:
             if size > MAX_BYTES:
                 raise UnusableImageError(path, f"{size:,} bytes: more than {MAX_BYTES:,} are not read")
         content = read_bytes(path)  # not cv2.imread, which cannot open every path on Windows
+        if len(content) > MAX_BYTES:  # a remote one
+            raise UnusableImageError(path, f"{len(content):,} bytes: more than {MAX_BYTES:,} are not read")
     except FileNotFoundError:
         raise UnusableImageError(path, "missing") from None
     except OSError as error:

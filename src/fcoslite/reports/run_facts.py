@@ -17,6 +17,7 @@ from fcoslite.errors import FcosliteError
 from fcoslite.runs.figures import is_figure
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import Details, details
+from fcoslite.storage.places import place
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _data(found: Details, settings: Settings | None, lines: list[dict[str, Any]]
 def _counts(facts: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Images and boxes of the data as it is now, and how many of the images train and validate."""
     if facts.get("records"):
-        manifest = load_manifest(Path(facts["records"]))
+        manifest = load_manifest(place(facts["records"]))
         images, boxes = manifest.count, manifest.boxes
         parts = split(images, settings.data)
     elif facts.get("data"):

@@ -55,6 +55,11 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def newest_step(self) -> int:
+        """Batches trained when the newest training state was written, whole or not; 0 where there is none."""
+        return max((int(path.stem.rpartition("-")[2]) for path in self.checkpoints.glob("state-*.npz")), default=0)
+
+    @property
     def best_weights(self) -> Path:
         """Weights of the epoch with the lowest validation loss, perhaps averaged with those from before."""
         return self.checkpoints / "best.npz"

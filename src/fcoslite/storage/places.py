@@ -4,6 +4,7 @@ An address is treated as a path: what is given a `Path` here may be a UPath, whi
 them. What it cannot be is a folder that is locked, renamed or linked to.
 """
 
+import errno
 import logging
 import os
 import re
@@ -12,17 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.errors import ConfigError, DataError, UnreachableError
 
 _log = logging.getLogger("fcoslite")
 
 _Result = TypeVar("_Result")
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://")
-_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# abfs://CONTAINER@ACCOUNT names no user
+_PASSWORD = re.compile(
+    r"^(?!abfss?://[^/@:]+@[^@]*$).*@|[?&][^=]*(sig|signature|token|key|password|credential)[^=]*=", re.IGNORECASE
+)
 _PATIENCE = 20.0  # seconds of trying; libraries try for some time themselves
 _LONG_PATIENCE = 600.0  # in the middle of long work
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_OF_THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
 def place(text: str | Path) -> Path:
@@ -43,7 +48,8 @@ def place(text: str | Path) -> Path:
     except ImportError:
         raise ConfigError(f"{text} is an address", "pip install 'fcoslite[remote]'") from None
     try:
-        address = UPath(text)
+        scheme, rest = text.split("://", 1)
+        address = UPath(f"{scheme.lower()}://{rest}")
         address.fs  # noqa: B018  which imports what it needs
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{text} cannot be reached: {error}", _INSTALL) from None
@@ -67,8 +73,8 @@ def patiently(what: Path, action: Callable[[], _Result], seconds: float = _PATIE
         seconds: After which it is not tried once more.
 
     Raises:
-        OSError: It is not there, or may not be read.
-        DataError: The network, or what is at its other end, does not do it.
+        OSError: It is not there, or may not be read; or the local disk is full.
+        UnreachableError: The network, or what is at its other end, does not do it.
     """
     began, pause = time.monotonic(), 1.0
     while True:
@@ -77,8 +83,10 @@ def patiently(what: Path, action: Callable[[], _Result], seconds: float = _PATIE
         except _FINAL:
             raise
         except Exception as error:  # libraries of clouds have errors of their own
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
             if time.monotonic() - began > seconds:
-                raise DataError(
+                raise UnreachableError(
                     f"{what} cannot be reached: {_said(error)}", "see whether it is there and may be read and written"
                 ) from error
             _log.debug("%s: %s; once more in %d s", what, _said(error), pause)
@@ -115,6 +123,8 @@ def _kind(path: Path) -> str | None:
         return str(patiently(path, lambda: remote.fs.info(remote.path))["type"])
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}", "do these credentials allow it?") from error
 
 
 def read_bytes(path: Path) -> bytes:

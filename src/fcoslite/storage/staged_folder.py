@@ -12,10 +12,11 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError
+from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError, UnreachableError
 from fcoslite.storage.files import write_json
 from fcoslite.storage.locks import locked
 from fcoslite.storage.places import file_sizes, is_file, is_remote, patiently, read_bytes
@@ -28,6 +29,7 @@ EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` write
 CONVERT_KIND = "fcoslite-convert"
 REVIEWS = "reviews.jsonl"  # what somebody has answered about the boxes of a data set; it survives a replacement
 _JOB = ".job.json"
+_REMOTE = ("[!/]*.tfrecord", ".[!/]*.json", MANIFEST, "skipped.jsonl")  # what is ever written to an address
 _NEVER_REPLACED = "choose another folder with --out; what fcoslite did not write is never replaced"
 _LOST_SLASH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # what a Path makes of an address
 
@@ -114,7 +116,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
         DataError: `out` has appeared in the meantime, or writing failed.
     """
     if is_remote(out):
-        with _remote_folder(out, job) as folder:
+        with _remote_folder(out, job, overwrite) as folder:
             yield folder
         return
     target = out.resolve()
@@ -136,7 +138,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
                 _put_in_place(staging, target)
             except BaseException as error:  # Ctrl-C too
                 # of images that cannot be used, more may be allowed
-                if isinstance(error, DataError) and not isinstance(error, TooManySkippedError):
+                if isinstance(error, DataError) and not isinstance(error, (TooManySkippedError, UnreachableError)):
                     shutil.rmtree(staging, ignore_errors=True)
                 else:
                     _leave(staging)
@@ -166,7 +168,9 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
         if not is_remote(staging):
             staging.mkdir(parents=True, exist_ok=True)
         theirs = _read_json(staging / _JOB).get("job")
-        if theirs not in (None, job) or (theirs is None and staging.is_dir() and any(staging.iterdir())):
+        if theirs is None and staging.is_dir() and any(staging.iterdir()):
+            theirs = _read_json(staging / _JOB).get("job", "")  # another share may have begun just now
+        if theirs not in (None, job):
             raise BusyError(
                 f"{staging} holds what another command has begun",
                 "if that is still at work, wait for it or choose another --out; else delete that folder",
@@ -179,14 +183,15 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _remote_folder(out: Path, job: str) -> Iterator[Path]:
+def _remote_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
     """Yield a remote folder itself, which cannot be renamed: it is finished when its manifest is there.
 
-    What a former job has left goes first, its manifest before all else.
+    What a former job has left, and what is to be replaced, goes first, its manifest before all else.
     """
     try:
-        if job not in (_read_json(out / _JOB).get("job"), _read_json(out / MANIFEST).get("job")):
-            ours = [name for name in file_sizes(out) if "/" not in name]  # `check_output` has seen whose they are
+        begun = _read_json(out / _JOB).get("job") == job
+        if not begun and (overwrite or _read_json(out / MANIFEST).get("job") != job):
+            ours = [name for name in file_sizes(out) if any(fnmatchcase(name, pattern) for pattern in _REMOTE)]
             for name in sorted(ours, key=lambda name: name != MANIFEST):
                 patiently(out / name, (out / name).unlink)
             write_json(out / _JOB, {"job": job})

@@ -69,11 +69,6 @@ def has_state(folder: Path) -> bool:
     return bool(_states(folder))
 
 
-def newest_step(folder: Path) -> int:
-    """Batches trained when the newest state was written, whole or not; 0 where there is none."""
-    return max((int(path.stem.rpartition("-")[2]) for path in _states(folder)), default=0)
-
-
 def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
     """Load the newest state that is whole into a compiled and built model; damaged ones after it are deleted.
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -266,10 +266,10 @@ def _legs(step: int, steps_per_epoch: int, epochs: int, change: int) -> Iterable
 @contextmanager
 def _recorded(run: Run) -> Iterator[None]:
     """Locked, and with the console in run.log, by the first process."""
-    if not group().first:
-        yield
-        return
-    with locked(run.lock_file, str(run.path)), _console_log(run):
+    with ExitStack() as stack:
+        from_first(lambda: stack.enter_context(locked(run.lock_file, str(run.path))))
+        if group().first:
+            stack.enter_context(_console_log(run))
         yield
 
 

@@ -27,7 +27,8 @@ class News:
     """What has happened since the last look.
 
     Attributes:
-        events: ("log", level, text), ("open", title, total, unit), ("move", amount, note), ("close",), ("start",).
+        events: ("log", level, text); ("open", title, total, unit), ("move", amount, note) and ("close",) of bars; and
+            ("again", step), before those of a process that has taken the place of another.
         heard: Whether the first process was there since.
     """
 
@@ -73,10 +74,11 @@ class Board:
         return self._run
 
     def begin(self, step: int) -> int:
-        """Training begins at a step, again perhaps: how often in a row it has begun at that step."""
+        """All begin, from a step: how often in a row they have begun from that one."""
+        if self._begun_at is not None:
+            self._news.events.append(("again", step))
         self._begun = self._begun + 1 if step == self._begun_at else 1
         self._begun_at = step
-        self._news.events.append(("start", step))
         return self._begun
 
     def finish(self, end: TrainingResult | FcosliteError) -> None:
@@ -174,19 +176,24 @@ class Reader:
         self._asked = asked
         self._advances: list[tuple[Advance, ExitStack]] = []
         self._heard_at = time.monotonic()
-        self._starts = 0
+        self._warned_at = self._heard_at
 
     def look(self) -> None:
         """Show what is new."""
         news: News = self._ray.get(self._board.news.remote())
         now = time.monotonic()
         if news.heard:
-            self._heard_at = now
-        elif now - self._heard_at > _PATIENCE:
-            self._heard_at = now
+            self._heard_at = self._warned_at = now
+        elif now - self._warned_at > _PATIENCE:
+            self._warned_at = now
             _log.warning("no worker is at work: has the cluster room for %s?", self._asked)
         for event in news.events:
             self._show(*event)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the first process was last heard."""
+        return time.monotonic() - self._heard_at
 
     def close(self) -> None:
         """Take down the bars."""
@@ -203,8 +210,6 @@ class Reader:
             self._advances[-1][0](what[0], note=what[1])
         elif kind == "close":
             self._advances.pop()[1].close()
-        elif kind == "start":
+        elif kind == "again":  # the bars are of a process that is gone
             self.close()
-            self._starts += 1
-            if self._starts > 1:
-                _log.warning("a worker was lost: started again, from step %d", what[0])
+            _log.warning("workers were lost, or have joined: all begin again, from step %d", what[0])

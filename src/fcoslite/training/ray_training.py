@@ -15,12 +15,12 @@ from uuid import uuid4
 from fcoslite import __version__
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
-from fcoslite.errors import ClusterError, ConfigError, FcosliteError, RunError
-from fcoslite.machine.distribute import check_batch, from_first, group, join, refuse_other_backends, was_told
+from fcoslite.errors import ClusterError, ConfigError, FcosliteError, Interrupted, RunError
+from fcoslite.machine.distribute import check_batch, group, join, refuse_other_backends, was_told
 from fcoslite.machine.ray_cluster import check_version, ray_cluster
 from fcoslite.machine.signals import StopRequest
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs.run import Run, open_run
+from fcoslite.runs.run import open_run
 from fcoslite.training.ray_board import Board, Reader, Reporter
 from fcoslite.training.request import AUTO, TrainingRequest, carry_out, plan_together
 from fcoslite.training.result import TrainingResult
@@ -31,6 +31,8 @@ _LOOK_EVERY = 0.5  # seconds
 _ROOM_SECONDS = 50
 _IN_VAIN = 10  # starts in a row from the same checkpoint
 _LOSSES = 1000  # of workers, in all
+_GROW_SECONDS = 600.0  # between two looks for room for more workers, which costs the steps since the last checkpoint
+_NOBODY_SECONDS = 30.0  # without a worker that could answer a signal
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class _Order:
         folder: That relative paths are from.
         batch_size: Of all of them.
         gpus: Of each.
+        runs: Folder of runs.
         board: The actor.
     """
 
@@ -89,6 +92,7 @@ class _Order:
     folder: str
     batch_size: int
     gpus: int
+    runs: str
     board: Any
 
 
@@ -122,8 +126,9 @@ def train_on_ray(request: TrainingRequest, workers: Workers, progress: Progress 
         if workers.least == workers.most:
             check_batch(settings.compute.batch_size, workers.most * max(gpus, 1))
         with _board(ray) as board:
-            order = _Order(request, __version__, str(Path.cwd()), settings.compute.batch_size, gpus, board)
-            return _fit(ray, order, workers, Path(settings.workspace.runs).resolve(), progress)
+            runs = Path(settings.workspace.runs).resolve()
+            order = _Order(request, __version__, str(Path.cwd()), settings.compute.batch_size, gpus, str(runs), board)
+            return _fit(ray, order, workers, runs, progress)
 
 
 def _settings(request: TrainingRequest) -> Settings:
@@ -219,6 +224,7 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
         _work,
         train_loop_config={"order": order},
         scaling_config=ScalingConfig(
+            elastic_resize_monitor_interval_s=_GROW_SECONDS,
             num_workers=workers.most if workers.least == workers.most else (workers.least, workers.most),
             use_gpu=order.gpus > 0,
             resources_per_worker=resources,
@@ -241,9 +247,15 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
             thread.start()
             while thread.is_alive():
                 thread.join(_LOOK_EVERY)
+                reader.look()
                 if stop_request.signal_number is not None:
                     ray.get(order.board.stop.remote(stop_request.signal_number))
-                reader.look()
+                    if reader.silence > _NOBODY_SECONDS:
+                        raise Interrupted(
+                            "stopped while no worker was at work",
+                            _resume_hint(ray, order, workers),
+                            stop_request.signal_number,
+                        )
         reader.close()
         end = ray.get(order.board.end.remote())
     finally:
@@ -252,13 +264,17 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
         return end
     if end is not None:
         raise end
-    run = ray.get(order.board.run.remote())
     raise ClusterError(
         f"training has ended: {_first_line(failures[0]) if failures else 'its workers have said nothing'}",
-        f"fcoslite {order.request.verb} --resume {run} --workers {workers} goes on from its last checkpoint"
-        if run
-        else "see the logs of Ray",
+        _resume_hint(ray, order, workers),
     )
+
+
+def _resume_hint(ray: Any, order: _Order, workers: Workers) -> str:
+    run = ray.get(order.board.run.remote()) or order.request.resume
+    if run is None:
+        return "see the logs of Ray"
+    return f"fcoslite {order.request.verb} --resume {run} --workers {workers} goes on from its last checkpoint"
 
 
 def _first_line(error: BaseException) -> str:
@@ -267,16 +283,22 @@ def _first_line(error: BaseException) -> str:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does. Where it raises an error, Ray starts all of them again."""
+    """What each worker does. Where it raises an error, Ray ends all of them, and starts them again."""
     import ray
 
     order: _Order = config["order"]
+    if ray.get(order.board.end.remote()) is not None:
+        return
     try:
         _train(ray, order)
     except FcosliteError as error:
-        # it would come again. One that another has told all is for that one to say
-        if not isinstance(error, ClusterError) or not was_told(error):
-            ray.get(order.board.finish.remote(error))
+        if was_told(error):
+            if not isinstance(error, ClusterError):  # else it is another's, which says it
+                ray.get(order.board.finish.remote(error))
+            return
+        ray.get(order.board.finish.remote(error))  # it would come again
+        if group().count > 1 and not isinstance(error, Interrupted):
+            raise  # the others wait for this one; started again, all see that it has ended
 
 
 def _train(ray: Any, order: _Order) -> None:
@@ -288,12 +310,11 @@ def _train(ray: Any, order: _Order) -> None:
             f"the worker on {socket.gethostname()} does not see {order.folder}",
             "start from a folder that all workers find under the same path, such as on NFS",
         ) from error
-    used, count = _come_together(order)
+    used, count = _come_together(ray, order)
     if not used:
         return
     if not group().first:
         plan, run = plan_together(_request_now(ray, order))
-        from_first(lambda: None)  # the first one counts starts
         carry_out(plan, run)
         return
     reporter = Reporter(order.board, ray)
@@ -301,12 +322,11 @@ def _train(ray: Any, order: _Order) -> None:
         if used < count:
             _log.warning("%d of %d workers train: more do not divide a batch of %d", used, count, order.batch_size)
         plan, run = plan_together(_request_now(ray, order), reporter.progress)
-        from_first(lambda: _count_start(ray, order, run))
         result = carry_out(plan, run, reporter.progress, lambda run: ray.get(order.board.set_run.remote(str(run.path))))
     ray.get(order.board.finish.remote(result))
 
 
-def _come_together(order: _Order) -> tuple[int, int]:
+def _come_together(ray: Any, order: _Order) -> tuple[int, int]:
     """Join the others: (how many train, how many there are); (0, ...) in one that there is nothing to do for."""
     from ray.train import get_context
     from ray.train.collective import broadcast_from_rank_zero
@@ -315,16 +335,32 @@ def _come_together(order: _Order) -> tuple[int, int]:
     index, count = context.get_world_rank(), context.get_world_size()
     devices = max(order.gpus, 1)
     used = max((number for number in range(1, count + 1) if order.batch_size % (number * devices) == 0), default=1)
-    host, port = broadcast_from_rank_zero(_free_address() if index == 0 else None)
-    if index >= used:
+    host, port = broadcast_from_rank_zero(_free_address() if index == 0 and _may_begin(ray, order) else (None, 0))
+    if host is None or index >= used:
         return 0, count
     os.environ.update(RANK=str(index), WORLD_SIZE=str(used), MASTER_ADDR=host, MASTER_PORT=str(port))
     os.environ.pop("LOCAL_RANK", None)  # Ray hides the GPUs of others
     try:
         join()
     except ClusterError as error:
+        if index == 0:
+            ray.get(order.board.tell.remote([("log", logging.WARNING, error.message)]))
         raise RuntimeError(str(error)) from error  # another time they may be there
     return used, count
+
+
+def _may_begin(ray: Any, order: _Order) -> bool:
+    """Whether training may be started once more; if not, that is its end."""
+    name = ray.get(order.board.run.remote()) or order.request.resume
+    step = open_run(name, Path(order.runs)).newest_step if name else 0
+    if ray.get(order.board.begin.remote(step)) <= _IN_VAIN:
+        return True
+    error = RunError(
+        f"training was started {_IN_VAIN} times from step {step}, and workers were lost each time",
+        "see Ray's logs for why; --checkpoint-every has less to do again",
+    )
+    ray.get(order.board.finish.remote(error))
+    return False
 
 
 def _free_address() -> tuple[str, int]:
@@ -342,14 +378,3 @@ def _request_now(ray: Any, order: _Order) -> TrainingRequest:
     if run is None:
         return order.request
     return replace(order.request, resume=run, config=AUTO, start_from=None, chunk=None)
-
-
-def _count_start(ray: Any, order: _Order, run: Run | None) -> None:
-    from fcoslite.training.checkpoint import newest_step  # needs Keras, and that a backend
-
-    step = newest_step(run.checkpoints) if run is not None else 0
-    if ray.get(order.board.begin.remote(step)) > _IN_VAIN:
-        raise RunError(
-            f"training was started {_IN_VAIN} times from step {step}, and a worker was lost each time",
-            "see Ray's logs for why; --checkpoint-every has less to do again",
-        )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fcoslite.config.settings import ComputeSettings, DataSettings
+from fcoslite.data import images
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.open import open_data
 from fcoslite.data.formats.table import to_dataset
@@ -20,7 +21,8 @@ from fcoslite.data.records.cache import ShardCache
 from fcoslite.data.records.merge import merge_records
 from fcoslite.data.records.shards import Share
 from fcoslite.data.sources.records import RecordSource
-from fcoslite.errors import ConfigError, DataError
+from fcoslite.data.sources.source import BatchShare
+from fcoslite.errors import ConfigError, DataError, UnreachableError
 from fcoslite.storage.places import place
 from tests.data.records.test_merge import OPTIONS, files
 from tests.object_store import BUCKET, s3_server
@@ -99,11 +101,17 @@ def test_a_stopped_one_goes_on(data: Path, local: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         build_records(data, out, max_skipped="3", **{**OPTIONS, "workers": 1})
     assert not (out / "manifest.json").exists()
-    monkeypatch.setattr(shards, "send", original)
-    times = {path.name: path.stat().st_mtime for path in sent}
+    first = list(sent)
+
+    def send_and_note(source: Path, path: Path) -> None:
+        sent.append(path)
+        original(source, path)
+
+    monkeypatch.setattr(shards, "send", send_and_note)
     build_records(data, out, max_skipped="3", **OPTIONS)
     assert contents(out) == files(local / "records")
-    assert {path.name: (out / path.name).stat().st_mtime for path in sent} == times
+    assert len(sent) == len(set(sent)) and set(first) < set(sent)
+    monkeypatch.setattr(shards, "send", original)
     # and another job's clears what is there, once it is told to
     with pytest.raises(DataError, match="with other options"):
         build_records(data, out, max_skipped="3", **{**OPTIONS, "seed": 5})
@@ -183,6 +191,54 @@ def test_what_was_changed_is_not_learned_from(data: Path, local: Path) -> None:
         source(folder)
 
 
+def test_a_damaged_shard_is_built_again(data: Path, local: Path) -> None:
+    out = place(f"s3://{BUCKET}/damaged")
+    build_records(data, out, max_skipped="3", **OPTIONS)
+    shard = next(path for path in out.iterdir() if path.suffix == ".tfrecord")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    build_records(data, out, max_skipped="3", overwrite=True, **OPTIONS)
+    assert contents(out) == files(local / "records")
+
+
+def test_what_is_on_the_disk_outlives_the_network(
+    data: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = images.read_bytes
+    broken: list[Path] = []
+
+    def read_some(path: Path) -> bytes:
+        if len(broken) > 24:  # 16 of them to estimate the size
+            raise UnreachableError(f"{path} cannot be reached: no route", "")
+        broken.append(path)
+        return read(path)
+
+    monkeypatch.setattr(images, "read_bytes", read_some)
+    with pytest.raises(UnreachableError, match="no route"):
+        build_records(data, tmp_path / "records", max_skipped="3", **{**OPTIONS, "workers": 1})
+    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".records.partial").glob("*.tfrecord")}
+    assert finished
+    monkeypatch.setattr(images, "read_bytes", read)
+    build_records(data, tmp_path / "records", max_skipped="3", **OPTIONS)
+    assert files(tmp_path / "records") == files(local / "records")
+    assert all((tmp_path / "records" / name).stat().st_mtime_ns == time for name, time in finished.items())
+
+
+def test_only_what_is_read_is_fetched(data: Path, own_cache: Path) -> None:
+    build_records(data, place(f"s3://{BUCKET}/records"), max_skipped="3", **OPTIONS)
+    ours = source(place(f"s3://{BUCKET}/records"))
+    batch = next(iter(ours.training_batches(4, 1, 5, BatchShare(1, 2))))  # two rows, in the middle of a pass
+    assert len(batch["images"]) == 2
+    assert len(list(own_cache.iterdir())) < len(ours.manifest.shards)
+
+
+def test_what_is_for_a_disk(data: Path, tmp_path: Path) -> None:
+    folder = place(f"s3://{BUCKET}/records")
+    with pytest.raises(ConfigError, match="for records on a disk"):
+        RecordSource.open(folder, DataSettings(), ComputeSettings(), skip_bad_records=True)
+    with pytest.raises(ConfigError, match="nothing can be linked"):
+        extract(data / "annotations.json", data / "images", tmp_path / "person", link="symlink", max_skipped="50%")
+
+
 def test_what_is_not_there_is_told() -> None:
     with pytest.raises(DataError, match="no records at s3://"):
         source(place(f"s3://{BUCKET}/nothing"))
@@ -190,14 +246,29 @@ def test_what_is_not_there_is_told() -> None:
         build_records(place(f"s3://{BUCKET}/nothing"), place(f"s3://{BUCKET}/out"), **OPTIONS)
 
 
-def test_what_is_no_address() -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://key:not-to-be-logged@bucket/records",
+        "s3://AKIA:ab/not-to-be-logged@bucket/x",
+        "https://not-to-be-logged@host/x",
+        "https://host/x?X-Amz-Signature=not-to-be-logged",
+        "https://host/x?a=1&sig=not-to-be-logged",
+        "S3://key:not-to-be-logged@bucket/records",
+    ],
+)
+def test_an_address_with_a_password_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="must not have a password") as caught:
-        place("s3://key:not-to-be-logged@bucket/records")
+        place(address)
     assert "not-to-be-logged" not in str(caught.value) + caught.value.hint
-    with pytest.raises(ConfigError, match="cannot be reached") as caught:
+
+
+def test_what_is_no_address() -> None:
+    with pytest.raises(ConfigError, match="cannot be reached"):
         place("nonsense://bucket")
     assert place("records") == Path("records")
     assert place("C:\\records") == Path("C:\\records")
+    assert place("MEMORY://bucket/records") == place("memory://bucket/records")
 
 
 def test_a_folder_of_photographs_is_trained_on_without_records(data: Path, local: Path) -> None:

@@ -20,6 +20,7 @@ from fcoslite.data.write_data_set import Output, refuse_unusable, write_output
 from fcoslite.errors import ConfigError
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import sizes_of
+from fcoslite.storage.places import is_remote
 from fcoslite.storage.space import free_bytes
 from fcoslite.storage.staged_folder import EXTRACT_KIND, check_output, job_digest
 
@@ -109,6 +110,8 @@ def extract(
     most_skipped(max_skipped, 0)  # a wrong one is told now
     check_output(out, EXTRACT_KIND, overwrite, (annotations,) if images is None else (annotations, images))
     source = open_data(annotations, images, classes, split, form, boxes)
+    if link != "copy" and is_remote(source.folder):
+        raise ConfigError(f"nothing can be linked to {source.folder}", "leave --link out")
     skipped: list[SkippedImage] = []
     usable = partial(usable_images, source=source, skipped=skipped, progress=progress)
     chosen, negative_count = select_images(source, limit, negatives, seed, usable)

@@ -35,7 +35,7 @@ def place_images(placed: Mapping[str, str], images: Path, folder: Path, link: Li
             advance()
             target = folder / new_name
             if is_remote(images):
-                if not target.is_file():
+                if not target.is_file() or file_size(target) != file_size(images / name):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     fetch(images / name, copy)
                     copy.replace(target)

@@ -17,6 +17,7 @@ from fcoslite.machine.backend import load_tensorflow
 from fcoslite.machine.threads import one_opencv_thread
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import write_json
+from fcoslite.storage.places import is_file
 from fcoslite.storage.space import check_free_space, free_bytes
 from fcoslite.storage.staged_folder import (
     MANIFEST,
@@ -160,7 +161,7 @@ def build_records(
                 write_facts(facts, folder)
                 return _result_of_share(out, facts, write(folder), free)
         with staged_folder(out, facts.job, overwrite) as folder:
-            if not (folder / MANIFEST).is_file():  # else killed after all the work
+            if not is_file(folder / MANIFEST):  # else killed after all the work
                 finish(folder, facts, write(folder), plan.explain)
             clear_journals(folder)
             clear_facts(folder)

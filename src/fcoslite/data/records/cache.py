@@ -3,6 +3,7 @@
 They are named by their checksums, so that several runs, and sets that share shards, share them.
 """
 
+import hashlib
 import os
 import sys
 import threading
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from fcoslite.data.records.manifest import RecordsManifest, Shard
+from fcoslite.data.records.manifest import REBUILD, RecordsManifest, Shard
 from fcoslite.errors import DataError
-from fcoslite.storage.files import file_digest, file_size
 from fcoslite.storage.places import fetch
 
 _IN_USE = 60.0  # seconds since it was last asked for
 _OLD = 10.0  # seconds: how exactly that is known
+_PARTIAL = ".partial"
+_FETCHED_FOR = 3600.0  # seconds; what is older was left by a kill
 
 
 def cache_folder() -> Path:
@@ -59,34 +61,44 @@ class ShardCache:
         """The local copy of a shard.
 
         Raises:
-            DataError: It cannot be reached, is gone, or is not what the manifest says.
-            OSError: The local disk is full.
+            DataError: It cannot be reached, is gone, is not what the manifest says, or cannot be kept.
         """
         shard = self.shards[name]
         path = self.folder / f"{shard.sha256}.tfrecord"
         with self._guards[name]:  # several threads ask at the same time
-            if file_size(path) == shard.size:
-                if time.time() - path.stat().st_mtime > _OLD:
-                    os.utime(path)
-                return path
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(shard.size)
-            partial = self.folder / f".{uuid4().hex}.partial"
+            with suppress(FileNotFoundError):  # another process may delete it now
+                facts = path.stat()
+                if facts.st_size == shard.size:
+                    if time.time() - facts.st_mtime > _OLD:
+                        os.utime(path)
+                    return path
             try:
-                self._fetch(shard, partial)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._make_room(shard.size)
+                self._fetch(shard, path)
+            except OSError as error:
+                raise DataError(
+                    f"{self.source / name} cannot be kept in {self.folder}: {error.strerror or error}",
+                    "make room there, set data.cache_gb to less, or XDG_CACHE_HOME to another folder",
+                ) from error
         return path
 
-    def _fetch(self, shard: Shard, partial: Path) -> None:
+    def _fetch(self, shard: Shard, path: Path) -> None:
         place = self.source / shard.name
+        partial = self.folder / f".{uuid4().hex}{_PARTIAL}"
         try:
-            fetch(place, partial)
-        except FileNotFoundError:
-            raise DataError(f"{place} is gone", "it was there when the command began") from None
-        if file_digest(partial) != shard.sha256:
-            raise DataError(f"{place} does not have the checksum of the manifest", "build the records again")
+            try:
+                fetch(place, partial)
+            except FileNotFoundError:
+                raise DataError(f"{place} is gone", "it was there when the command began") from None
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())  # what has its name is never looked into again
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != shard.sha256:
+                raise DataError(f"{place} does not have the checksum of the manifest", REBUILD)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         """Delete those that were not asked for the longest time."""
@@ -99,8 +111,11 @@ class ShardCache:
         for asked, its_size, path in sorted(known):
             if used + size <= self.room or time.time() - asked < _IN_USE:
                 return
-            path.unlink(missing_ok=True)
-            used -= its_size
+            if path.suffix == _PARTIAL and time.time() - asked < _FETCHED_FOR:
+                continue
+            with suppress(OSError):  # on Windows, while it is read
+                path.unlink()
+                used -= its_size
 
     def __reduce__(self) -> tuple[type["ShardCache"], tuple[Path, Mapping[str, Shard], Path, int]]:
         """For pickle: locks stay in their process."""

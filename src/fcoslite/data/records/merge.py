@@ -37,7 +37,7 @@ def merge_records(out: Path, max_skipped: str = MAX_SKIPPED, overwrite: bool = F
     if (is_remote(out) or not staging.is_dir()) and is_file(out / MANIFEST):
         _log.info("%s is merged already", out)
         return result_of(out, read_manifest(out), free)
-    if (staging / MANIFEST).is_file():  # killed after all the work
+    if is_file(staging / MANIFEST):  # killed after all the work
         job = read_manifest(staging).job
     else:
         facts = read_facts(staging)
@@ -45,7 +45,7 @@ def merge_records(out: Path, max_skipped: str = MAX_SKIPPED, overwrite: bool = F
         skipped = [image for each in written for image in each.skipped]
         refuse_too_many(skipped, facts.cut.images, max_skipped, "what the shares have written stays")
     with staged_folder(out, job, overwrite) as folder:
-        if not (folder / MANIFEST).is_file():
+        if not is_file(folder / MANIFEST):
             finish(folder, facts, written, lambda skipped: _LATER)
         clear_journals(folder)
         clear_facts(folder)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from fcoslite.data.records.schema import blank_record, labelled_image, parse_rec
 from fcoslite.data.records.verify import find_bad_records
 from fcoslite.data.skipped import go_without
 from fcoslite.data.sources.source import WHOLE_BATCH, Batch, BatchShare, Change, digest, grouped, steps_per_pass
-from fcoslite.errors import DataError
+from fcoslite.errors import ConfigError, DataError
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.machine import distribute
 from fcoslite.machine.backend import load_tensorflow
@@ -72,7 +73,10 @@ class RecordSource:
 
         Raises:
             DataError: The folder holds no complete set of records.
+            ConfigError: `skip_bad_records` is asked for at an address.
         """
+        if skip_bad_records and is_remote(folder):
+            raise ConfigError("--skip-bad-records is for records on a disk", f"copy {folder} to one, or {REBUILD}")
         load_tensorflow()
         manifest = load_manifest(folder) if skip_bad_records else read_manifest(folder)
         everything = range(manifest.count)
@@ -231,11 +235,14 @@ class RecordSource:
         return files, tf.ragged.constant(runs, tf.int64, ragged_rank=1, inner_shape=(3,))
 
     def _places(self, file: Any, runs: Any) -> Any:
-        """File and offset of every record of the runs, see `_pieces`; -1 in place of bad ones."""
+        """File and offset of every record of the runs, see `_pieces`; -1 in place of bad ones.
+
+        Of a remote folder, name and number in the file: it may be another process' to read, or be skipped.
+        """
         import tensorflow as tf
 
         needed = tf.reduce_max(tf.concat([[0], runs[:, 0] + runs[:, 1]], 0))
-        offsets = tf.numpy_function(_offsets, [self._here(file), needed], tf.int64)
+        offsets = tf.numpy_function(_offsets, [file, needed], tf.int64) if self.cache is None else tf.range(needed)
 
         def of_run(run: Any) -> Any:
             bad = tf.fill([run[2]], tf.constant(-1, tf.int64))
@@ -243,25 +250,26 @@ class RecordSource:
 
         return tf.data.Dataset.from_tensor_slices(runs).flat_map(of_run).map(lambda offset: (file, offset))
 
-    def _here(self, file: Any) -> Any:
-        """The local copy of a file."""
-        import tensorflow as tf
-
-        if self.cache is None:
-            return file
-        return tf.ensure_shape(tf.numpy_function(self._local, [file], tf.string), ())
-
-    def _local(self, name: bytes) -> bytes:
+    def _fetched(self, name: bytes, number: int) -> tuple[bytes, np.int64]:
+        """The local copy of a remote file, and where its record of that number begins."""
         assert self.cache is not None
-        return os.fsencode(self.cache.local(os.fsdecode(name)))
+        shard = os.fsdecode(name)
+        path = os.fsencode(self.cache.local(shard))
+        return path, _kept_offsets(path, self.cache.shards[shard].count)[number]
 
     def _read(self, file: Any, offset: Any) -> Any:
-        """The record at an offset of a file; below 0, the one in place of a bad one."""
+        """The record at an offset of a file; below 0, the one in place of a bad one. See `_places`."""
         import tensorflow as tf
 
         def read() -> Any:
+            path, begin = file, offset
+            if self.cache is not None:
+                path, begin = tf.numpy_function(self._fetched, [file, offset], (tf.string, tf.int64))
             variant = tf.raw_ops.TFRecordDatasetV2(
-                filenames=[self._here(file)], compression_type="", buffer_size=0, byte_offsets=[offset]
+                filenames=[tf.reshape(path, ())],
+                compression_type="",
+                buffer_size=0,
+                byte_offsets=[tf.reshape(begin, ())],
             )
             return tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string)).take(1).get_single_element()
 
@@ -305,6 +313,12 @@ def _offsets(file: bytes, count: int) -> np.ndarray:
     return offsets
 
 
+@lru_cache(maxsize=4096)
+def _kept_offsets(file: bytes, count: int) -> np.ndarray:
+    """`_offsets` of a file that never changes."""
+    return _offsets(file, count)
+
+
 @contextmanager
 def records_must_be_readable() -> Iterator[None]:
     """Tell in our words that shards have vanished or changed since they were checked.
@@ -318,7 +332,10 @@ def records_must_be_readable() -> Iterator[None]:
     except Exception as error:
         told_by_us = re.search(r"fcoslite\.errors\.\w+: (.+)", str(error))  # from within TensorFlow
         if told_by_us:
-            raise DataError(told_by_us[1], "records at an address are checked when they are fetched") from error
+            raise DataError(
+                told_by_us[1],
+                "records at an address are checked when they are fetched, and kept on this machine: see data.cache_gb",
+            ) from error
         errors = tensorflow.errors if tensorflow else None
         lost = errors and isinstance(error, (errors.NotFoundError, errors.DataLossError, errors.PermissionDeniedError))
         ended = errors and isinstance(error, errors.InvalidArgumentError) and _EMPTY in str(error)
