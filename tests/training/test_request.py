@@ -102,7 +102,7 @@ def test_a_plan_is_carried_out_within_its_memory(monkeypatch: pytest.MonkeyPatch
     compute = slim.compute.model_copy(update={"memory_limit_mb": 512})
     plan: Any = SimpleNamespace(settings=slim.model_copy(update={"compute": compute}))
     monkeypatch.setattr(request, "limit_memory", lambda megabytes: told.append(("limit", megabytes)))
-    monkeypatch.setattr(loop, "train", lambda plan, runs, progress: told.append(("train", runs)))
+    monkeypatch.setattr(loop, "train", lambda plan, runs, progress, created: told.append(("train", runs)))
     monkeypatch.setattr(loop, "resume", lambda plan, run, progress: told.append(("resume", run.name)))
     carry_out(plan, None)
     carry_out(plan, Run(Path("runs/train-x-001")))
