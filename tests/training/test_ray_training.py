@@ -174,7 +174,7 @@ def test_an_error_of_one_worker_ends_all(workspace: Path, tmp_path: Path) -> Non
     run = only_run(tmp_path / "runs")
     words = ["train", "--resume", str(run), "--set", f"workspace.runs={tmp_path / 'runs'}", "--workers", "2"]
     with ray_head(2) as address, locked(run / ".lock", str(run)):
-        assert "another process" in refused(["-m", "fcoslite", *words, "--address", address], 180)
+        assert "is being written by" in refused(["-m", "fcoslite", *words, "--address", address], 180)
 
 
 @pytest.mark.cluster
