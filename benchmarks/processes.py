@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.photographs import photographs
-from benchmarks.table import Must, Row, run_stage
+from benchmarks.table import Must, Race, Row, run_stage
 from fcoslite.data.extract.extract import extract
 from fcoslite.data.records.build import build_records
 
@@ -77,20 +77,18 @@ def records(rounds: int) -> Iterator[Row]:
             )
             return time.perf_counter() - began
 
-        rates: dict[str, list[float]] = {"ray": [], "local": []}
+        taken: dict[str, list[float]] = {"ray": [], "local": []}
         for number in range(rounds + 1):
             for engine in ("ray", "local") if number % 2 else ("local", "ray"):
-                rate = more / (seconds(large, engine) - seconds(small, engine))
+                difference = seconds(large, engine) - seconds(small, engine)
                 if number:
-                    rates[engine].append(rate)
+                    taken[engine].append(difference)
     yield Row(
         stage="processes",
         what=f"records, PNG at {SIZE}: Ray, two workers",
         unit="images/s",
-        ours=statistics.median(rates["ray"]),
-        reference=statistics.median(rates["local"]),
+        **Race(taken).rates("ray", more, reference="local"),
         reference_is="two threads",
-        ratio=statistics.median(a / b for a, b in zip(rates["ray"], rates["local"], strict=True)),
         must=Must("ratio", "≥", 0.9),
     )
 
@@ -102,18 +100,16 @@ def training(rounds: int) -> Iterator[Row]:
         data = photographs(folder / "data", 8)
         extract(data / "annotations.json", data / "images", folder / "person", link="hardlink")
         build_records(folder / "person", folder / "records", image_size=SIZE)
-        rates: dict[str, list[float]] = {"two": [], "one": []}
+        taken: dict[str, list[float]] = {"two": [], "one": []}
         for number in range(rounds):
             for which in ("two", "one") if number % 2 else ("one", "two"):
-                rates[which].append(_train(folder, f"{which}{number}", 2 if which == "two" else 1))
+                taken[which].append(1 / _train(folder, f"{which}{number}", 2 if which == "two" else 1))
     yield Row(
         stage="processes",
         what="training lite0 at 192: two processes of one core",
         unit="images/s",
-        ours=statistics.median(rates["two"]),
-        reference=statistics.median(rates["one"]),
+        **Race(taken).rates("two", 1, reference="one"),
         reference_is="one process of two cores",
-        ratio=statistics.median(a / b for a, b in zip(rates["two"], rates["one"], strict=True)),
         must=Must("ratio", "≥", 0.75),
     )
 

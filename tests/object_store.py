@@ -1,6 +1,5 @@
 """A real S3 server, moto's, for as long as it is needed."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,12 +40,3 @@ def _forget() -> None:
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
-
-
-def no_environment(patch: pytest.MonkeyPatch) -> None:
-    """As on a machine without credentials."""
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            patch.delenv(name)
-    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    _forget()

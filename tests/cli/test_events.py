@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from fcoslite.cli.app import run
-from tests.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_for
+from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_for
+from tests.ports import free_port
 from tests.streams import MjpegCamera
 
 FPS = 10

@@ -17,7 +17,7 @@ import pytest
 from fcoslite.data.records.build import build_records
 from fcoslite.machine.distribute import Group
 from fcoslite.storage.arrays import read_arrays
-from tests.ray_clusters import free_port
+from tests.ports import free_port
 from tests.training.conftest import SLIM
 
 pytest.importorskip("jax")

@@ -20,7 +20,8 @@ from fcoslite.errors import ConfigError
 from fcoslite.storage.locks import locked
 from fcoslite.training.ray_training import Workers
 from tests.object_store import BUCKET, s3_server
-from tests.ray_clusters import ENVIRONMENT, free_port, kill, kill_node, ray_head, ray_node, train_workers
+from tests.ports import free_port
+from tests.ray_clusters import ENVIRONMENT, kill, kill_node, ray_head, ray_node, train_workers
 from tests.training.test_distributed import end, lines, only_run, start, state, train_arguments
 
 pytest.importorskip("jax")

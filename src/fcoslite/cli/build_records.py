@@ -124,7 +124,6 @@ def command(
     from fcoslite.config.settings import DATA_FOLDER, WorkspaceSettings
     from fcoslite.data.records.build import build_records
     from fcoslite.data.records.shards import Share
-    from fcoslite.storage.places import is_remote
 
     result = build_records(
         data or Path(DATA_FOLDER),
@@ -143,9 +142,7 @@ def command(
         address=address,
     )
     document = {**asdict(result), "image_size": size, "encoding": encoding.value, "shard": shard, "dry_run": dry_run}
-    remote = is_remote(result.out)  # whose free space nobody knows
-    if remote:
-        document["free_bytes"] = None
+    free = "" if result.free_bytes is None else f"; {result.free_bytes / 1e9:,.1f} GB were free"
     rows = [
         ["classes", ", ".join(result.class_names)],
         ["records", f"{result.images:,} of {size}x{size} pixels, {encoding.value}"],
@@ -154,7 +151,7 @@ def command(
         ["shards", f"{result.shards:,}"],
         [
             "estimated size" if dry_run else "size",
-            f"{result.size_bytes / 1e6:,.1f} MB" + ("" if remote else f"; {result.free_bytes / 1e9:,.1f} GB were free"),
+            f"{result.size_bytes / 1e6:,.1f} MB{free}",
         ],
         ["would write" if dry_run else "written to", str(result.out)],
     ]

@@ -165,8 +165,6 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", min=0, help="Random seed.", show_default="the config's, 0"),
 ]
-
-
 RecordsOption = Annotated[
     Path | None,
     typer.Option(

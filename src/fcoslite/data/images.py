@@ -125,7 +125,7 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
         raise UnusableImageError(path, _OUTSIDE)
     if is_remote(path):
         header = _read_header(path, _read_file(path), MAX_PIXELS)
-        return header.sides[::-1] if header.orientation >= 5 else header.sides
+        return _shown(header.sides, header.orientation)
     try:
         _refuse_other_than_files(path)
         with path.open("rb") as file, Image.open(file, formats=[known.name for known in FORMATS]) as opened:
@@ -135,7 +135,7 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     except Exception:  # the whole file is asked for the reason
         _read_header(path, _read_file(path), MAX_PIXELS)
         raise UnusableImageError(path, _DAMAGED) from None
-    return sides[::-1] if orientation >= 5 else sides
+    return _shown(sides, orientation)
 
 
 def follows_links(folder: Path) -> bool:
@@ -192,7 +192,7 @@ def decode_image(
     """
     header = _read_header(path, content, max_pixels)
     orientation = header.orientation
-    shown = header.sides[::-1] if orientation >= 5 else header.sides
+    shown = _shown(header.sides, orientation)
     if sides is None or sides == shown:
         sides = shown
     elif sides == header.sides:
@@ -327,6 +327,11 @@ class _Header(NamedTuple):
     sides: tuple[int, int]
     orientation: int
     white: int | None
+
+
+def _shown(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Height and width of an image as it is shown, of those as stored."""
+    return sides[::-1] if orientation >= 5 else sides
 
 
 def _read_header(path: Path, content: bytes, max_pixels: int) -> _Header:

@@ -68,13 +68,9 @@ class StopRequest:
         self._handlers.put_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.note(number)
+        self.signal_number = number
         self._handlers.put_back()
         _log.warning("%s", self._answer)
-
-    def note(self, number: int) -> None:
-        """As if the signal had come."""
-        self.signal_number = number
 
 
 _open: list[StopRequest] = []
@@ -83,7 +79,7 @@ _open: list[StopRequest] = []
 def note_signal(number: int) -> bool:
     """Note in this process a signal that came to another, which says so; False: nothing here would answer it yet."""
     for request in list(_open):
-        request.note(number)
+        request.signal_number = number
     return bool(_open)
 
 

@@ -57,7 +57,8 @@ class Run:
     @property
     def newest_step(self) -> int:
         """Batches trained when the newest training state was written, whole or not; 0 where there is none."""
-        return max((int(path.stem.rpartition("-")[2]) for path in self.checkpoints.glob("state-*.npz")), default=0)
+        states = training_states(self.checkpoints)
+        return int(states[-1].stem.rpartition("-")[2]) if states else 0
 
     @property
     def best_weights(self) -> Path:
@@ -224,6 +225,11 @@ def _parse_line(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError, OverflowError, LookupError, TypeError):
         return None
     return line if isinstance(line, dict) and finite and all(type(n) is int and n >= 0 for n in counts) else None
+
+
+def training_states(checkpoints: Path) -> list[Path]:
+    """The states `state-<step>.npz` in a run's folder of checkpoints, whole or not; the newest is the last."""
+    return sorted(checkpoints.glob("state-*.npz"))
 
 
 def create_run(folder: Path, verb: str, name: str, settings: Settings, facts: Mapping[str, Any]) -> Run:

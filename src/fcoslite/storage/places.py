@@ -30,14 +30,14 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 _OF_THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
-def place(text: str | Path) -> Path:
+def place(text: str) -> Path:
     """The path of a text, or the address.
 
     Raises:
         ConfigError: What reads such addresses is not installed, or it has a password.
     """
-    if not isinstance(text, str) or _ADDRESS.match(text) is None:
-        return Path(text) if isinstance(text, str) else text
+    if _ADDRESS.match(text) is None:
+        return Path(text)
     if _PASSWORD.search(text):
         raise ConfigError(
             "an address must not have a password in it, which logs and runs would keep",
@@ -168,7 +168,6 @@ def fetch(path: Path, target: Path) -> None:
         OSError: It is not there.
         DataError: It cannot be reached.
     """
-
     remote = cast(Any, path)
     patiently(path, lambda: remote.fs.get_file(remote.path, str(target)), _LONG_PATIENCE)
 
@@ -179,6 +178,5 @@ def send(source: Path, path: Path) -> None:
     Raises:
         DataError: It cannot be reached.
     """
-
     remote = cast(Any, path)
     patiently(path, lambda: remote.fs.put_file(str(source), remote.path), _LONG_PATIENCE)

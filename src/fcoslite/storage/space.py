@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import stat
-import sys
 from pathlib import Path
 
 from fcoslite.errors import DataError, FcosliteError
@@ -39,10 +38,13 @@ def check_writable(path: Path, hint: str, folder: bool = True) -> None:
 
 
 def free_bytes(out: Path) -> int:
-    """Free space on the disk that holds, or would hold, `out`; of a remote one nobody knows it: a great number."""
-    if is_remote(out):
-        return sys.maxsize
+    """Free space on the disk that holds, or would hold, `out`."""
     return shutil.disk_usage(nearest_existing(out.resolve())).free
+
+
+def known_free_bytes(out: Path) -> int | None:
+    """`free_bytes`; None of a remote place, of which nobody knows it."""
+    return None if is_remote(out) else free_bytes(out)
 
 
 def check_free_space(out: Path, needed_bytes: int, hint: str, staged_bytes: int = 0) -> None:
@@ -57,9 +59,9 @@ def check_free_space(out: Path, needed_bytes: int, hint: str, staged_bytes: int 
     Raises:
         DataError: Less than `needed_bytes` are free where `out` would be.
     """
-    if is_remote(out):
+    free = known_free_bytes(out)
+    if free is None:
         return
-    free = free_bytes(out)
     needed_bytes -= staged_bytes
     text = f"{out}: about {max(0, needed_bytes) / 1e6:,.1f} MB will be written, {free / 1e6:,.1f} MB are free"
     if needed_bytes > free:

@@ -65,10 +65,7 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
     if not any(target.iterdir()):
         return
     if _read_json(target / MANIFEST).get("kind") != kind:
-        raise DataError(
-            f"{out} is not empty",
-            _NEVER_REPLACED,
-        )
+        raise DataError(f"{out} is not empty", _NEVER_REPLACED)
     for path in inputs if overwrite else ():
         if path.resolve().is_relative_to(target):
             raise ConfigError(f"replacing {out} would delete its own input {path}", "choose another --out")
@@ -86,9 +83,8 @@ def is_finished(out: Path, job: str) -> bool:
         DataError: It holds what another job has written.
     """
     target = out if is_remote(out) else out.resolve()
-    if is_remote(out) and not is_file(target / MANIFEST):
-        return False
-    if not is_remote(out) and (not target.is_dir() or not any(target.iterdir())):
+    there = is_file(target / MANIFEST) if is_remote(out) else target.is_dir() and any(target.iterdir())
+    if not there:
         return False
     if _read_json(target / MANIFEST).get("job") != job:
         raise DataError(

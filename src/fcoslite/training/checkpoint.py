@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from fcoslite.errors import RunError, WeightsError
+from fcoslite.runs.run import training_states
 from fcoslite.storage.arrays import read_arrays, write_arrays
 
 _log = logging.getLogger("fcoslite")
@@ -53,7 +54,7 @@ def save_state(model: keras.Model, position: Position, folder: Path) -> Path:
     """Write `state-<step>.npz` and drop all but the newest two."""
     path = folder / f"state-{position.step:09d}.npz"
     write_state(path, model, position)
-    for old in _states(folder)[:-_KEEP]:
+    for old in training_states(folder)[:-_KEEP]:
         old.unlink()
     return path
 
@@ -66,7 +67,7 @@ def write_state(path: Path, model: keras.Model, position: Position) -> None:
 
 def has_state(folder: Path) -> bool:
     """Whether there is any state, whole or not."""
-    return bool(_states(folder))
+    return bool(training_states(folder))
 
 
 def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoch: int) -> Position:
@@ -78,7 +79,7 @@ def load_state(model: keras.Model, folder: Path, batch_size: int, steps_per_epoc
         RunError: There is none, or it is of another model.
     """
     damaged: list[tuple[Path, str]] = []
-    for path in reversed(_states(folder)):
+    for path in reversed(training_states(folder)):
         try:
             arrays, header = read_arrays(path)
         except WeightsError as error:
@@ -137,7 +138,3 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     for variable in outer.variables:
         groups.setdefault(kinds.get(id(variable), "optimizer"), []).append(variable)
     return {f"{kind}{index:05d}": v for kind, variables in groups.items() for index, v in enumerate(variables)}
-
-
-def _states(folder: Path) -> list[Path]:
-    return sorted(folder.glob("state-*.npz"))

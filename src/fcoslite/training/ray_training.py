@@ -126,9 +126,9 @@ def train_on_ray(request: TrainingRequest, workers: Workers, progress: Progress 
         if workers.least == workers.most:
             check_batch(settings.compute.batch_size, workers.most * max(gpus, 1))
         with _board(ray) as board:
-            runs = Path(settings.workspace.runs).resolve()
-            order = _Order(request, __version__, str(Path.cwd()), settings.compute.batch_size, gpus, str(runs), board)
-            return _fit(ray, order, workers, runs, progress)
+            runs = str(Path(settings.workspace.runs).resolve())
+            order = _Order(request, __version__, str(Path.cwd()), settings.compute.batch_size, gpus, runs, board)
+            return _fit(ray, order, workers, progress)
 
 
 def _settings(request: TrainingRequest) -> Settings:
@@ -166,7 +166,7 @@ def _config_of_worker(ray: Any, gpus: int) -> str:
             raise error.cause from None
         raise ClusterError(f"a worker of the cluster cannot work: {error.cause!r}", _INSTALL) from None
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"a worker of the cluster cannot work: {_first_line(error)}", _INSTALL) from None
+        raise ClusterError(f"a worker of the cluster cannot work: {_last_line(error)}", _INSTALL) from None
     return config
 
 
@@ -207,10 +207,11 @@ def _board(ray: Any) -> Iterator[Any]:
     ray.kill(board)
 
 
-def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progress) -> TrainingResult:
+def _fit(ray: Any, order: _Order, workers: Workers, progress: Progress) -> TrainingResult:
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+    runs = Path(order.runs)
     runs.mkdir(parents=True, exist_ok=True)
     aside = f".ray-{uuid4().hex}"  # Ray's own record of a training; no run
     resources = {"CPU": 1, **({"GPU": order.gpus} if order.gpus else {})}
@@ -265,7 +266,7 @@ def _fit(ray: Any, order: _Order, workers: Workers, runs: Path, progress: Progre
     if end is not None:
         raise end
     raise ClusterError(
-        f"training has ended: {_first_line(failures[0]) if failures else 'its workers have said nothing'}",
+        f"training has ended: {_last_line(failures[0]) if failures else 'its workers have said nothing'}",
         _resume_hint(ray, order, workers),
     )
 
@@ -277,7 +278,7 @@ def _resume_hint(ray: Any, order: _Order, workers: Workers) -> str:
     return f"fcoslite {order.request.verb} --resume {run} --workers {workers} goes on from its last checkpoint"
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 
@@ -292,12 +293,10 @@ def _work(config: dict[str, Any]) -> None:
     try:
         _train(ray, order)
     except FcosliteError as error:
-        if was_told(error):
-            if not isinstance(error, ClusterError):  # else it is another's, which says it
-                ray.get(order.board.finish.remote(error))
-            return
-        ray.get(order.board.finish.remote(error))  # it would come again
-        if group().count > 1 and not isinstance(error, Interrupted):
+        told = was_told(error)
+        if not (told and isinstance(error, ClusterError)):  # else it is another's, which says it
+            ray.get(order.board.finish.remote(error))  # it would come again
+        if not told and group().count > 1 and not isinstance(error, Interrupted):
             raise  # the others wait for this one; started again, all see that it has ended
 
 

@@ -9,7 +9,8 @@ import pytest
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import ClusterError, ConfigError, TooManySkippedError
 from tests.data.records.test_merge import OPTIONS, files
-from tests.ray_clusters import ENVIRONMENT, free_port, ray_head
+from tests.ports import free_port
+from tests.ray_clusters import ENVIRONMENT, ray_head
 
 
 @pytest.fixture(scope="module")

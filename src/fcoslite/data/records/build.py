@@ -18,7 +18,7 @@ from fcoslite.machine.threads import one_opencv_thread
 from fcoslite.progress import Progress, no_progress
 from fcoslite.storage.files import write_json
 from fcoslite.storage.places import is_file
-from fcoslite.storage.space import check_free_space, free_bytes
+from fcoslite.storage.space import check_free_space, known_free_bytes
 from fcoslite.storage.staged_folder import (
     MANIFEST,
     check_output,
@@ -47,7 +47,7 @@ class BuildResult:
         skipped_images: Images that could not be used; unknown, 0, in a dry run.
         shards: Files.
         size_bytes: Of the shards; an estimate in a dry run.
-        free_bytes: Free space on that disk, before.
+        free_bytes: Free space on that disk, before; None at an address.
     """
 
     out: Path
@@ -57,7 +57,7 @@ class BuildResult:
     skipped_images: int
     shards: int
     size_bytes: int
-    free_bytes: int
+    free_bytes: int | None
 
 
 def build_records(
@@ -117,7 +117,7 @@ def build_records(
     plan = plan_records(data, limit, image_size, encoding, seed, records_per_shard)
     facts = plan.facts
     most_skipped(max_skipped, len(plan.images))  # a wrong one is told now
-    free = free_bytes(out)
+    free = known_free_bytes(out)
     if not overwrite and is_finished(out, facts.job):
         _log.info("%s is there already, built from the same data with the same options", out)
         return result_of(out, read_manifest(out), free)
@@ -196,7 +196,7 @@ def finish(folder: Path, facts: SetFacts, written: Sequence[WrittenShard], expla
     write_json(folder / MANIFEST, {"kind": KIND, **asdict(manifest)})
 
 
-def result_of(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
+def result_of(out: Path, manifest: RecordsManifest, free: int | None) -> BuildResult:
     """What is in a finished set."""
     return BuildResult(
         out=out,
@@ -210,7 +210,7 @@ def result_of(out: Path, manifest: RecordsManifest, free: int) -> BuildResult:
     )
 
 
-def _result_of_share(out: Path, facts: SetFacts, written: Sequence[WrittenShard], free: int) -> BuildResult:
+def _result_of_share(out: Path, facts: SetFacts, written: Sequence[WrittenShard], free: int | None) -> BuildResult:
     return BuildResult(
         out=out,
         class_names=facts.class_names,

@@ -9,7 +9,7 @@ import msgspec
 
 from fcoslite.errors import DataError
 from fcoslite.storage.files import file_size, sizes_of
-from fcoslite.storage.places import is_remote, read_bytes
+from fcoslite.storage.places import is_file, read_bytes
 from fcoslite.storage.staged_folder import MANIFEST
 
 FORMAT = 1
@@ -76,17 +76,12 @@ def load_manifest(folder: Path) -> RecordsManifest:
         DataError: There is no manifest, it cannot be read, or it contradicts itself.
     """
     path = folder / MANIFEST
-    if not (is_remote(path) or path.is_file()):
-        raise DataError(_NO_RECORDS.format(folder), _BUILD)
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError:
-        raise DataError(_NO_RECORDS.format(folder), _BUILD) from None
-    return decode_manifest(content, str(path))
-
-
-_NO_RECORDS = f"no records at {{}}: it has no {MANIFEST}"
-_BUILD = "build the records with `fcoslite build-records`, or name their folder"
+    if not is_file(path):
+        raise DataError(
+            f"no records at {folder}: it has no {MANIFEST}",
+            "build the records with `fcoslite build-records`, or name their folder",
+        )
+    return decode_manifest(read_bytes(path), str(path))
 
 
 def decode_manifest(content: bytes, origin: str) -> RecordsManifest:

@@ -10,7 +10,7 @@ from fcoslite.data.records.shards import WrittenShard, clear_journals, finished_
 from fcoslite.data.skipped import MAX_SKIPPED, refuse_too_many
 from fcoslite.errors import DataError
 from fcoslite.storage.places import is_file, is_remote
-from fcoslite.storage.space import free_bytes
+from fcoslite.storage.space import known_free_bytes
 from fcoslite.storage.staged_folder import MANIFEST, check_output, staged_folder, staging_of
 
 _log = logging.getLogger("fcoslite")
@@ -33,7 +33,7 @@ def merge_records(out: Path, max_skipped: str = MAX_SKIPPED, overwrite: bool = F
         BusyError: Another process is at work on `out`.
     """
     check_output(out, KIND, overwrite, ())
-    staging, free = staging_of(out), free_bytes(out)
+    staging, free = staging_of(out), known_free_bytes(out)
     if (is_remote(out) or not staging.is_dir()) and is_file(out / MANIFEST):
         _log.info("%s is merged already", out)
         return result_of(out, read_manifest(out), free)

@@ -264,12 +264,10 @@ class RecordSource:
         def read() -> Any:
             path, begin = file, offset
             if self.cache is not None:
-                path, begin = tf.numpy_function(self._fetched, [file, offset], (tf.string, tf.int64))
+                fetched = tf.numpy_function(self._fetched, [file, offset], (tf.string, tf.int64))
+                path, begin = (tf.ensure_shape(value, ()) for value in fetched)
             variant = tf.raw_ops.TFRecordDatasetV2(
-                filenames=[tf.reshape(path, ())],
-                compression_type="",
-                buffer_size=0,
-                byte_offsets=[tf.reshape(begin, ())],
+                filenames=[path], compression_type="", buffer_size=0, byte_offsets=[begin]
             )
             return tf.data.experimental.from_variant(variant, tf.TensorSpec((), tf.string)).take(1).get_single_element()
 
