@@ -187,8 +187,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     dataset = read_coco(arguments.annotations, arguments.images, PERSON)
-    by_id = {image.image_id: image for image in dataset.images}
-    images = [by_id[image_id] for image_id in seeded_order(by_id, 0, "peers")[: arguments.limit]]
+    order = seeded_order([image.image_id for image in dataset.images], 0, "peers")
+    images = [dataset.images[index] for index in order[: arguments.limit].tolist()]
     peers = make_environment(arguments.environments.resolve() / "peers")
     arguments.out.mkdir(parents=True, exist_ok=True)
     commands = {name: (Path(sys.executable), ["fcoslite", str(path)]) for name, path in arguments.weights}

@@ -1,7 +1,7 @@
 """A data set as columns of annotations, as the formats read and write it; as labelled images; and its seeded order."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +70,7 @@ class AnnotationTable:
     path: Path
     folder: Path
     categories: tuple[Category, ...]
-    images: tuple[ImageRecord, ...]
+    images: Sequence[ImageRecord]
     starts: np.ndarray
     mentions_class: np.ndarray
     annotation_ids: np.ndarray
@@ -100,10 +100,12 @@ class AnnotationTable:
         """Rows of the annotations of the image at that index."""
         return slice(int(self.starts[image]), int(self.starts[image + 1]))
 
-    def rows_of(self, chosen: Sequence[int]) -> np.ndarray:
+    def rows_of(self, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
         """The rows of the annotations of the images at those indexes, in that order."""
-        none = [np.empty(0, np.int64)]
-        return np.concatenate(none + [np.arange(self.starts[index], self.starts[index + 1]) for index in chosen])
+        places = np.asarray(chosen, np.int64)
+        counts = np.diff(self.starts)[places]
+        ends = counts.cumsum()
+        return np.arange(counts.sum()) + np.repeat(self.starts[places] - ends + counts, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,25 +151,27 @@ class Dataset:
         follow_links: Links out of the folder are meant.
     """
 
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     folder: Path
     follow_links: bool = False
 
 
-def seeded_order(image_ids: Iterable[int], seed: int, purpose: str) -> list[int]:
-    """Shuffle image ids the same way on every machine and for every version of numpy.
+def seeded_order(image_ids: Collection[int] | np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """Shuffle images the same way on every machine and for every version of numpy.
 
     Each id gets its place by a hash of its own, so the order of the rest does not change with an image
     more or less, and the first n of a shuffle are among its first n + 1. `purpose` keeps the shuffles of
     different steps independent: a sample taken by one must not come first in the next.
+
+    Returns:
+        [N] int64: positions among the ids.
     """
 
     def place(image_id: int) -> bytes:
         return hashlib.blake2b(f"{purpose}:{seed}:{image_id}".encode(), digest_size=16).digest()
 
-    ids = list(image_ids)
     # 16 bytes of each are held: as Python's own bytes they take four times as much
-    places = np.fromiter(map(place, ids), np.dtype("S16"), len(ids))
-    return [ids[index] for index in np.argsort(places, kind="stable")]
+    places = np.fromiter(map(place, image_ids), np.dtype("S16"), len(image_ids))
+    return np.argsort(places, kind="stable")

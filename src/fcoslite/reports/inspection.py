@@ -117,8 +117,8 @@ def _chart(name: str, spread: Spread) -> Histogram:
 def _samples(found: Inspection, opened: Sequence[int]) -> list[Picture]:
     """Some images with all their boxes, in an order that is always the same, those without a box last."""
     table = found.table
-    by_id = {table.images[index].image_id: index for index in opened}
-    order = [by_id[image_id] for image_id in seeded_order(by_id, 0, "samples")]
+    chosen = seeded_order([table.images[index].image_id for index in opened], 0, "samples")
+    order = [opened[place] for place in chosen.tolist()]
     order.sort(key=lambda index: table.starts[index] == table.starts[index + 1])
     return _pictures(found, [(index, _caption(table, index), None) for index in order[:_SAMPLES]])
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -73,12 +73,12 @@ def file_size(path: Path) -> int:
         return -1
 
 
-def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Bytes of files of a folder by name; -1 where there is none."""
+def sizes_of(folder: Path, names: Iterable[str]) -> Iterator[int]:
+    """Bytes of files of a folder; -1 where there is none."""
     if is_remote(folder):
         found = file_sizes(folder)  # a request for each would take hours
-        return {name: found.get(name, -1) for name in names}
-    return {name: file_size(folder / name) for name in names}
+        return (found.get(name, -1) for name in names)
+    return (file_size(folder / name) for name in names)
 
 
 def write_json(path: Path, document: dict[str, object]) -> None:

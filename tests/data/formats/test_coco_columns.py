@@ -2,8 +2,10 @@
 
 import codecs
 import gzip
+import hashlib
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fcoslite.data.formats.box_forms as box_forms
+import fcoslite.data.formats.coco as coco_module
 import fcoslite.data.formats.json_file as coco_file_module
+import fcoslite.data.formats.json_pieces as json_pieces
+import fcoslite.data.formats.table as table_module
 from fcoslite.data.capture import Capture, recorded_at
 from fcoslite.data.dataset import AnnotationTable
-from fcoslite.data.formats.coco import encode_annotations
+from fcoslite.data.formats.coco import encode_annotations, table_digest
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import ConfigError, DataError, FcosliteError
@@ -392,3 +398,25 @@ def test_a_camera_without_a_time_is_told(tmp_path: Path, date: object, caplog: p
     assert "1 images name a camera, but no time (date_captured)" in caplog.text
     caplog.clear()
     assert to_dataset(open_coco(write(tmp_path, of_images({"date_captured": date})))).images and not caplog.text
+
+
+def test_it_is_the_same_however_much_is_read_at_once(demo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = demo_data / "annotations.json"
+    expected = open_coco(path)
+    encoded = encode_annotations(expected, range(len(expected.images)))
+    for module, name, size in (
+        (json_pieces, "_PIECE", 200),
+        (table_module, "AT_ONCE", 3),
+        (box_forms, "AT_ONCE", 5),
+        (coco_module, "_AT_ONCE", 7),
+    ):
+        monkeypatch.setattr(module, name, size)
+    table = open_coco(path)
+    for field in fields(AnnotationTable):
+        value, other = getattr(table, field.name), getattr(expected, field.name)
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, other)
+            assert value.dtype == other.dtype
+    assert list(table.images) == list(expected.images)
+    assert encode_annotations(table, range(len(table.images))) == encoded
+    assert table_digest(table) == hashlib.sha256(encoded).hexdigest()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fcoslite.data.dataset import ImageRecord
 from fcoslite.data.formats.duplicates import refuse_duplicate_categories, refuse_duplicate_ids, refuse_shared_files
 from fcoslite.errors import DataError
 
@@ -35,9 +36,13 @@ def test_categories() -> None:
         refuse_duplicate_categories([(1, "y"), (3, "x"), (3, "z")], FILE)
 
 
+def images(*pairs: tuple[int, str]) -> list[ImageRecord]:
+    return [ImageRecord(number, name, 10, 10) for number, name in pairs]
+
+
 def test_files() -> None:
-    refuse_shared_files([(1, "a/b.jpg"), (2, "b.jpg")], FILE)
+    refuse_shared_files(images((1, "a/b.jpg"), (2, "b.jpg")), FILE)
     with pytest.raises(DataError, match=r"two images: b\.jpg, for image ids 2 and 7"):
-        refuse_shared_files([(1, "a/b.jpg"), (2, "b.jpg"), (7, "b.jpg")], FILE)
+        refuse_shared_files(images((1, "a/b.jpg"), (2, "b.jpg"), (7, "b.jpg")), FILE)
     with pytest.raises(DataError, match=r"two images: b\.jpg and \./b\.jpg, for image ids 2 and 7"):
-        refuse_shared_files([(2, "b.jpg"), (7, "./b.jpg")], FILE)
+        refuse_shared_files(images((2, "b.jpg"), (7, "./b.jpg")), FILE)

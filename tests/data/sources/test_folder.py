@@ -93,7 +93,7 @@ def test_another_label_makes_it_another_data_set(source: FolderSource, field: st
     else:
         changed = (1 - value.astype(np.float32)).astype(value.dtype)
     other = replace(image, **{field: changed})
-    images = tuple(other if i is image else i for i in source.dataset.images)
+    images = tuple(other if i.image_id == image.image_id else i for i in source.dataset.images)
     assert replace(source, dataset=replace(source.dataset, images=images)).fingerprint != source.fingerprint
 
 

@@ -49,8 +49,9 @@ def select_images(
         raise DataError(f"{source.path} has no box of {names}", "choose other classes with --classes")
 
     def sample(candidates: np.ndarray, count: int | None, purpose: str) -> list[int]:
-        index_of = {source.images[index].image_id: index for index in np.flatnonzero(candidates).tolist()}
-        order = [index_of[image_id] for image_id in seeded_order(index_of, seed, purpose)]
+        indexes = np.flatnonzero(candidates)
+        ids = np.fromiter((source.images[index].image_id for index in indexes.tolist()), np.int64, len(indexes))
+        order = indexes[seeded_order(ids, seed, purpose)].tolist()
         with closing(usable(order)) as taken:
             return list(islice(taken, count))
 

@@ -120,7 +120,7 @@ def extract(
     rows = source.rows_of(chosen)
     encoded = encode_annotations(source, chosen)
     names = [source.images[index].file_name for index in chosen]
-    sizes = sizes_of(source.folder, names)
+    sizes = dict(zip(names, sizes_of(source.folder, names), strict=True))
     size_bytes = sum(sizes.values())
     result = ExtractResult(
         out=out,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from fcoslite.data.dataset import UNKNOWN_SIDES, ImageRecord
-from fcoslite.data.formats.table import Columns
+from fcoslite.data.formats.table import AT_ONCE, Columns
 
 _log = logging.getLogger("fcoslite")
 
@@ -33,33 +33,38 @@ def as_pixels(
         path: The file, for messages.
         perhaps_corners: Whether they might be x1, y1, x2, y2: not in formats that name each number.
     """
-    sides = np.array([(image.width, image.height) for image in images], np.float64)[columns.image_index.clip(min=0)]
+    of_images = np.fromiter(((one.width, one.height) for one in images), np.dtype((np.int32, 2)), len(images))
     boxes = columns.boxes_xywh
     if form == "xyxy":
         boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     elif form == "fractions":
+        sides = of_images[columns.image_index.clip(min=0)]
         boxes = boxes * np.concatenate([sides, sides], axis=1)
     else:
-        known = (sides != UNKNOWN_SIDES).any(axis=1)
-        _ask(boxes[known], sides[known], path, perhaps_corners)
+        _ask(columns, of_images, path, perhaps_corners)
         return columns
     return replace(columns, boxes_xywh=boxes, areas=np.full(len(boxes), np.nan))
 
 
-def _ask(boxes: np.ndarray, sides: np.ndarray, path: Path, perhaps_corners: bool) -> None:
-    count = len(boxes)
-    (x, y, w, h), (width, height) = boxes.T, sides.T
-    with np.errstate(over="ignore"):
-        x_far, y_far = x + w, y + h
-    beyond = int(np.count_nonzero((x_far > width + _BORDER) | (y_far > height + _BORDER)))
-    within_first = (x_far <= 1 + 1e-6) & (y_far <= 1 + 1e-6)
-    tiny = int(np.count_nonzero(within_first & (width >= _SMALLEST) & (height >= _SMALLEST)))
+def _ask(columns: Columns, of_images: np.ndarray, path: Path, perhaps_corners: bool) -> None:
+    count, beyond, tiny, fits = 0, 0, 0, 0
+    for start in range(0, len(columns.ids), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        sides = of_images[columns.image_index[rows].clip(min=0)].astype(np.float64)
+        known = (sides != UNKNOWN_SIDES).any(axis=1)
+        (x, y, w, h), (width, height) = columns.boxes_xywh[rows][known].T, sides[known].T
+        with np.errstate(over="ignore"):
+            x_far, y_far = x + w, y + h
+        within_first = (x_far <= 1 + 1e-6) & (y_far <= 1 + 1e-6)
+        count += len(x)
+        beyond += int(np.count_nonzero((x_far > width + _BORDER) | (y_far > height + _BORDER)))
+        tiny += int(np.count_nonzero(within_first & (width >= _SMALLEST) & (height >= _SMALLEST)))
+        fits += int(np.count_nonzero((w > x) & (h > y) & (w <= width + _BORDER) & (h <= height + _BORDER)))
     if tiny and tiny >= 0.9 * count:
         text = "%s: %d of %d boxes lie within the first pixel of their image: are they fractions? --boxes fractions"
         _log.warning(text, path, tiny, count)
     elif perhaps_corners and beyond and beyond >= 0.05 * count:
-        fits = (w > x) & (h > y) & (w <= width + _BORDER) & (h <= height + _BORDER)
-        beyond_as_corners = count - int(np.count_nonzero(fits))
+        beyond_as_corners = count - fits
         if beyond_as_corners > 0.1 * beyond:
             return
         text = (

@@ -1,7 +1,7 @@
 """COCO instances files: read as labelled images, and written, by whoever writes one."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from fcoslite.data.formats.table import to_dataset
 from fcoslite.errors import DataError
 from fcoslite.storage.places import is_folder
 from fcoslite.text import as_utf8
+
+_AT_ONCE = 10_000  # images that are encoded
 
 
 def read_coco(annotations: Path, images: Path, classes: Sequence[str] | None = None) -> Dataset:
@@ -168,6 +170,44 @@ def to_coco_json(
 
 def encode_annotations(source: AnnotationTable, chosen: Sequence[int]) -> bytes:
     """COCO instances JSON of the chosen images; category id 1 is the first class, annotations keep their ids."""
+    content = bytearray()
+    for piece in _encoded(source, chosen):
+        content += piece
+    return bytes(content)
+
+
+def _encoded(source: AnnotationTable, chosen: Sequence[int]) -> Iterator[bytes]:
+    """The same in pieces."""
+    head = CocoDocument(
+        info=source.info,
+        licenses=source.licenses,
+        categories=coco_categories(
+            msgspec.structs.replace(category, id=number) for number, category in enumerate(source.categories, start=1)
+        ),
+    ).encode()
+    yield head.removesuffix(b'[],"annotations":[]}') + b"["
+    records = source.raw_images or source.images
+    yield from _joined([records[index] for index in some] for some in _stretches(chosen))
+    yield b'],"annotations":['
+    yield from _joined(_boxes(source, some) for some in _stretches(chosen))
+    yield b"]}"
+
+
+def _stretches(chosen: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE))
+
+
+def _joined(lists: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """JSON of their items as of those of one array, without its brackets."""
+    between = b""
+    for items in lists:
+        if items:
+            yield between + msgspec.json.encode(items)[1:-1]
+            between = b","
+
+
+def _boxes(source: AnnotationTable, chosen: Sequence[int]) -> list[CocoAnnotation]:
+    """Of the chosen images."""
     counts = np.diff(source.starts)[list(chosen)]
     image_ids = np.repeat([source.images[index].image_id for index in chosen], counts)
     rows = source.rows_of(chosen)
@@ -180,17 +220,12 @@ def encode_annotations(source: AnnotationTable, chosen: Sequence[int]) -> bytes:
         source.iscrowd[rows].astype(np.int64).tolist(),
         [None if score == 1 else score for score in source.scores[rows].tolist()],
     )
-    return CocoDocument(
-        info=source.info,
-        licenses=source.licenses,
-        categories=coco_categories(
-            msgspec.structs.replace(category, id=number) for number, category in enumerate(source.categories, start=1)
-        ),
-        images=[(source.raw_images or source.images)[index] for index in chosen],
-        annotations=list(map(CocoAnnotation, *columns)),
-    ).encode()
+    return list(map(CocoAnnotation, *columns))
 
 
 def table_digest(table: AnnotationTable) -> str:
     """SHA-256 of all that was read of a data set, whatever its format."""
-    return hashlib.sha256(encode_annotations(table, range(len(table.images)))).hexdigest()
+    digest = hashlib.sha256()
+    for piece in _encoded(table, range(len(table.images))):
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A COCO instances file as checked columns: small enough in memory for all of train2017.
+"""A COCO instances file as checked columns: small enough in memory for ten million images.
 
 The file is memory-mapped and decoded straight into the few fields that detection needs; polygons are
 skipped without being built. Image records keep their original bytes, so that licences and attributions
@@ -6,8 +6,8 @@ pass through an extract unchanged.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,9 @@ from fcoslite.data.formats.coco_loose import Oddities
 from fcoslite.data.formats.duplicates import refuse_duplicate_categories, refuse_duplicate_ids
 from fcoslite.data.formats.files import sides_of
 from fcoslite.data.formats.json_file import OtherTreeError, decode_json
+from fcoslite.data.formats.json_pieces import decoded_in_pieces
 from fcoslite.data.formats.table import Columns, assemble, check_file_name, choose_categories
+from fcoslite.data.lazy import packed
 from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
@@ -49,10 +51,29 @@ class _Annotation(msgspec.Struct, gc=False):
 
 class _Document(msgspec.Struct):
     images: list[Raw]
-    annotations: list[_Annotation]
+    annotations: Raw
     categories: list[Category]
     info: Raw = Raw(b"{}")
     licenses: Raw = Raw(b"[]")
+
+
+@dataclass
+class _Annotations:
+    """In columns, see `Columns`; at first of all categories."""
+
+    ids: np.ndarray
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    iscrowd: np.ndarray
+    scores: np.ndarray
+
+    def keep(self, which: np.ndarray) -> None:
+        """Only those; column by column, since twice all of them would be much."""
+        if not which.all():
+            for column in fields(self):
+                setattr(self, column.name, getattr(self, column.name)[which])
 
 
 def open_coco(
@@ -72,31 +93,26 @@ def open_coco(
         ConfigError: No such class.
     """
     oddities = Oddities(path, _HINT)
-    document = _decode(path, oddities)
+    document, annotations = _decode(path, oddities)
     known = _known(document.categories, path, oddities)
-    offered = known if classes is not None else _without_roots(known, document.annotations, path)
+    offered = known if classes is not None else _without_roots(known, annotations.category_ids, path)
     categories = choose_categories(offered, classes, path)
-    records, raw_images = _images(document.images, path, oddities, sides_may_lack=bool(places))
-    folder = _images_folder(records, places, path) or path.parent
-    _find_sides(records, raw_images, folder, oddities)
+    folder, records, raw_images = _images(document.images, path, oddities, places)
     oddities.warn()
-    class_of = dict.fromkeys((category.id for category in known), 0)
-    class_of |= {category.id: index for index, category in enumerate(categories, start=1)}
-    unknown = [item.id for item in document.annotations if item.category_id not in class_of]
-    if unknown:
-        what = "annotations are of a category that it does not list and are left out"
-        _log.warning("%s: %d %s; the first has id %d", path, len(unknown), what, unknown[0])
-    columns = _columns(document.annotations, class_of, records, oddities.without_box)
+    class_ids = _class_ids(annotations, known, categories, path)
+    columns = _columns(annotations, class_ids, records, oddities.without_box)
+    del annotations
     image_of = columns.image_index
     refuse_duplicate_ids(columns.ids, "annotation id", path, lambda row: f"a box of {_named(records, image_of[row])}")
     table = assemble(path, folder, categories, records, as_pixels(columns, records, boxes, path))
     return replace(table, info=document.info, licenses=document.licenses, raw_images=tuple(raw_images))
 
 
-def _decode(path: Path, oddities: Oddities) -> _Document:
+def _decode(path: Path, oddities: Oddities) -> tuple[_Document, _Annotations]:
     try:
-        return decode_json(path, _Document, "a COCO instances file", _HINT)
-    except OtherTreeError:
+        document = decode_json(path, _Document, "a COCO instances file", _HINT)
+        return document, _annotations(decoded_in_pieces(document.annotations, _Annotation))
+    except (OtherTreeError, msgspec.ValidationError):
         loose, categories = oddities.document()
     annotations = []
     for index, one in enumerate(loose.annotations):
@@ -124,7 +140,32 @@ def _decode(path: Path, oddities: Oddities) -> _Document:
     for number, item in enumerate(nameless, start=max(highest, 0) + 1):
         oddities.count("annotations have no id, and get one")
         item.id = number
-    return _Document(loose.images, annotations, categories, loose.info, loose.licenses)
+    document = _Document(loose.images, Raw(b"[]"), categories, loose.info, loose.licenses)
+    return document, _annotations([annotations])
+
+
+def _annotations(pieces: Iterable[list[_Annotation]]) -> _Annotations:
+    """Annotations that come some at a time."""
+    empty = _in_columns([])
+    contents = [bytearray() for _ in empty]  # which grow, and are not held twice to be put together
+    for items in pieces:
+        for content, column in zip(contents, _in_columns(items), strict=True):
+            content += column.data.cast("B") if len(items) else b""
+    columns = map(np.frombuffer, contents, (column.dtype for column in empty))
+    return _Annotations(*(column.reshape(-1, *like.shape[1:]) for column, like in zip(columns, empty, strict=True)))
+
+
+def _in_columns(items: list[_Annotation]) -> tuple[np.ndarray, ...]:
+    """As in `_Annotations`."""
+    return (
+        np.array([item.id for item in items], np.int64),
+        np.array([item.image_id for item in items], np.int64),
+        np.array([item.category_id for item in items], np.int64),
+        np.array([item.bbox for item in items], np.float64).reshape(-1, 4),
+        np.array([np.nan if item.area is None else item.area for item in items], np.float64),
+        np.array([bool(item.iscrowd) or item.ask for item in items], bool),
+        np.array([1.0 if item.score is None else item.score for item in items], np.float64),
+    )
 
 
 def _named(images: Sequence[ImageRecord], index: int) -> str:
@@ -132,10 +173,10 @@ def _named(images: Sequence[ImageRecord], index: int) -> str:
 
 
 def _images_folder(images: Sequence[ImageRecord], places: Sequence[Path], path: Path) -> Path | None:
-    for image in images[:_LOOKED_AT]:
+    for image in images:
         check_file_name(image.file_name, path)
     for place in places:
-        if any((place / image.file_name).is_file() for image in images[:_LOOKED_AT]):
+        if any((place / image.file_name).is_file() for image in images):
             return place
     return next((place for place in places if place.is_dir()), None)
 
@@ -148,9 +189,9 @@ def _known(known: list[Category], path: Path, oddities: Oddities) -> list[Catego
     return [oddities.category(one) for one in known]
 
 
-def _without_roots(known: list[Category], annotations: list[_Annotation], path: Path) -> list[Category]:
+def _without_roots(known: list[Category], category_ids: np.ndarray, path: Path) -> list[Category]:
     """Without those that have no box and stand above others: Roboflow's name of the project is no class."""
-    used = {item.category_id for item in annotations}
+    used = set(np.unique(category_ids).tolist())
     above = {one.supercategory for one in known if one.supercategory != one.name}
     marked = [one for one in known if one.supercategory == "none"]  # as Roboflow marks it: the first, and no other
     first = known[0] if len(known) > 1 and marked == known[:1] else None
@@ -160,69 +201,83 @@ def _without_roots(known: list[Category], annotations: list[_Annotation], path: 
     return [one for one in known if one not in roots]
 
 
-def _columns(
-    annotations: list[_Annotation], class_of: dict[int, int], images: Sequence[ImageRecord], lost: int
-) -> Columns:
-    """Annotations of the chosen classes; the list is empty after it."""
-    chosen = [item for item in annotations if class_of.get(item.category_id)]
-    count = len(chosen)
-    ids = np.fromiter((item.id for item in chosen), np.int64, count)
-    image_ids = np.fromiter((item.image_id for item in chosen), np.int64, count)
-    class_ids = np.fromiter((class_of[item.category_id] for item in chosen), np.int32, count)
-    boxes_xywh = np.fromiter((item.bbox for item in chosen), np.dtype((np.float64, 4)), count)
-    areas = np.fromiter((np.nan if item.area is None else item.area for item in chosen), np.float64, count)
-    iscrowd = np.fromiter((bool(item.iscrowd) or item.ask for item in chosen), bool, count)
-    scores = np.fromiter((1.0 if item.score is None else item.score for item in chosen), np.float64, count)
-    del chosen
-    annotations.clear()  # a third of a gigabyte per million, and no longer needed
+def _class_ids(
+    annotations: _Annotations, known: Sequence[Category], chosen: Sequence[Category], path: Path
+) -> np.ndarray:
+    """[A] int32, 0 for categories that are not chosen, or not known, which is warned of."""
+    category_ids = np.array([category.id for category in known], np.int64)  # ascending
+    places = np.searchsorted(category_ids, annotations.category_ids).clip(max=len(known) - 1)
+    unknown = np.flatnonzero(category_ids[places] != annotations.category_ids)
+    if len(unknown):
+        what = "annotations are of a category that it does not list and are left out"
+        _log.warning("%s: %d %s; the first has id %d", path, len(unknown), what, annotations.ids[unknown[0]])
+    numbers = {category.id: number for number, category in enumerate(chosen, start=1)}
+    class_ids = np.array([numbers.get(category.id, 0) for category in known], np.int32)[places]
+    class_ids[unknown] = 0
+    return class_ids
+
+
+def _columns(annotations: _Annotations, class_ids: np.ndarray, images: Sequence[ImageRecord], lost: int) -> Columns:
+    """Those of the chosen classes."""
+    chosen = class_ids > 0
+    annotations.keep(chosen)
+    ids, image_ids = annotations.ids, annotations.image_ids
     known_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
     image_index = np.searchsorted(known_ids, image_ids).clip(max=len(images) - 1)
+    image_index[known_ids[image_index] != image_ids] = -1
     return Columns(
         ids=ids,
-        image_index=np.where(known_ids[image_index] == image_ids, image_index, -1),
-        class_ids=class_ids,
-        boxes_xywh=boxes_xywh,
-        areas=areas,
-        iscrowd=iscrowd,
-        scores=scores,
+        image_index=image_index,
+        class_ids=class_ids[chosen],
+        boxes_xywh=annotations.boxes_xywh,
+        areas=annotations.areas,
+        iscrowd=annotations.iscrowd,
+        scores=annotations.scores,
         where=lambda row: f"has id {ids[row]}",
         lost=lost,
     )
 
 
 def _images(
-    raw_images: list[Raw], path: Path, oddities: Oddities, sides_may_lack: bool
-) -> tuple[list[ImageRecord], list[Raw]]:
-    """Records by image id, and the same as they stand in the file."""
+    raw_images: list[Raw], path: Path, oddities: Oddities, places: Sequence[Path]
+) -> tuple[Path, Sequence[ImageRecord], list[Raw]]:
+    """The folder of the image files; records by image id; and the same as they stand in the file."""
     if not raw_images:
         raise DataError(f"{path} lists no images", "its `images` section is empty")
-    decoder = msgspec.json.Decoder(ImageRecord)
-    images: list[ImageRecord] = []
+    decode = msgspec.json.Decoder(ImageRecord).decode
+    odd: dict[int, ImageRecord] = {}
+
+    def read(index: int) -> ImageRecord:
+        return odd[index] if index in odd else decode(raw_images[index])
+
+    ids = np.empty(len(raw_images), np.int64)
     for index, raw in enumerate(raw_images):
         try:
-            image = decoder.decode(raw)
+            image = decode(raw)
         except msgspec.DecodeError:
-            image, raw_images[index] = oddities.image(raw, f"$.images[{index}]", sides_may_lack)
+            image, raw_images[index] = oddities.image(raw, f"$.images[{index}]", sides_may_lack=bool(places))
+            odd[index] = image
         if "\\" in image.file_name:
             check_file_name(image.file_name, path)  # as it stands there
             oddities.count("file names have backslashes, and are taken with slashes")
             slashes = image.file_name.replace("\\", "/")
-            image, raw_images[index] = with_changes(image, raw_images[index], file_name=slashes)
-        images.append(image)
-    image_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
-    refuse_duplicate_ids(image_ids, "image id", path, lambda place: images[place].file_name)
-    order = np.argsort(image_ids).tolist()
-    return [images[place] for place in order], [raw_images[place] for place in order]
+            odd[index], raw_images[index] = with_changes(image, raw_images[index], file_name=slashes)
+        ids[index] = image.image_id
+    refuse_duplicate_ids(ids, "image id", path, lambda place: read(place).file_name)
+    order = np.argsort(ids).tolist()
+    folder = _images_folder([read(index) for index in order[:_LOOKED_AT]], places, path) or path.parent
+    _find_sides(odd, raw_images, folder, oddities)
+    records = packed((read(index) for index in order), ImageRecord)
+    return folder, records, [raw_images[index] for index in order]
 
 
-def _find_sides(images: list[ImageRecord], raw_images: list[Raw], folder: Path, oddities: Oddities) -> None:
+def _find_sides(odd: dict[int, ImageRecord], raw_images: list[Raw], folder: Path, oddities: Oddities) -> None:
     """Put in the sides of images that lack them, by their headers."""
-    unknown = [place for place, image in enumerate(images) if not (image.height and image.width)]
-    sides = sides_of([images[place].file_name for place in unknown], folder)
-    for place, (height, width) in zip(unknown, sides, strict=True):
+    unknown = [index for index, image in odd.items() if not (image.height and image.width)]
+    sides = sides_of([odd[index].file_name for index in unknown], folder)
+    for index, (height, width) in zip(unknown, sides, strict=True):
         oddities.count("images have no width or height: their header tells")
-        changed = with_changes(images[place], raw_images[place], height=height, width=width)
-        images[place], raw_images[place] = changed
+        odd[index], raw_images[index] = with_changes(odd[index], raw_images[index], height=height, width=width)
 
 
 def with_changes(image: ImageRecord, raw: Raw, **changes: Any) -> tuple[ImageRecord, Raw]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fcoslite.data.dataset import ImageRecord
 from fcoslite.errors import DataError
 
 
@@ -48,14 +49,18 @@ def refuse_duplicate_categories(categories: Sequence[tuple[int, str]], path: Pat
         raise DataError(f"{path}: names of the categories {number} and {other} {differ}", hint)
 
 
-def refuse_shared_files(images: Sequence[tuple[int, str]], path: Path) -> None:
-    """Raise DataError if two images share a file; images are (id, file_name)."""
-    pair = _first_pair(posixpath.normpath(name) for _, name in images)
+def refuse_shared_files(images: Sequence[ImageRecord], path: Path) -> None:
+    """Raise DataError if two images share a file."""
+    # of millions of names no more than their hashes are held
+    hashes = np.fromiter((hash(posixpath.normpath(image.file_name)) for image in images), np.int64, len(images))
+    ordered = np.sort(hashes)
+    alike = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
+    pair = _first_pair(posixpath.normpath(images[index].file_name) for index in alike.tolist())
     if pair is not None:
-        (one, name), (other, again) = (images[place] for place in pair)
-        names = name if name == again else f"{name} and {again}"
+        one, other = (images[int(alike[place])] for place in pair)
+        names = one.file_name if one.file_name == other.file_name else f"{one.file_name} and {other.file_name}"
         raise DataError(
-            f"{path} lists one file_name for two images: {names}, for image ids {one} and {other}",
+            f"{path} lists one file_name for two images: {names}, for image ids {one.image_id} and {other.image_id}",
             "give every image a file of its own",
         )
 

@@ -21,6 +21,7 @@ from fcoslite.data.dataset import (
 from fcoslite.data.formats.class_choice import choose_names, look_alikes
 from fcoslite.data.formats.duplicates import refuse_shared_files
 from fcoslite.data.images import follows_links
+from fcoslite.data.lazy import LazySequence, picked
 from fcoslite.errors import DataError
 
 _log = logging.getLogger("fcoslite")
@@ -30,12 +31,13 @@ _UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 # absolute, of a Windows drive, upwards, or empty
 _REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
 
+AT_ONCE = 1 << 20  # boxes that are worked on: what is reckoned of each takes a multiple of its own memory
 _ROUNDING = 1e-3  # pixels; a box that is cut by less was drawn to the border, and written with so many digits
 
 
-@dataclass(frozen=True)
+@dataclass
 class Columns:
-    """Annotations of the chosen classes as they were read.
+    """Annotations of the chosen classes as they were read; whoever makes a table of them takes the columns away.
 
     Attributes:
         ids: [A] int64, unique.
@@ -151,37 +153,61 @@ def assemble(
         _check_class_name(category.name, path)
     for image in images:
         check_file_name(image.file_name, path)
-    refuse_shared_files([(image.image_id, image.file_name) for image in images], path)
+    refuse_shared_files(images, path)
     has_image = columns.image_index >= 0
-    image_index = columns.image_index.clip(min=0)
-    sides = np.array([_limits(image) for image in images], np.float64)[image_index]
-    boxes_xywh, clipped, usable = _clip(columns.boxes_xywh, sides)
-    impossible = (columns.areas < 0) | (columns.areas > sides.prod(axis=1))
-    areas = np.where(np.isnan(columns.areas) | impossible, boxes_xywh[:, 2] * boxes_xywh[:, 3], columns.areas)
     mentions_class = np.zeros(len(images), bool)
-    mentions_class[image_index[has_image]] = True
+    mentions_class[columns.image_index[has_image]] = True
+    usable, clipped, impossible = _cut_boxes(columns, images)
     _warn(path, columns, ~has_image, "belong to an image that it does not list and are left out")
     _warn(path, columns, has_image & ~usable, "have a box without area inside its image and are left out")
     _warn(path, columns, has_image & usable & impossible, "have an impossible area; that of the box is taken")
 
+    count = len(columns.ids)
     keep = np.flatnonzero(has_image & usable)
-    keep = keep[np.lexsort((columns.ids[keep], image_index[keep]))]
+    keep = keep[np.lexsort((columns.ids[keep], columns.image_index[keep]))]
+
+    def taken(name: str) -> np.ndarray:
+        column: np.ndarray = getattr(columns, name)
+        delattr(columns, name)
+        return column[keep]
+
     return AnnotationTable(
         path=path,
         folder=folder,
         categories=tuple(categories),
-        images=tuple(images),
-        starts=np.searchsorted(image_index[keep], np.arange(len(images) + 1)),
+        images=images,
+        starts=np.searchsorted(taken("image_index"), np.arange(len(images) + 1)),
         mentions_class=mentions_class,
-        annotation_ids=columns.ids[keep],
-        class_ids=columns.class_ids[keep],
-        boxes_xywh=boxes_xywh[keep],
-        areas=areas[keep],
-        iscrowd=columns.iscrowd[keep],
-        scores=columns.scores[keep],
-        dropped_boxes=len(columns.ids) - len(keep) + columns.lost,
+        annotation_ids=taken("ids"),
+        class_ids=taken("class_ids"),
+        boxes_xywh=taken("boxes_xywh"),
+        areas=taken("areas"),
+        iscrowd=taken("iscrowd"),
+        scores=taken("scores"),
+        dropped_boxes=count - len(keep) + columns.lost,
         clipped_boxes=int(np.count_nonzero(clipped[keep])),
     )
+
+
+def _cut_boxes(columns: Columns, images: Sequence[ImageRecord]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut boxes at the border of their image, and give those without a possible area the box's, in the columns.
+
+    Returns:
+        [A] bool: which have an area in it, which were cut, and which had an impossible area.
+    """
+    of_images = np.fromiter(map(_limits, images), np.dtype((np.int32, 2)), len(images))
+    count = len(columns.ids)
+    usable, clipped, impossible = (np.zeros(count, bool) for _ in range(3))
+    for start in range(0, count, AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        sides = of_images[columns.image_index[rows].clip(min=0)].astype(np.float64)
+        boxes_xywh, clipped[rows], usable[rows] = _clip(columns.boxes_xywh[rows], sides)
+        areas = columns.areas[rows]
+        impossible[rows] = (areas < 0) | (areas > sides.prod(axis=1))
+        columns.boxes_xywh[rows] = boxes_xywh
+        unknown = np.isnan(areas) | impossible[rows]
+        columns.areas[rows] = np.where(unknown, boxes_xywh[:, 2] * boxes_xywh[:, 3], areas)
+    return usable, clipped, impossible
 
 
 def take_images(table: AnnotationTable, indexes: Sequence[int]) -> AnnotationTable:
@@ -189,7 +215,7 @@ def take_images(table: AnnotationTable, indexes: Sequence[int]) -> AnnotationTab
     rows = table.rows_of(indexes)
     return replace(
         table,
-        images=tuple(table.images[index] for index in indexes),
+        images=picked(table.images, indexes),
         starts=np.concatenate([[0], np.cumsum(np.diff(table.starts)[list(indexes)], dtype=np.int64)]),
         mentions_class=table.mentions_class[list(indexes)],
         annotation_ids=table.annotation_ids[rows],
@@ -204,39 +230,42 @@ def take_images(table: AnnotationTable, indexes: Sequence[int]) -> AnnotationTab
 
 def to_dataset(table: AnnotationTable) -> Dataset:
     """Labelled images, as sources of batches take them."""
+    # no more than this is held, and not the table
+    images, starts, class_ids, iscrowd = table.images, table.starts, table.class_ids, table.iscrowd
     boxes_xyxy = xywh_to_xyxy(table.boxes_xywh)
     areas, scores = table.areas.astype(np.float32), table.scores.astype(np.float32)
-    labelled = []
-    for index, image in enumerate(table.images):
-        rows = table.rows(index)
-        labelled.append(
-            LabelledImage(
-                image_id=image.image_id,
-                file_name=image.file_name,
-                height=image.height,
-                width=image.width,
-                boxes_xyxy=boxes_xyxy[rows],
-                class_ids=table.class_ids[rows],
-                iscrowd=table.iscrowd[rows],
-                areas=areas[rows],
-                scores=scores[rows],
-                split=image.split,
-                capture=_capture(image),
-            )
+
+    def labelled(index: int) -> LabelledImage:
+        image, rows = images[index], slice(starts[index], starts[index + 1])
+        return LabelledImage(
+            image_id=image.image_id,
+            file_name=image.file_name,
+            height=image.height,
+            width=image.width,
+            boxes_xyxy=boxes_xyxy[rows],
+            class_ids=class_ids[rows],
+            iscrowd=iscrowd[rows],
+            areas=areas[rows],
+            scores=scores[rows],
+            split=image.split,
+            capture=_capture(image),
         )
-    timeless = sum(
-        one.capture is None and bool(image.camera) for one, image in zip(labelled, table.images, strict=True)
-    )
+
+    timeless = sum(bool(image.camera) and _capture(image) is None for image in images)
     if timeless:
         what = "images name a camera, but no time (date_captured) that can be read: they count as single photographs"
         _log.warning("%s: %d %s", table.path, timeless, what)
     category_ids = tuple(category.id for category in table.categories)
-    return Dataset(tuple(labelled), table.class_names, category_ids, table.folder, follows_links(table.folder))
+    every = LazySequence(labelled, range(len(images)))
+    return Dataset(every, table.class_names, category_ids, table.folder, follows_links(table.folder))
 
 
 def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     """[N, 4] float64 (x, y, width, height) to [N, 4] float32 (x_min, y_min, x_max, y_max), pixels."""
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1).astype(np.float32)
+    boxes_xyxy = np.empty(boxes_xywh.shape, np.float32)
+    boxes_xyxy[:, :2] = boxes_xywh[:, :2]
+    boxes_xyxy[:, 2:] = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+    return boxes_xyxy
 
 
 def _capture(image: ImageRecord) -> Capture | None:

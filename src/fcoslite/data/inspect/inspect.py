@@ -134,9 +134,8 @@ def plan_inspection(
         else:
             table, unusable, hint = _readable(open_data(path, images, classes, split, form, boxes))
             pictures = FilePictures(table)
-    ids = {image.image_id: index for index, image in enumerate(table.images)}
-    chosen = seeded_order(ids, 0, "inspect")[:limit] if limit is not None else ids
-    to_open = tuple(sorted(ids[one] for one in chosen)) if open_images else ()
+    order = seeded_order([image.image_id for image in table.images], 0, "inspect")[:limit]
+    to_open = tuple(sorted(order.tolist())) if open_images else ()
     return InspectionPlan(table, tuple(remarks), to_open, pictures, unusable, hint)
 
 

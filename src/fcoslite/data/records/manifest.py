@@ -130,8 +130,8 @@ def read_manifest(folder: Path) -> RecordsManifest:
     """
     manifest = load_manifest(folder)
     sizes = sizes_of(folder, (shard.name for shard in manifest.shards))
-    for shard in manifest.shards:
-        fault = _size_fault(sizes[shard.name], shard)
+    for shard, size in zip(manifest.shards, sizes, strict=True):
+        fault = _size_fault(size, shard)
         if fault:
             raise DataError(
                 f"{folder / shard.name} {fault}",

@@ -1,19 +1,25 @@
 """What a set of records will hold: all that decides its bytes, found out before the first image is read."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
+import numpy as np
 
 from fcoslite import __version__
-from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
-from fcoslite.data.formats.coco import read_coco
+from fcoslite.data.dataset import AnnotationTable, Dataset, LabelledImage, seeded_order
+from fcoslite.data.formats.coco import check_images_folder
+from fcoslite.data.formats.coco_columns import open_coco
+from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.image_files_hint import explain
 from fcoslite.data.images import UnusableImageError
+from fcoslite.data.lazy import picked
 from fcoslite.data.records.manifest import FORMAT, SCORED_FORMAT
 from fcoslite.data.records.schema import encode_image
 from fcoslite.data.records.shards import Cut, RecordBytes, make_record
@@ -67,7 +73,7 @@ class RecordsPlan:
 
     facts: SetFacts
     dataset: Dataset
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
 
     def record(self, image: LabelledImage) -> RecordBytes:
         """One image's."""
@@ -101,10 +107,13 @@ def plan_records(
         ConfigError: An argument is not allowed.
     """
     _check_arguments(limit, image_size, encoding, records_per_shard)
-    dataset = _read(data)
-    by_id = {image.image_id: image for image in dataset.images}
-    chosen = tuple(by_id[image_id] for image_id in seeded_order(by_id, seed, "records")[:limit])
-    scored = any((image.scores < 1).any() for image in chosen)
+    table = _read(data)
+    ids = np.fromiter((image.image_id for image in table.images), np.int64, len(table.images))
+    order = seeded_order(ids, seed, "records")[:limit]
+    scored = bool((table.scores[table.rows_of(order)] < 1).any())
+    digest = _data_digest(table, order)
+    dataset = to_dataset(table)
+    del table  # which is twice as large
     options = {"image_size": image_size, "encoding": encoding, "seed": seed, "records_per_shard": records_per_shard}
     if scored:  # else it is what it was before there were scores, and so is the job
         options["format"] = SCORED_FORMAT
@@ -115,10 +124,10 @@ def plan_records(
         seed=seed,
         format=SCORED_FORMAT if scored else FORMAT,
         version=__version__,
-        cut=Cut(len(chosen), records_per_shard, _prefix(dataset.class_names)),
-        job=job_digest({"version": __version__, "data": _data_digest(dataset, chosen), **options}),
+        cut=Cut(len(order), records_per_shard, _prefix(dataset.class_names)),
+        job=job_digest({"version": __version__, "data": digest, **options}),
     )
-    return RecordsPlan(facts, dataset, chosen)
+    return RecordsPlan(facts, dataset, picked(dataset.images, order))
 
 
 def write_facts(facts: SetFacts, folder: Path) -> None:
@@ -158,23 +167,27 @@ def _check_arguments(limit: int | None, image_size: int, encoding: str, records_
         raise ConfigError(f"records_per_shard is {records_per_shard}", "it must be at least 1")
 
 
-def _read(data: Path) -> Dataset:
+def _read(data: Path) -> AnnotationTable:
     annotations = data / "annotations.json"
     if not is_file(annotations):
         raise DataError(
             f"no data set at {data}: it has no annotations.json",
             "write one with `fcoslite extract`, or use --data",
         )
-    dataset = read_coco(annotations, data / "images")
-    if not any(len(image.class_ids) for image in dataset.images):
+    check_images_folder(data / "images")
+    table = open_coco(annotations, places=[data / "images"])
+    if not len(table.class_ids):
         raise DataError(f"{annotations} has no usable box", "there is nothing to learn from it")
-    return dataset
+    return table
 
 
-def _data_digest(dataset: Dataset, chosen: tuple[LabelledImage, ...]) -> list[object]:
+def _data_digest(table: AnnotationTable, order: np.ndarray) -> list[str]:
     """What the records depend on, short of reading every image: annotations, order, and the sizes of the files."""
-    sizes = sizes_of(dataset.folder, (image.file_name for image in chosen))
-    return [file_digest(dataset.folder.parent / "annotations.json"), list(sizes.items())]
+    names, again = tee(image.file_name for image in picked(table.images, order))
+    sizes = hashlib.sha256()
+    for name, size in zip(names, sizes_of(table.folder, again), strict=True):
+        sizes.update(f"{name}\0{size}\0".encode())
+    return [file_digest(table.path), sizes.hexdigest()]
 
 
 def _prefix(class_names: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """A COCO folder as a source of batches, through OpenCV: no records, no TensorFlow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,7 +33,7 @@ class FolderSource:
     """
 
     dataset: Dataset
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
     image_size: int
     workers: int
     bad: frozenset[int] = frozenset()

@@ -66,8 +66,8 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
     Raises:
         DataError: Nothing is left to train on.
     """
-    by_id = {image.image_id: image for image in dataset.images}
-    ordered = [by_id[image_id] for image_id in seeded_order(by_id, seed, "records")]
+    order = seeded_order([image.image_id for image in dataset.images], seed, "records")
+    ordered = [dataset.images[index] for index in order.tolist()]
     training = [image for image in ordered if image.split == "train"]
     if not training and any(image.capture is not None for image in ordered):
         return _split_frames(ordered, settings)
