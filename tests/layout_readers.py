@@ -1,6 +1,12 @@
-"""Readers of detectors in other projects' layouts, written from what those projects say, on nothing of ours."""
+"""Readers of detectors in other projects' layouts, written from what those projects say, on nothing of ours.
+
+    python -m tests.layout_readers DATA FILE
+
+prints the AP of persons that a file has: .onnx as Ultralytics reads it, .tflite as MediaPipe does.
+"""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +75,22 @@ def ssd_reader(path: Path) -> Reader:
     return read
 
 
+def in_whole_pixels(read: Reader, size: int) -> Reader:
+    """Boxes of a reader as MediaPipe tells them: of the square, corner and extent without their fractions."""
+
+    def read_whole(image_bgr: np.ndarray) -> Rows:
+        height, width = image_bgr.shape[:2]
+        scale = size / max(height, width)
+        left, top = (size - round(width * scale)) // 2, (size - round(height * scale)) // 2
+        rows = read(image_bgr)
+        boxes = rows[:, :4] * scale + [left, top] * 2
+        low, extent = np.floor(boxes[:, :2]), np.floor(boxes[:, 2:] - boxes[:, :2])
+        corners = (np.concatenate([low, low + extent], axis=1) - [left, top] * 2) / scale
+        return np.concatenate([corners, rows[:, 4:]], axis=1)
+
+    return read_whole
+
+
 def average_precision(reader: Reader, data: Path) -> float:
     """COCO's AP of the persons that a reader finds; the id of persons is 1."""
     truth = COCO()
@@ -88,3 +110,17 @@ def average_precision(reader: Reader, data: Path) -> float:
     scores.accumulate()
     scores.summarize()
     return float(scores.stats[0])
+
+
+def read_as_others_do(file: Path) -> Reader:
+    """Of a square of 384 pixels: .onnx as Ultralytics does, .tflite as MediaPipe."""
+    if file.suffix == ".tflite":
+        return in_whole_pixels(ssd_reader(file), 384)
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(str(file))
+    return yolo_reader(lambda blob: session.run(None, {"images": blob})[0], 384)
+
+
+if __name__ == "__main__":
+    print(f"AP {average_precision(read_as_others_do(Path(sys.argv[2])), Path(sys.argv[1])):.4f}")
