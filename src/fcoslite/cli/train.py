@@ -186,6 +186,17 @@ def finetune_command(
             show_default="the newest run in ./runs, else lite0",
         ),
     ] = None,
+    rehearse: Annotated[
+        Path | None,
+        typer.Option(
+            "--rehearse",
+            metavar="DIR",
+            parser=to_place,
+            help="Also learn from as many images of this data set as --data has, so that what they show is not "
+            "forgotten.",
+            show_default="none",
+        ),
+    ] = None,
     teacher: TeacherOption = None,
     keep: Annotated[
         str | None,
@@ -230,6 +241,7 @@ def finetune_command(
         resume=resume,
         form=form.value if form else None,
         boxes=boxes.value,
+        rehearse=rehearse,
     )
     _run(terminal, request, dry_run, distributed, _workers(workers, gpus_per_worker, address, distributed))
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw
 from fcoslite.data.capture import Capture
 
 SPLITS = ("train", "val", "test")
+REHEARSED = "rehearsed"  # the split of images that are learned from beside a data set
 UNKNOWN_SIDES = (1, 1)  # of an image whose header cannot be read, though the format asks it
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -149,6 +150,7 @@ class Dataset:
         category_ids: The data set's own category ids by class id - 1.
         folder: Where the image files are.
         follow_links: Links out of the folder are meant.
+        rehearsed: Where those of its images are from whose split is `REHEARSED`.
     """
 
     images: Sequence[LabelledImage]
@@ -156,6 +158,11 @@ class Dataset:
     category_ids: tuple[int, ...]
     folder: Path
     follow_links: bool = False
+    rehearsed: "Dataset | None" = None
+
+    def origin(self, image: LabelledImage) -> "Dataset":
+        """The data set in whose folder one of the images is."""
+        return self.rehearsed if self.rehearsed is not None and image.split == REHEARSED else self
 
 
 def seeded_order(image_ids: Collection[int] | np.ndarray, seed: int, purpose: str) -> np.ndarray:

@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
-from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_labelled
+from fcoslite.data.images import AnnotatedImage, UnusableImageError
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from fcoslite.machine.threads import map_in_order, one_opencv_thread
 from fcoslite.text import to_json
@@ -19,6 +20,8 @@ MAX_SKIPPED = "1%"
 LISTING = "skipped.jsonl"
 _NAMED = 3  # in a message
 _LONG_NAME = 100
+
+_Image = TypeVar("_Image", bound=AnnotatedImage)
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ def skipped_image(image: AnnotatedImage, error: UnusableImageError) -> SkippedIm
 
 
 def try_images(
-    images: Sequence[AnnotatedImage], folder: Path, follow_links: bool, workers: int
+    images: Sequence[_Image], read: Callable[[_Image], object], workers: int
 ) -> Generator[SkippedImage | None, None, None]:
-    """Decode images, in threads, and tell of each, in their order, why it cannot be used, or None."""
+    """Read images, in threads, and tell of each, in their order, why it cannot be used, or None."""
 
-    def attempt(image: AnnotatedImage) -> SkippedImage | None:
+    def attempt(image: _Image) -> SkippedImage | None:
         try:
-            read_labelled(image, folder, follow_links)
+            read(image)
         except UnusableImageError as error:
             return skipped_image(image, error)
         return None

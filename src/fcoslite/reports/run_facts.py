@@ -71,7 +71,7 @@ def read_run(run: Run, label: str) -> RunFacts:
 
 def _data(found: Details, settings: Settings | None, lines: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     facts = found.facts
-    named = ("records", "data", "fingerprint", "chunk", "skipped_records")
+    named = ("records", "data", "rehearse", "fingerprint", "chunk", "skipped_records")
     rows: dict[str, Any] = {key: facts[key] for key in named if key in facts}
     note = ""
     if settings is not None:

@@ -126,6 +126,7 @@ def plan_run(
     teacher: str | None = None,
     form: Format | None = None,
     boxes: BoxForm = "xywh",
+    rehearse: Path | None = None,
 ) -> TrainingPlan:
     """Open and check the data, split it, and settle what depends on it.
 
@@ -141,6 +142,7 @@ def plan_run(
         teacher: In the words of `find_teacher`.
         form: Format of `data`; None: recognised.
         boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
+        rehearse: A data set of any format, of which images are learned from beside `data`.
 
     Raises:
         WeightsError: The teacher's file cannot be used.
@@ -158,6 +160,10 @@ def plan_run(
         location = {"data": str(data.resolve()), **({"format": form} if form else {})}
         if boxes != "xywh":
             location["boxes"] = boxes
+        if rehearse is not None:
+            if rehearse.resolve() == data.resolve():
+                raise ConfigError(f"--rehearse is the data itself, {data}", "name other images")
+            location["rehearse"] = str(rehearse.resolve())
         dataset = data_of_run(location, settings.model.classes)
         of_camera = any(image.capture is not None for image in dataset.images)
         training, validation = _from_folder(dataset, settings, chunk, skip_bad_records, progress)
@@ -213,6 +219,7 @@ def plan_resume(
     progress: Progress = no_progress,
     settings: Settings | None = None,
     teacher: str | None = None,
+    rehearse: Path | None = None,
 ) -> TrainingPlan:
     """The plan a run was started with, to go on with it.
 
@@ -224,6 +231,7 @@ def plan_resume(
         progress: Told about the shards of records that are checked.
         settings: From `settings_to_resume`; None for the run's own.
         teacher: Where its teacher is now, if it was moved.
+        rehearse: Where what it rehearses is now, if that was moved.
 
     Raises:
         WeightsError: Its teacher is gone.
@@ -244,7 +252,7 @@ def plan_resume(
     training: Source
     validation: Source | None
     if "data" in facts:
-        dataset = data_of_run(facts, settings.model.classes, data)
+        dataset = data_of_run(facts, settings.model.classes, data, rehearse)
         training, validation = _from_folder(dataset, settings, chunk, skip, progress)
     else:
         training, validation = _from_records(records or place(facts["records"]), settings, chunk, skip, progress)

@@ -49,6 +49,7 @@ class TrainingRequest:
         resume: The run to go on with, by path or name; None starts a new one. All else must agree with it.
         form: Format of `data`; None: recognised.
         boxes: What the numbers of a box of COCO are, if not x, y, width, height in pixels.
+        rehearse: A data set of any format, of which images are learned from beside `data`.
     """
 
     verb: str
@@ -64,6 +65,7 @@ class TrainingRequest:
     resume: str | None = None
     form: "Format | None" = None
     boxes: "BoxForm" = "xywh"
+    rehearse: Path | None = None
 
     @property
     def named_config(self) -> str | None:
@@ -130,6 +132,8 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
     weights = find_weights(request.start_from, Path(settings.workspace.runs)) if request.verb == "finetune" else None
     if request.records is not None and request.data is not None:
         raise ConfigError("--records and --data exclude each other", "give one of them")
+    if request.rehearse is not None and request.data is None:
+        raise ConfigError("--rehearse goes with --data", "name the data set to learn from with --data")
     from fcoslite.training.plan import plan_run
 
     plan = plan_run(
@@ -144,6 +148,7 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
         request.teacher,
         request.form,
         request.boxes,
+        request.rehearse,
     )
     return plan, None
 
@@ -184,6 +189,8 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
         raise ConfigError(f"{run.path} was not started with --format {request.form}", "leave --format out")
     if request.boxes not in ("xywh", facts.get("boxes")):
         raise ConfigError(f"{run.path} was not started with --boxes {request.boxes}", "leave --boxes out")
+    if request.rehearse is not None and "rehearse" not in facts:
+        raise ConfigError(f"{run.path} was not started with --rehearse", "leave --rehearse out")
     if request.start_from is not None:
         asked = str(find_weights(request.start_from, runs).resolve())
         if asked != facts.get("start_from"):
@@ -193,5 +200,5 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    skip = request.skip_bad_records
-    return plan_resume(run, request.records, request.data, skip, progress, settings, request.teacher), run
+    skip, moved = request.skip_bad_records, (request.records, request.data)
+    return plan_resume(run, *moved, skip, progress, settings, request.teacher, request.rehearse), run

@@ -4,12 +4,13 @@ import logging
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, seeded_order
-from fcoslite.data.images import follows_links
+from fcoslite.data.images import follows_links, read_labelled
 from fcoslite.data.skipped import SkippedImage, try_images
 from fcoslite.errors import DataError
 from fcoslite.progress import Progress
@@ -69,7 +70,8 @@ def usable_images(
 ) -> Generator[int, None, None]:
     """Those whose image can be decoded; the others are added to `skipped`."""
     images = [source.images[index] for index in indexes]
-    tried = try_images(images, source.folder, follows_links(source.folder), os.cpu_count() or 1)
+    read = partial(read_labelled, folder=source.folder, follow_links=follows_links(source.folder))
+    tried = try_images(images, read, os.cpu_count() or 1)
     with progress("Checking images", len(indexes), "images") as advance, closing(tried):
         for index, problem in zip(indexes, tried, strict=True):
             advance()

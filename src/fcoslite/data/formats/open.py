@@ -15,6 +15,7 @@ from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.formats.voc import find_voc, open_voc
 from fcoslite.data.formats.yolo import find_yolo, open_yolo
 from fcoslite.data.image_formats import is_image
+from fcoslite.data.rehearsal import with_rehearsal
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.storage.files import file_digest
 from fcoslite.storage.places import is_file, is_folder, place
@@ -86,22 +87,30 @@ def source_digest(table: AnnotationTable) -> str:
     return file_digest(table.path) if is_whole else table_digest(table)
 
 
-def data_of_run(facts: Mapping[str, Any], classes: Sequence[str] | None, moved: Path | None = None) -> Dataset:
+def data_of_run(
+    facts: Mapping[str, Any],
+    classes: Sequence[str] | None,
+    moved: Path | None = None,
+    moved_rehearsal: Path | None = None,
+) -> Dataset:
     """The data set that a run was trained on without records, by what its run.json says.
 
     Args:
-        facts: Of run.json; `data` is the folder.
+        facts: Of run.json; `data` is the folder, and `rehearse` that of what is learned from beside it, if anything is.
         classes: Names whose boxes to read.
         moved: Where it is now, if it was moved.
+        moved_rehearsal: Where the other one is.
 
     Raises:
         DataError: It cannot be read.
+        ConfigError: What is rehearsed has not the same classes.
     """
-    return to_dataset(
-        open_data(
-            moved or place(facts["data"]), None, classes, form=facts.get("format"), boxes=facts.get("boxes", "xywh")
-        )
-    )
+    form, boxes = facts.get("format"), facts.get("boxes", "xywh")
+    dataset = to_dataset(open_data(moved or place(facts["data"]), None, classes, form=form, boxes=boxes))
+    if "rehearse" not in facts:
+        return dataset
+    other = open_data(moved_rehearsal or place(facts["rehearse"]), None, dataset.class_names)
+    return with_rehearsal(dataset, to_dataset(other))
 
 
 def _recognise(folder: Path) -> Format:

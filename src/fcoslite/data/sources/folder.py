@@ -50,7 +50,7 @@ class FolderSource:
         """
         with (
             progress("Checking images", len(self), "images") as advance,
-            closing(try_images(self.images, self.dataset.folder, self.dataset.follow_links, self.workers)) as tried,
+            closing(try_images(self.images, self._pixels, self.workers)) as tried,
         ):
             bad = {}
             for position, problem in enumerate(tried):
@@ -59,8 +59,10 @@ class FolderSource:
                     bad[position] = problem
         if not bad:
             return self
-        message = f"{self.dataset.folder}: {summary(list(bad.values()), len(self))}"
-        why = explain(list(bad.values()), self.images, self.dataset.folder)
+        folder = self.dataset.origin(self.images[min(bad)]).folder
+        of_one = [problem for place, problem in bad.items() if self.dataset.origin(self.images[place]).folder == folder]
+        why = explain(of_one, self.images, folder)
+        message = f"{folder}: {summary(list(bad.values()), len(self))}"
         hint = f"{why}, or make a data set without them with `fcoslite extract` and its --max-skipped"
         return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
@@ -145,8 +147,12 @@ class FolderSource:
         for group in now:
             yield self._collect(group, [next(pixels) for _ in group]), group
 
+    def _pixels(self, image: LabelledImage) -> np.ndarray:
+        origin = self.dataset.origin(image)
+        return read_labelled(image, origin.folder, origin.follow_links)
+
     def _read(self, image: LabelledImage, letterbox: Letterbox, change: Change | None) -> np.ndarray:
-        pixels = read_labelled(image, self.dataset.folder, self.dataset.follow_links)
+        pixels = self._pixels(image)
         if change is not None:
             pixels = change(pixels, image)
         return letterbox.apply_image(pixels)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fcoslite.config.settings import DataSettings
-from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
+from fcoslite.data.dataset import REHEARSED, Dataset, LabelledImage, seeded_order
 from fcoslite.data.sources.split_by_time import split_by_time
 from fcoslite.errors import DataError
 
@@ -58,7 +58,7 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
 
     They are in the order that records of the same set have, so that both split alike. Where the data set itself says
     which images are of `train`, and which of `val`, these train and validate, and the others are left out. Frames of a
-    camera, with times, are split by time.
+    camera, with times, are split by time. Rehearsed images train only.
 
     Returns:
         The images, those to validate on first, and the ranges of their positions.
@@ -67,7 +67,16 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
         DataError: Nothing is left to train on.
     """
     order = seeded_order([image.image_id for image in dataset.images], seed, "records")
-    ordered = [dataset.images[index] for index in order.tolist()]
+    every = [dataset.images[index] for index in order.tolist()]
+    rehearsed = [image for image in every if image.split == REHEARSED]
+    images, parts = _split([image for image in every if image.split != REHEARSED], settings)
+    if not rehearsed:
+        return images, parts
+    images = (*images, *rehearsed)
+    return images, split(len(images), settings, len(parts.validation))
+
+
+def _split(ordered: Sequence[LabelledImage], settings: DataSettings) -> tuple[tuple[LabelledImage, ...], Split]:
     training = [image for image in ordered if image.split == "train"]
     if not training and any(image.capture is not None for image in ordered):
         return _split_frames(ordered, settings)
