@@ -190,7 +190,7 @@ def finetune_command(
         Path | None,
         typer.Option(
             "--rehearse",
-            metavar="DIR",
+            metavar="DATA",
             parser=to_place,
             help="Also learn from as many images of this data set as --data has, so that what they show is not "
             "forgotten.",

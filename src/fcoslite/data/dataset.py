@@ -13,7 +13,6 @@ from msgspec import Meta, Raw
 from fcoslite.data.capture import Capture
 
 SPLITS = ("train", "val", "test")
-REHEARSED = "rehearsed"  # the split of images that are learned from beside a data set
 UNKNOWN_SIDES = (1, 1)  # of an image whose header cannot be read, though the format asks it
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -140,6 +139,11 @@ class LabelledImage:
     capture: Capture | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RehearsedImage(LabelledImage):
+    """One that is learned from beside a data set, to which it does not belong: see `data.rehearsal`."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled images by image id, ascending.
@@ -150,7 +154,7 @@ class Dataset:
         category_ids: The data set's own category ids by class id - 1.
         folder: Where the image files are.
         follow_links: Links out of the folder are meant.
-        rehearsed: Where those of its images are from whose split is `REHEARSED`.
+        rehearsed: Images that are learned from beside these; its folder is another.
     """
 
     images: Sequence[LabelledImage]
@@ -161,8 +165,8 @@ class Dataset:
     rehearsed: "Dataset | None" = None
 
     def origin(self, image: LabelledImage) -> "Dataset":
-        """The data set in whose folder one of the images is."""
-        return self.rehearsed if self.rehearsed is not None and image.split == REHEARSED else self
+        """The data set in whose folder an image is, one of these or of those that are rehearsed."""
+        return self.rehearsed if self.rehearsed is not None and isinstance(image, RehearsedImage) else self
 
 
 def seeded_order(image_ids: Collection[int] | np.ndarray, seed: int, purpose: str) -> np.ndarray:

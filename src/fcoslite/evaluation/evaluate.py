@@ -175,7 +175,8 @@ def plan_evaluation(
         source = unchecked.checked(skip_bad_records, progress)
         category_ids = dataset.category_ids
     elif records is None and run is not None and run.records is None:
-        facts = {"data": str(run.path), **run.facts()}  # without either, the run's folder has no annotations
+        # without either, the run's folder has no annotations; what was rehearsed never validates
+        facts = {key: value for key, value in {"data": str(run.path), **run.facts()}.items() if key != "rehearse"}
         data = Path(facts["data"])
         dataset = data_of_run(facts, known.class_names)
         ordered, parts = split_dataset(dataset, settings.data, settings.seed)

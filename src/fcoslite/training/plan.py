@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
-from fcoslite.data.dataset import Dataset
+from fcoslite.data.dataset import Dataset, RehearsedImage
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.open import Format, data_of_run
-from fcoslite.data.sources.folder import FolderSource
+from fcoslite.data.sources.folder import FolderSource, fingerprint_of
 from fcoslite.data.sources.records import RecordSource
 from fcoslite.data.sources.source import Source, steps_per_pass
 from fcoslite.data.sources.split import split, split_dataset
@@ -161,8 +161,8 @@ def plan_run(
         if boxes != "xywh":
             location["boxes"] = boxes
         if rehearse is not None:
-            if rehearse.resolve() == data.resolve():
-                raise ConfigError(f"--rehearse is the data itself, {data}", "name other images")
+            if chunk is not None:
+                raise ConfigError("--rehearse is not for chunks", "leave one of them out")
             location["rehearse"] = str(rehearse.resolve())
         dataset = data_of_run(location, settings.model.classes)
         of_camera = any(image.capture is not None for image in dataset.images)
@@ -192,7 +192,7 @@ def plan_run(
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     if verb == "finetune":
         settings = settle_keep(settings, of_camera, validation)
-    facts: dict[str, Any] = {"chunk": chunk, **location, "fingerprint": training.fingerprint}
+    facts: dict[str, Any] = {"chunk": chunk, **location, **_fingerprints(training)}
     found = None
     if teacher is not None:
         found = find_teacher(teacher, Path(settings.workspace.runs))
@@ -258,13 +258,16 @@ def plan_resume(
         training, validation = _from_records(records or place(facts["records"]), settings, chunk, skip, progress)
     if skip:
         facts["skipped_records"] = _bad_records(training, validation)  # from now on, as `resume` records
-    if training.fingerprint != facts.get("fingerprint"):
-        own, asked = place(facts[kind]), data or records
-        raise DataError(
-            f"{asked or own} is not what {run.path} was started on",
-            (f"that was {own}; " if asked is not None else "it has changed since; ")
-            + "validation images may be among what is trained on now: start a new run, or name the old data",
-        )
+    asked = {"data": data, "records": records, "rehearse": rehearse}
+    for name, found_now in _fingerprints(training).items():
+        if found_now != facts.get(name):
+            which = kind if name == "fingerprint" else "rehearse"
+            own, now = place(facts[which]), asked[which]
+            raise DataError(
+                f"{now or own} is not what {run.path} was started on",
+                (f"that was {own}; " if now is not None else "it has changed since; ")
+                + "validation images may be among what is trained on now: start a new run, or name the old data",
+            )
     start_from = Path(facts["start_from"]) if facts.get("start_from") else None
     found = teacher_to_resume(teacher, facts, Path(settings.workspace.runs))
     return TrainingPlan(str(facts["verb"]), settings, training, validation, facts, start_from, found)
@@ -277,6 +280,13 @@ def _from_records(
     parts = split(len(whole), settings.data)
     training = whole.part(parts.chunk(chunk)).checked(skip_bad, progress)
     return training, whole.part(parts.validation).checked(skip_bad, progress) if parts.validation else None
+
+
+def _fingerprints(training: Source) -> dict[str, str]:
+    found = {"fingerprint": training.fingerprint}
+    if isinstance(training, FolderSource) and training.dataset.rehearsed is not None:
+        found["rehearsed"] = fingerprint_of(training.dataset.rehearsed)
+    return found
 
 
 def _bad_records(*parts: Source | None) -> int:
@@ -294,7 +304,8 @@ def _from_folder(
         return source.checked(skip_bad, progress)
 
     positions = parts.chunk(chunk)
-    if not any(len(images[position].class_ids) for position in positions):
+    own = (images[position] for position in positions if not isinstance(images[position], RehearsedImage))
+    if not any(len(image.class_ids) for image in own):
         names = ", ".join(dataset.class_names)
         raise DataError(
             f"{dataset.folder}: none of {len(positions):,} images to train on has a box of {names}",

@@ -11,6 +11,7 @@ import numpy as np
 
 from fcoslite.data.dataset import AnnotationTable, seeded_order
 from fcoslite.data.images import follows_links, read_labelled
+from fcoslite.data.lazy import picked
 from fcoslite.data.skipped import SkippedImage, try_images
 from fcoslite.errors import DataError
 from fcoslite.progress import Progress
@@ -69,7 +70,7 @@ def usable_images(
     indexes: Sequence[int], source: AnnotationTable, skipped: list[SkippedImage], progress: Progress
 ) -> Generator[int, None, None]:
     """Those whose image can be decoded; the others are added to `skipped`."""
-    images = [source.images[index] for index in indexes]
+    images = picked(source.images, indexes)
     read = partial(read_labelled, folder=source.folder, follow_links=follows_links(source.folder))
     tried = try_images(images, read, os.cpu_count() or 1)
     with progress("Checking images", len(indexes), "images") as advance, closing(tried):

@@ -101,10 +101,12 @@ def open_coco(
     oddities.warn()
     class_ids = _class_ids(annotations, known, categories, path)
     columns = _columns(annotations, class_ids, records, oddities.without_box)
-    del annotations
-    image_of = columns.image_index
-    refuse_duplicate_ids(columns.ids, "annotation id", path, lambda row: f"a box of {_named(records, image_of[row])}")
-    table = assemble(path, folder, categories, records, as_pixels(columns, records, boxes, path))
+    del annotations, class_ids  # each column has one owner, so that it goes when it is taken
+    refuse_duplicate_ids(
+        columns.ids, "annotation id", path, lambda row: f"a box of {_named(records, columns.image_index[row])}"
+    )
+    columns = as_pixels(columns, records, boxes, path)
+    table = assemble(path, folder, categories, records, columns)
     return replace(table, info=document.info, licenses=document.licenses, raw_images=tuple(raw_images))
 
 
@@ -221,21 +223,22 @@ def _columns(annotations: _Annotations, class_ids: np.ndarray, images: Sequence[
     """Those of the chosen classes."""
     chosen = class_ids > 0
     annotations.keep(chosen)
-    ids, image_ids = annotations.ids, annotations.image_ids
+    image_ids = annotations.image_ids
     known_ids = np.fromiter((image.image_id for image in images), np.int64, len(images))
     image_index = np.searchsorted(known_ids, image_ids).clip(max=len(images) - 1)
     image_index[known_ids[image_index] != image_ids] = -1
-    return Columns(
-        ids=ids,
+    columns = Columns(
+        ids=annotations.ids,
         image_index=image_index,
         class_ids=class_ids[chosen],
         boxes_xywh=annotations.boxes_xywh,
         areas=annotations.areas,
         iscrowd=annotations.iscrowd,
         scores=annotations.scores,
-        where=lambda row: f"has id {ids[row]}",
+        where=lambda row: f"has id {columns.ids[row]}",
         lost=lost,
     )
+    return columns
 
 
 def _images(

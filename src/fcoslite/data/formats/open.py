@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fcoslite.data.dataset import AnnotationTable, Dataset
+from fcoslite.data.embedded import embedded_names
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import check_images_folder, table_digest
 from fcoslite.data.formats.coco_folder import find_coco, open_coco_folder
@@ -103,14 +104,14 @@ def data_of_run(
 
     Raises:
         DataError: It cannot be read.
-        ConfigError: What is rehearsed has not the same classes.
+        ConfigError: What is rehearsed has not the same classes, or is the same images.
     """
     form, boxes = facts.get("format"), facts.get("boxes", "xywh")
     dataset = to_dataset(open_data(moved or place(facts["data"]), None, classes, form=form, boxes=boxes))
     if "rehearse" not in facts:
         return dataset
     other = open_data(moved_rehearsal or place(facts["rehearse"]), None, dataset.class_names)
-    return with_rehearsal(dataset, to_dataset(other))
+    return with_rehearsal(dataset, to_dataset(other), apart=embedded_names())
 
 
 def _recognise(folder: Path) -> Format:

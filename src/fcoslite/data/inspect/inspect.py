@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -134,8 +134,10 @@ def plan_inspection(
         else:
             table, unusable, hint = _readable(open_data(path, images, classes, split, form, boxes))
             pictures = FilePictures(table)
-    order = seeded_order([image.image_id for image in table.images], 0, "inspect")[:limit]
-    to_open = tuple(sorted(order.tolist())) if open_images else ()
+    chosen: Iterable[int] = range(len(table.images)) if open_images else ()
+    if open_images and limit is not None:
+        chosen = seeded_order([image.image_id for image in table.images], 0, "inspect")[:limit].tolist()
+    to_open = tuple(sorted(chosen))
     return InspectionPlan(table, tuple(remarks), to_open, pictures, unusable, hint)
 
 

@@ -59,10 +59,12 @@ class FolderSource:
                     bad[position] = problem
         if not bad:
             return self
-        folder = self.dataset.origin(self.images[min(bad)]).folder
-        of_one = [problem for place, problem in bad.items() if self.dataset.origin(self.images[place]).folder == folder]
-        why = explain(of_one, self.images, folder)
-        message = f"{folder}: {summary(list(bad.values()), len(self))}"
+        origin = self.dataset.origin(self.images[min(bad)])
+        images = [image for image in self.images if self.dataset.origin(image) is origin]
+        of_one = [problem for place, problem in bad.items() if self.dataset.origin(self.images[place]) is origin]
+        why = explain(of_one, images, origin.folder)
+        elsewhere = f", and {len(bad) - len(of_one)} of what is rehearsed" if len(bad) > len(of_one) else ""
+        message = f"{origin.folder}: {summary(of_one, len(images))}{elsewhere}"
         hint = f"{why}, or make a data set without them with `fcoslite extract` and its --max-skipped"
         return replace(self, bad=go_without(bad, len(self), message, hint, skip_bad_records))
 
@@ -79,11 +81,12 @@ class FolderSource:
     @property
     def fingerprint(self) -> str:
         """See `Source`."""
-        return digest(fact for image in self.dataset.images for fact in _facts(image))
+        return fingerprint_of(self.dataset)
 
     @cached_property
     def _most_boxes(self) -> int:
-        return max(1, max(len(image.boxes_xyxy) for image in self.dataset.images))
+        parts = (self.dataset, self.dataset.rehearsed)
+        return max(1, *(len(image.boxes_xyxy) for part in parts if part is not None for image in part.images))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -170,6 +173,11 @@ class FolderSource:
             crowd[row, :count] = image.iscrowd
             scores[row, :count] = image.scores
         return {"images": np.stack(pixels), "boxes": boxes, "crowd": crowd, "scores": scores}
+
+
+def fingerprint_of(dataset: Dataset) -> str:
+    """Of its own images, and not of those that are rehearsed."""
+    return digest(fact for image in dataset.images for fact in _facts(image))
 
 
 def _facts(image: LabelledImage) -> tuple[str, ...]:

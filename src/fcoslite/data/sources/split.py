@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fcoslite.config.settings import DataSettings
-from fcoslite.data.dataset import REHEARSED, Dataset, LabelledImage, seeded_order
+from fcoslite.data.dataset import Dataset, LabelledImage, seeded_order
 from fcoslite.data.sources.split_by_time import split_by_time
 from fcoslite.errors import DataError
 
@@ -58,7 +58,7 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
 
     They are in the order that records of the same set have, so that both split alike. Where the data set itself says
     which images are of `train`, and which of `val`, these train and validate, and the others are left out. Frames of a
-    camera, with times, are split by time. Rehearsed images train only.
+    camera, with times, are split by time. As many rehearsed images as train, at most, come last, and train, too.
 
     Returns:
         The images, those to validate on first, and the ranges of their positions.
@@ -67,12 +67,10 @@ def split_dataset(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[
         DataError: Nothing is left to train on.
     """
     order = seeded_order([image.image_id for image in dataset.images], seed, "records")
-    every = [dataset.images[index] for index in order.tolist()]
-    rehearsed = [image for image in every if image.split == REHEARSED]
-    images, parts = _split([image for image in every if image.split != REHEARSED], settings)
-    if not rehearsed:
+    images, parts = _split([dataset.images[index] for index in order.tolist()], settings)
+    if dataset.rehearsed is None:
         return images, parts
-    images = (*images, *rehearsed)
+    images = (*images, *dataset.rehearsed.images[: len(parts.training)])
     return images, split(len(images), settings, len(parts.validation))
 
 
