@@ -60,7 +60,11 @@ def _node(*options: str, before: Sequence[str] = (), **environment: str) -> Iter
             yield process
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            with suppress(ProcessLookupError):  # it may leave its children behind, which hold its output open
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def kill_node(process: subprocess.Popen[str]) -> None:
