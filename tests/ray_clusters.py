@@ -10,8 +10,11 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-# its token would be in the home folder, which no test sees
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",  # its token would be in the home folder, which no test sees
+    # else a group that counts on a machine that was just lost is waited for a minute
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+}
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def _node(*options: str, before: Sequence[str] = (), **environment: str) -> Iter
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+                process.wait(10)
             with suppress(ProcessLookupError):  # it may leave its children behind, which hold its output open
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
