@@ -79,9 +79,7 @@ def in_whole_pixels(read: Reader, size: int) -> Reader:
     """Boxes of a reader as MediaPipe tells them: of the square, corner and extent without their fractions."""
 
     def read_whole(image_bgr: np.ndarray) -> Rows:
-        height, width = image_bgr.shape[:2]
-        scale = size / max(height, width)
-        left, top = (size - round(width * scale)) // 2, (size - round(height * scale)) // 2
+        _, scale, left, top = letterboxed(image_bgr, size, cv2.INTER_NEAREST)
         rows = read(image_bgr)
         boxes = rows[:, :4] * scale + [left, top] * 2
         low, extent = np.floor(boxes[:, :2]), np.floor(boxes[:, 2:] - boxes[:, :2])
