@@ -16,6 +16,13 @@ def test_a_box_moves_to_the_mean_of_those_that_agree() -> None:
     np.testing.assert_allclose(vote(boxes, scores, suppressed), [[0, 0, 100, bottom], [300, 0, 310, 10]], rtol=1e-6)
 
 
+def test_those_of_a_box_beyond_the_most_have_no_voice() -> None:
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 40, 40], [21, 20, 41, 40]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    suppressed = non_max_suppression(boxes, scores, np.zeros(3, int), 0.5, 1)
+    np.testing.assert_array_equal(vote(boxes, scores, suppressed), boxes[:1])
+
+
 @pytest.mark.parametrize("most", [3, 1000])
 def test_many_boxes(most: int) -> None:
     random = np.random.default_rng(most)
