@@ -214,7 +214,7 @@ def camera(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """Processes that train together, and build records on Ray: killed, stopped and resumed, on this machine."""
     session.install(".", *TESTS)
-    session.run("pytest", "-m", "cluster", *session.posargs)
+    session.run("pytest", *TWO_AT_A_TIME, "--dist", "worksteal", "-m", "cluster", *session.posargs)
 
 
 @nox.session

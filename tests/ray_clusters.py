@@ -20,8 +20,9 @@ ENVIRONMENT = {
 @contextmanager
 def ray_head(cpus: int) -> Iterator[str]:
     """The address of a cluster of one node."""
-    port = free_port()
-    with _node("--head", f"--port={port}", "--include-dashboard=false", f"--num-cpus={cpus}"):
+    port, for_clients = free_port(), free_port()
+    ports = (f"--port={port}", f"--ray-client-server-port={for_clients}")
+    with _node("--head", *ports, "--include-dashboard=false", f"--num-cpus={cpus}"):
         yield f"127.0.0.1:{port}"
 
 
@@ -45,6 +46,8 @@ def _node(*options: str, before: Sequence[str] = (), **environment: str) -> Iter
         "ray.scripts.scripts",
         "start",
         *options,
+        "--min-worker-port=0",  # any free ones: other clusters may be here at the same time
+        "--max-worker-port=0",
         "--disable-usage-stats",
         "--block",
     ]
@@ -78,15 +81,15 @@ def kill_node(process: subprocess.Popen[str]) -> None:
 
 
 def train_workers() -> list[int]:
-    """The processes on this machine that Ray has train."""
+    """The processes that Ray has train, of the clusters that this process has started."""
     found = []
-    for path in Path("/proc").glob("[0-9]*"):
+    for pid in _descendants(os.getpid()):
         try:
-            title = (path / "cmdline").read_bytes()
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
         if title.startswith(b"ray::") and b"Train" in title and b"Controller" not in title:
-            found.append(int(path.name))
+            found.append(pid)
     return sorted(found)
 
 
