@@ -75,20 +75,6 @@ def ssd_reader(path: Path) -> Reader:
     return read
 
 
-def in_whole_pixels(read: Reader, size: int) -> Reader:
-    """Boxes of a reader as MediaPipe tells them: of the square, corner and extent without their fractions."""
-
-    def read_whole(image_bgr: np.ndarray) -> Rows:
-        _, scale, left, top = letterboxed(image_bgr, size, cv2.INTER_NEAREST)
-        rows = read(image_bgr)
-        boxes = rows[:, :4] * scale + [left, top] * 2
-        low, extent = np.floor(boxes[:, :2]), np.floor(boxes[:, 2:] - boxes[:, :2])
-        corners = (np.concatenate([low, low + extent], axis=1) - [left, top] * 2) / scale
-        return np.concatenate([corners, rows[:, 4:]], axis=1)
-
-    return read_whole
-
-
 def average_precision(reader: Reader, data: Path) -> float:
     """COCO's AP of the persons that a reader finds; the id of persons is 1."""
     truth = COCO()
@@ -113,7 +99,7 @@ def average_precision(reader: Reader, data: Path) -> float:
 def read_as_others_do(file: Path) -> Reader:
     """Of a square of 384 pixels: .onnx as Ultralytics does, .tflite as MediaPipe."""
     if file.suffix == ".tflite":
-        return in_whole_pixels(ssd_reader(file), 384)
+        return ssd_reader(file)
     from onnxruntime import InferenceSession
 
     session = InferenceSession(str(file))

@@ -21,6 +21,8 @@ import numpy as np
 Box = tuple[float, float, float, float, float, int]  # x_min, y_min, x_max, y_max, score, class from 0 on
 Reader = Callable[[np.ndarray], Iterator[Box]]
 
+_ENLARGED = 5  # odd, so that one of a pixel's copies lies in the middle
+
 
 def ultralytics_reader(file: Path) -> Reader:
     """With the thresholds of `yolo val`."""
@@ -40,7 +42,8 @@ def ultralytics_reader(file: Path) -> Reader:
 def mediapipe_reader(file: Path, whole: bool) -> Reader:
     """MediaPipe stretches a picture to the square; where it is not given the `whole` one, it gets a letterboxed square.
 
-    It tells boxes in whole pixels of what it is given.
+    It tells boxes in whole pixels of what it is given, so the square has each pixel several times: as it samples the
+    middle one of them, the network sees the same square.
     """
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
@@ -60,6 +63,8 @@ def mediapipe_reader(file: Path, whole: bool) -> Reader:
             resized = cv2.resize(image_bgr, (new_width, new_height), interpolation=cv2.INTER_AREA)
             image_bgr = np.full((size, size, 3), 114, np.uint8)
             image_bgr[top : top + new_height, left : left + new_width] = resized
+            image_bgr = image_bgr.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+            scale, left, top = scale * _ENLARGED, left * _ENLARGED, top * _ENLARGED
         pixels = np.ascontiguousarray(image_bgr[..., ::-1])
         for found in detector.detect(mediapipe.Image(mediapipe.ImageFormat.SRGB, pixels)).detections:
             box, [category] = found.bounding_box, found.categories
