@@ -215,8 +215,8 @@ def cluster(session: nox.Session) -> None:
     """Processes that train together, and build records on Ray: killed, stopped and resumed, on this machine."""
     session.install(".", *TESTS)
     # the same few programs are compiled for dozens of processes: JAX keeps them
-    folder = str(Path(session.create_tmp()).resolve())
-    kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    folder = session.cache_dir.resolve() / "jax"  # create_tmp() would make TMPDIR longer than Ray's sockets bear
+    kept = {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     session.run("pytest", *TWO_AT_A_TIME, "--dist", "worksteal", "-m", "cluster", *session.posargs, env=kept)
 
 
