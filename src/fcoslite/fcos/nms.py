@@ -39,7 +39,7 @@ def non_max_suppression(
         (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = sides[:, a, None], sides[:, None, b]
         shared = np.maximum(np.minimum(ax1, bx1) - np.maximum(ax0, bx0), 0)
         shared *= np.maximum(np.minimum(ay1, by1) - np.maximum(ay0, by0), 0)
-        more: np.ndarray = shared > np.add.outer(areas[a], areas[b]) * (iou / (1 + iou))  # of the union, by iou
+        more: np.ndarray = shared > np.add.outer(areas[a], areas[b]) * (iou / (1 + iou))  # shared / union > iou
         return more & (classes[a, None] == classes[b])
 
     rest = np.argsort(-scores, kind="stable")
