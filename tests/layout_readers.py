@@ -2,7 +2,7 @@
 
     python -m tests.layout_readers DATA FILE
 
-prints the AP of persons that a file has: .onnx as Ultralytics reads it, .tflite as MediaPipe does.
+prints the AP of persons that a file has: .onnx as Ultralytics reads it, .tflite as LiteRT gives it.
 """
 
 import json
@@ -97,7 +97,7 @@ def average_precision(reader: Reader, data: Path) -> float:
 
 
 def read_as_others_do(file: Path) -> Reader:
-    """Of a square of 384 pixels: .onnx as Ultralytics does, .tflite as MediaPipe."""
+    """Of a square of 384 pixels: .onnx as Ultralytics does, .tflite as LiteRT gives it."""
     if file.suffix == ".tflite":
         return ssd_reader(file)
     from onnxruntime import InferenceSession
