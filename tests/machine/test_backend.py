@@ -112,3 +112,28 @@ def test_a_backend_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         "KERAS_BACKEND is 'torch' | fcoslite runs on tensorflow and jax"
         in load(tmp_path, None, KERAS_BACKEND="torch").stderr
     )
+
+
+IMPORTED = """
+import importlib, sys
+if sys.argv[1] == "command":
+    import fcoslite.cli.app
+from fcoslite.machine.backend import load_backend
+load_backend()
+print(sorted({"jax", "matplotlib", "pandas", "sklearn"} & set(sys.modules)))
+print([importlib.import_module(name).__name__ for name in ("jax", "matplotlib.pyplot", "pandas", "sklearn")])
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_command_imports_keras_without_what_nobody_uses(backend: str) -> None:
+    def imported(how: str) -> list[str]:
+        env = {**os.environ, "KERAS_BACKEND": backend}
+        command = [sys.executable, "-c", IMPORTED, how]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.splitlines()
+
+    all_of_them = "['jax', 'matplotlib', 'pandas', 'sklearn']"
+    assert imported("program")[0] == all_of_them  # which may hand Keras a data frame
+    lean, later = imported("command")
+    assert lean == ("[]" if backend == "tensorflow" else "['jax']")
+    assert later == "['jax', 'matplotlib.pyplot', 'pandas', 'sklearn']"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from fcoslite.errors import ConfigError
+from fcoslite.machine.lean_imports import lean_imports
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -38,7 +39,7 @@ def load_backend() -> None:
     os.environ["KERAS_BACKEND"] = name  # which Keras heeds more than its file
     os.environ.setdefault("KERAS_NNX_ENABLED", "false")
     try:
-        with _silenced_stderr():
+        with _silenced_stderr(), lean_imports():
             import keras
     except ImportError as error:
         hint = "pip install 'fcoslite[jax]'" if name == "jax" else "install fcoslite with its dependencies"
@@ -89,7 +90,8 @@ def load_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     with _silenced_stderr():
-        import tensorflow as tf
+        with lean_imports():
+            import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
         if os.environ.get("KERAS_BACKEND") == "jax":
