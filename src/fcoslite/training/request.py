@@ -139,16 +139,16 @@ def _plan_new(request: TrainingRequest, progress: Progress) -> "tuple[TrainingPl
     plan = plan_run(
         request.verb,
         settings,
-        request.records,
-        request.data,
-        request.chunk,
-        weights,
-        request.skip_bad_records,
-        progress,
-        request.teacher,
-        request.form,
-        request.boxes,
-        request.rehearse,
+        records=request.records,
+        data=request.data,
+        chunk=request.chunk,
+        start_from=weights,
+        skip_bad_records=request.skip_bad_records,
+        progress=progress,
+        teacher=request.teacher,
+        form=request.form,
+        boxes=request.boxes,
+        rehearse=request.rehearse,
     )
     return plan, None
 
@@ -200,5 +200,14 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
     load_backend()
     from fcoslite.training.plan import plan_resume
 
-    skip, moved = request.skip_bad_records, (request.records, request.data)
-    return plan_resume(run, *moved, skip, progress, settings, request.teacher, request.rehearse), run
+    plan = plan_resume(
+        run,
+        records=request.records,
+        data=request.data,
+        skip_bad_records=request.skip_bad_records,
+        progress=progress,
+        settings=settings,
+        teacher=request.teacher,
+        rehearse=request.rehearse,
+    )
+    return plan, run
