@@ -16,12 +16,14 @@ from fcoslite.fcos.losses import (
     box_loss_each,
     compute_losses,
     detection_losses,
+    distribution_focal_loss,
     focal_loss,
     quality_focal_loss,
 )
 from fcoslite.fcos.targets import Targets, assign
 from fcoslite.geometry.boxes import iou, ltrb_to_xyxy
-from fcoslite.models.detector import build_detector
+from fcoslite.models.detector import build_detector, loss_network
+from fcoslite.models.head import DISTANCE_LOGITS
 from fcoslite.models.presets import PRESETS
 
 
@@ -202,6 +204,29 @@ def test_sure_boxes_cost_what_they_cost_before_there_were_scores(quality):
     assert _number(losses.quality) == _number(ops.sum(bce * positive) / normalizer)
 
 
+def test_distribution_focal_loss_by_hand():
+    probabilities = np.float32([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4]])
+    logits = np.log(probabilities).reshape(1, 12) + 5.0
+    distances = np.float32([[0.0, 1.75, 0.5, 9.0]])  # at a bin, nearer to one, in the middle, beyond the last
+    by_side = [
+        -math.log(0.7),
+        -0.25 * math.log(0.1) - 0.75 * math.log(0.8),
+        -0.5 * math.log(0.2) - 0.5 * math.log(0.6),
+        -math.log(0.4),
+    ]
+    loss = ops.convert_to_numpy(distribution_focal_loss(logits, distances))
+    np.testing.assert_allclose(loss, [sum(by_side) / 4], rtol=1e-5)
+
+
+def test_a_distribution_costs_a_quarter_beside_the_overlap():
+    outputs, targets, locations = _two_locations()
+    outputs[DISTANCE_LOGITS] = np.zeros(
+        (1, 2, 4 * 4), np.float32
+    )  # four bins, each as probable: log 4 whatever the side
+    losses = compute_losses(outputs, targets, locations, LossSettings(), "centerness")
+    assert _number(losses.boxes) == pytest.approx(0.5 + math.log(4) / 4, abs=1e-5)
+
+
 def test_no_quality_no_loss():
     losses, with_quality = _losses("none"), _losses("iou")
     assert _number(losses.quality) == 0
@@ -224,7 +249,7 @@ def _gradients(model: dict, settings: LossSettings, boxes):
 
     detector = build_detector(ModelSettings.model_validate({"image_size": 64, "head_depth": 1, **model}), seed=0)
     with tf.GradientTape() as tape:
-        outputs = detector.network(np.random.default_rng(0).random((1, 64, 64, 3), np.float32), training=True)
+        outputs = loss_network(detector)(np.random.default_rng(0).random((1, 64, 64, 3), np.float32), training=True)
         losses = detection_losses(outputs, boxes, detector, settings)
     variables = detector.network.trainable_variables
     gradients = tape.gradient(losses.total, [v.value for v in variables])
@@ -235,6 +260,7 @@ MODELS = [
     ({}, {}),
     ({"preset": "lite0"}, {}),
     ({"preset": "lite0", "assignment": "task_aligned", "quality": "none"}, {"classes": "quality_focal"}),
+    ({"preset": "lite0", "distance_bins": 17}, {}),
 ]
 
 

@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,8 @@ from keras import ops
 
 from fcoslite.config.settings import ModelSettings
 from fcoslite.errors import ConfigError, WeightsError
-from fcoslite.models.detector import build_detector, count_macs, count_parameters
+from fcoslite.models.detector import build_detector, count_macs, count_parameters, loss_network
+from fcoslite.models.head import ExpectedDistance
 from fcoslite.models.layers import NormedConv
 from fcoslite.models.presets import PRESETS, SIZE_PIXELS, SIZES, Size
 
@@ -61,6 +64,27 @@ def test_starting_values(lite):
     assert {layer.epsilon for layer in norms} == {1e-3}
 
 
+def test_a_distance_is_the_mean_of_its_distribution():
+    settings = ModelSettings(preset="lite0", image_size=64, head_depth=0, distance_bins=5, classes=("person",))
+    detector = build_detector(settings, seed=0)
+    network = loss_network(detector)
+    assert [v.path for v in network.variables] == [v.path for v in detector.network.variables]
+    image = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    outputs = {name: ops.convert_to_numpy(value) for name, value in network(image).items()}
+    assert set(outputs) == {*detector.network.output, "distance_logits"}
+    logits = outputs["distance_logits"].reshape(2, -1, 4, 5)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(outputs["distances"], shares @ np.arange(5), rtol=1e-5)
+    np.testing.assert_array_equal(outputs["distances"], ops.convert_to_numpy(detector.network(image)["distances"]))
+
+
+def test_distributions_start_where_exp_does():
+    of_17 = {"preset": "lite0", "image_size": 64, "head_depth": 0, "distance_bins": 17}
+    bias = build_detector(ModelSettings.model_validate(of_17)).network.get_layer("head_distances").bias
+    start = ops.convert_to_numpy(ExpectedDistance(17, "start")(ops.reshape(bias, (1, 1, -1))))
+    np.testing.assert_allclose(start, math.e, atol=0.3)
+
+
 def test_r50_is_standard_fcos():
     detector = build_detector(ModelSettings(preset="r50", image_size=128))
     assert len(detector.class_names) == 80
@@ -91,6 +115,8 @@ def test_r50_is_standard_fcos():
         {"preset": "lite0", "backbone": "bottleneck", "strides": (4, 8, 16, 32), "classes": ("person", "dog")},
         {"backbone": "efficientnet_lite0", "strides": (8, 16, 32), "backbone_norms": "running"},
         {"preset": "lite0", "assignment": "task_aligned", "quality": "centerness"},
+        {"preset": "lite0", "distance_bins": 17},
+        {"distance_bins": 5, "quality": "none"},
     ],
 )
 def test_every_part_is_a_setting(changes):

@@ -22,6 +22,7 @@ SLIM = [
     "model.head_depth=1",
     "model.neck_channels=32",
     "model.head_channels=16",
+    "model.distance_bins=5",
     "model.image_size=64",
     "compute.batch_size=4",
     "compute.accumulation=3",

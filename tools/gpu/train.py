@@ -32,7 +32,7 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import LossSettings, Settings
 from fcoslite.fcos.ground_truth import to_probability
 from fcoslite.fcos.losses import Losses, detection_losses
-from fcoslite.models.detector import Detector, build_detector
+from fcoslite.models.detector import Detector, build_detector, loss_network
 from fcoslite.models.weights import load_backbone, load_weights, save_weights
 from fcoslite.training.optimizer import AdamW
 from fcoslite.training.teacher import Teach, find_teacher, load_teacher
@@ -69,7 +69,7 @@ class Step:
 
     def __init__(self, detector: Detector, settings: Settings, teach: Teach) -> None:
         self.detector = detector
-        network = detector.network
+        self.network = network = loss_network(detector)
         clock, train = _Clock(), settings.train
         self.optimizer = AdamW(
             factors={"head_": 1.0, "neck_": train.neck_lr_factor, "": train.backbone_lr_factor},
@@ -127,7 +127,7 @@ class Step:
 
     def save_weights(self, path: Path, **facts: Any) -> None:
         """Write the averaged weights as an ordinary weights file."""
-        network = self.detector.network
+        network = self.network
         averages = {id(one): i for i, one in enumerate(self.optimizer.variables)}
         places = [averages[id(one)] for one in self.optimizer._model_variables_moving_average]
         for variable, place in zip(network.trainable_variables, places, strict=True):

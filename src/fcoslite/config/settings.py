@@ -56,6 +56,12 @@ class ModelSettings(_Node):
     neck_channels: int | None = Field(None, ge=8, le=1024)
     head_channels: int | None = Field(None, ge=8, le=1024)
     head_depth: int | None = Field(None, ge=0, le=8, description="convolutions per tower")
+    distance_bins: int | None = Field(
+        None,
+        ge=2,
+        le=64,
+        description="a distance is the mean of a distribution over so many strides, from 0; null: exp",
+    )
     assignment: Literal["area", "ranges", "atss", "task_aligned"] | None = None
     quality: Literal["centerness", "iou", "none"] | None = Field(
         None, description="what the second score of a location learns; none: there is no second score"

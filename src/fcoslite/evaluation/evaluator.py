@@ -19,7 +19,7 @@ from fcoslite.fcos.postprocess import postprocess
 from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.geometry.letterbox import Letterbox
-from fcoslite.models.detector import Detector
+from fcoslite.models.detector import Detector, loss_network
 from fcoslite.progress import Progress, no_progress
 
 
@@ -28,7 +28,7 @@ class _LossesAndBoxes(keras.Model):
 
     def __init__(self, detector: Detector, loss: LossSettings) -> None:
         super().__init__(name="losses_and_boxes", dtype="float32")
-        self.network = detector.network
+        self.network = loss_network(detector)
         self.detector = detector
         self.loss_settings = loss
 

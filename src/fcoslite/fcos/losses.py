@@ -6,6 +6,7 @@ their box and quality loss.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 from keras import ops
 
 from fcoslite.config.settings import LossSettings
@@ -14,6 +15,9 @@ from fcoslite.fcos.targets import Targets, assign
 from fcoslite.fcos.teaching import Taught, believed, teaching_loss, with_doubted_background
 from fcoslite.geometry.boxes import EPSILON, Tensor, giou, iou, ltrb_to_xyxy
 from fcoslite.models.detector import Detector
+from fcoslite.models.head import DISTANCE_LOGITS
+
+_DISTRIBUTION_WEIGHT = 0.25  # arXiv 2006.04388, section 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def compute_losses(
 
     Args:
         outputs: `class_logits` [B, N, C], `distances` [B, N, 4] in strides, `quality_logits` [B, N, 1] unless
-            `quality` is `none`.
+            `quality` is `none`; `distance_logits` [B, N, 4 · bins] where distances are distributions.
         targets: Of the same locations.
         locations: N of them.
         settings: Kinds, focal parameters and weights.
@@ -77,7 +81,11 @@ def compute_losses(
         each = quality_focal_loss(logits, targets.classes * overlap[..., None], settings.focal_gamma)
     class_loss = ops.sum(each * targets.class_weight[..., None]) / positives
 
-    box_loss = ops.sum(box_loss_each(predicted, wanted, settings.box) * targets.weight) / positives
+    box_losses = box_loss_each(predicted, wanted, settings.box)
+    if DISTANCE_LOGITS in outputs:
+        distribution = distribution_focal_loss(outputs[DISTANCE_LOGITS], targets.distances)
+        box_losses = box_losses + _DISTRIBUTION_WEIGHT * distribution
+    box_loss = ops.sum(box_losses * targets.weight) / positives
 
     quality_loss = ops.zeros(())
     if quality != "none":
@@ -117,3 +125,17 @@ def box_loss_each(predicted_xyxy: Tensor, target_xyxy: Tensor, kind: str) -> Ten
     if kind == "giou":
         return 1.0 - ops.clip(giou(predicted_xyxy, target_xyxy), -1.0, 1.0)
     return -ops.log(ops.clip(iou(predicted_xyxy, target_xyxy), EPSILON, 1.0))
+
+
+def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
+    """[...] from logits [..., 4 · bins] and distances [..., 4] in strides (arXiv 2006.04388), the mean of four sides.
+
+    The two bins around a distance share it, the nearer one more; one beyond the last bin is at the last.
+    """
+    bins = logits.shape[-1] // 4
+    strides = np.arange(bins, dtype=np.float32)
+    losses = []
+    for side, distance in zip(ops.split(logits, 4, axis=-1), ops.split(distances, 4, axis=-1), strict=True):
+        near = ops.maximum(1.0 - ops.abs(ops.clip(distance, 0.0, bins - 1.0) - strides), 0.0)
+        losses.append(-ops.sum(near * ops.log_softmax(side, axis=-1), axis=-1))
+    return sum(losses) / 4.0

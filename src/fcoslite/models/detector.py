@@ -9,7 +9,7 @@ import keras
 
 from fcoslite.config.settings import ModelSettings
 from fcoslite.models.backbones import build_backbone
-from fcoslite.models.head import build_head
+from fcoslite.models.head import DISTANCE_LOGITS, build_head
 from fcoslite.models.neck import build_neck
 from fcoslite.models.presets import Architecture, architecture, free_step
 
@@ -78,6 +78,15 @@ def build_detector(
         outputs = build_head(levels, shape, len(settings.classes or ()))
         network = keras.Model(images, outputs, name=settings.preset)
     return Detector(network, settings, shape)
+
+
+def loss_network(detector: Detector) -> keras.Model:
+    """The network with all that losses need: `distance_logits` [B, N, 4 · bins], if distances are distributions."""
+    network = detector.network
+    if detector.architecture.distance_bins is None:
+        return network
+    logits = network.get_layer(DISTANCE_LOGITS).output
+    return keras.Model(network.input, {**network.output, DISTANCE_LOGITS: logits}, name=network.name)
 
 
 @contextmanager

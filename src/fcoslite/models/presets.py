@@ -41,6 +41,8 @@ class Architecture:
         prior: Class probability everywhere at the start.
         distance_bias: Start of the regression bias.
         distance_scale: Start of each level's learned factor, before exp.
+        distance_bins: A distance is the mean of a distribution over 0, 1, 2, ... strides, so many of them (arXiv
+            2006.04388); None: exp of one number, which the two above are about.
         quality: What the second score of a location learns: `centerness`, `iou`, or `none` where there is none.
         quality_bias: Start of its bias.
         assignment: `area`, `ranges`, `atss` or `task_aligned`, see `fcoslite.fcos.targets`.
@@ -63,6 +65,7 @@ class Architecture:
     prior: float
     distance_bias: float
     distance_scale: float
+    distance_bins: int | None
     quality: str
     quality_bias: float
     assignment: str
@@ -87,6 +90,7 @@ PRESETS = {
         prior=0.05,
         distance_bias=-4.605170185988092,  # -log 100
         distance_scale=0.1,
+        distance_bins=None,
         quality="centerness",
         quality_bias=-2.0,
         assignment="area",
@@ -109,6 +113,7 @@ PRESETS = {
         prior=0.01,
         distance_bias=1.0,  # e strides: a box of about five strides, which is what a level's boxes start from
         distance_scale=1.0,
+        distance_bins=None,
         quality="iou",
         quality_bias=0.0,
         assignment="atss",
@@ -131,6 +136,7 @@ PRESETS = {
         prior=0.01,
         distance_bias=0.0,
         distance_scale=1.0,
+        distance_bins=None,
         quality="centerness",
         quality_bias=0.0,
         assignment="ranges",
@@ -171,7 +177,10 @@ def architecture(settings: ModelSettings) -> Architecture:
         ConfigError: The strides, the limits or the image size do not fit together.
     """
     preset = PRESETS[settings.preset]
-    names = ("backbone", "neck_channels", "head_channels", "head_depth", "strides", "assignment", "quality")
+    names = (
+        *("backbone", "strides", "neck_channels", "head_channels", "head_depth", "distance_bins"),
+        *("assignment", "quality"),
+    )
     chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     if settings.backbone_norms is not None:
         chosen["norms"] = settings.backbone_norms

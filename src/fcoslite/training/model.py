@@ -13,7 +13,7 @@ from fcoslite.geometry.batch_images import resize
 from fcoslite.geometry.boxes import Tensor
 from fcoslite.machine.backend import compile_with_xla
 from fcoslite.machine.tiers import choose_precision
-from fcoslite.models.detector import Detector
+from fcoslite.models.detector import Detector, loss_network
 from fcoslite.training.augment import Augment
 from fcoslite.training.optimizer import build_optimizer
 from fcoslite.training.teacher import Teach
@@ -34,7 +34,7 @@ class TrainingModel(keras.Model):
     def __init__(self, detector: Detector, settings: Settings, teach: Teach | None = None) -> None:
         # float32: the policy of the network's own layers is theirs; boxes and losses need the bits
         super().__init__(name="training", dtype="float32")
-        self.network = detector.network
+        self.network = loss_network(detector)
         self.detector = detector
         self.loss_settings = settings.loss
         self.augment = Augment(settings.augment, detector.image_size, settings.compute.batch_size, settings.seed)
