@@ -19,6 +19,18 @@ COCO_CLASSES = tuple(
     ).split(",")
 )
 
+# fields of `Architecture` that are settings of the same name
+_SETTINGS = (
+    "backbone",
+    "strides",
+    "neck_channels",
+    "head_channels",
+    "head_depth",
+    "distance_bins",
+    "assignment",
+    "quality",
+)
+
 _COARSEST_FEATURES = 32  # stride of the last map of every backbone
 
 
@@ -177,11 +189,8 @@ def architecture(settings: ModelSettings) -> Architecture:
         ConfigError: The strides, the limits or the image size do not fit together.
     """
     preset = PRESETS[settings.preset]
-    names = (
-        *("backbone", "strides", "neck_channels", "head_channels", "head_depth", "distance_bins"),
-        *("assignment", "quality"),
-    )
-    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    given = {name: getattr(settings, name) for name in _SETTINGS}
+    chosen = {name: value for name, value in given.items() if value is not None}
     if settings.backbone_norms is not None:
         chosen["norms"] = settings.backbone_norms
     if {"strides", "assignment"} & chosen.keys():
