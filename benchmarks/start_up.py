@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         reference=result.median("import"),
         reference_is="the import of TensorFlow",
         ratio=result.faster("import", "check"),
-        must=Must("ratio", "≥", 1),
+        must=Must("ratio", "≤", 1),
     )
     yield Row(
         stage="start-up",
