@@ -33,7 +33,8 @@ from fcoslite.config.settings import LossSettings, Settings
 from fcoslite.fcos.ground_truth import to_probability
 from fcoslite.fcos.losses import Losses, detection_losses
 from fcoslite.models.detector import Detector, build_detector, loss_network
-from fcoslite.models.weights import load_backbone, load_weights, save_weights
+from fcoslite.models.weights import assign_weights, load_backbone, save_weights
+from fcoslite.storage.arrays import read_arrays
 from fcoslite.training.optimizer import AdamW
 from fcoslite.training.teacher import Teach, find_teacher, load_teacher
 
@@ -137,6 +138,15 @@ class Step:
         save_weights(self.detector, path, facts)
 
 
+def take_what_fits(detector: Detector, path: Path) -> str:
+    """Begin with the weights of a file; what has another shape, such as a new last layer, stays at random."""
+    arrays, _ = read_arrays(path)
+    own = {weight.path: np.asarray(weight) for weight in detector.network.weights}
+    fitting = {name: array for name, array in arrays.items() if name in own and own[name].shape == array.shape}
+    assign_weights(detector, own | fitting, origin=str(path))
+    return f"{len(fitting)} of {len(own)} arrays are those of {path}"
+
+
 def learning_rate(done: float, settings: Settings) -> float:
     """By the share of the time that is over: a linear start in the first 3 %, then half a cosine."""
     low, high, end = settings.train.lr_start, settings.train.lr_max, settings.train.lr_min
@@ -152,7 +162,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="YAML of tools/gpu/, without its ending")
     parser.add_argument("--slices", type=Path, required=True)
     parser.add_argument("--teacher", required=True, help="as `fcoslite train` takes it")
-    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--start", type=Path, help="weights to begin with, as far as they fit")
     parser.add_argument("--backbone", type=Path, help="weights whose backbone to begin with")
     parser.add_argument("--seconds", type=float, required=True, help="until the end, from the first start on")
     parser.add_argument("--steps", type=int, help="end after so many, to try it out")
@@ -175,7 +185,7 @@ def main() -> None:
     if options.backbone:
         load_backbone(detector, options.backbone)
     if options.start:
-        load_weights(detector, options.start)
+        say(take_what_fits(detector, options.start))
     found = find_teacher(options.teacher, options.run)
     step = Step(detector, settings, load_teacher(found, detector.settings, settings.compute.precision))
     state = options.run / "state.npz"
