@@ -220,9 +220,8 @@ def test_distribution_focal_loss_by_hand():
 
 def test_a_distribution_costs_a_quarter_beside_the_overlap():
     outputs, targets, locations = _two_locations()
-    outputs[DISTANCE_LOGITS] = np.zeros(
-        (1, 2, 4 * 4), np.float32
-    )  # four bins, each as probable: log 4 whatever the side
+    # four bins, each as probable: log 4 whatever the side
+    outputs[DISTANCE_LOGITS] = np.zeros((1, 2, 4 * 4), np.float32)
     losses = compute_losses(outputs, targets, locations, LossSettings(), "centerness")
     assert _number(losses.boxes) == pytest.approx(0.5 + math.log(4) / 4, abs=1e-5)
 

@@ -149,6 +149,19 @@ def test_another_model_or_class_is_refused_and_nothing_assigned(small, saved):
         np.testing.assert_array_equal(one, np.asarray(other))
 
 
+def test_a_part_may_be_learned_anew(small, saved):
+    bins = ModelSettings.model_validate({**SMALL, "distance_bins": 5, "classes": ["person"]})
+    detector = build_detector(bins, seed=7)
+    before = {weight.path: np.asarray(weight) for weight in detector.network.weights}
+    with pytest.raises(WeightsError, match="head_"):
+        load_weights(detector, saved, anew=("head_distances/",))  # exp's factors are left over
+    load_weights(detector, saved, anew=("head_distances/", "head_s"))
+    trained = {weight.path: np.asarray(weight) for weight in small.network.weights}
+    for weight in detector.network.weights:
+        expected = before if weight.path.startswith("head_distances/") else trained
+        np.testing.assert_array_equal(np.asarray(weight), expected[weight.path])
+
+
 def test_a_failed_write_leaves_the_old_file(saved):
     before = saved.read_bytes()
     with pytest.raises(TypeError):

@@ -33,14 +33,15 @@ from fcoslite.config.settings import LossSettings, Settings
 from fcoslite.fcos.ground_truth import to_probability
 from fcoslite.fcos.losses import Losses, detection_losses
 from fcoslite.models.detector import Detector, build_detector, loss_network
-from fcoslite.models.weights import assign_weights, load_backbone, save_weights
-from fcoslite.storage.arrays import read_arrays
+from fcoslite.models.header import model_settings
+from fcoslite.models.weights import load_backbone, load_weights, save_weights
 from fcoslite.training.optimizer import AdamW
 from fcoslite.training.teacher import Teach, find_teacher, load_teacher
 
 SHARES = {"own": 0.12, "flickr8k": 0.32, "humanv2": 0.30, "lspet": 0.14, "neg-a": 0.08, "neg-b": 0.04}
 LAST_SHARES = {"own": 0.45, "flickr8k": 0.25, "humanv2": 0.18, "lspet": 0.05, "neg-a": 0.05, "neg-b": 0.02}
 _SIDE = 448  # of a photograph in memory
+_OF_DISTANCES = ("head_distances/", "head_s")  # the last convolution, and the factors of exp
 _PARTS = tuple(part.name for part in dataclasses.fields(Losses))
 
 
@@ -138,15 +139,6 @@ class Step:
         save_weights(self.detector, path, facts)
 
 
-def take_what_fits(detector: Detector, path: Path) -> str:
-    """Begin with the weights of a file; what has another shape, such as a new last layer, stays at random."""
-    arrays, _ = read_arrays(path)
-    own = {weight.path: np.asarray(weight) for weight in detector.network.weights}
-    fitting = {name: array for name, array in arrays.items() if name in own and own[name].shape == array.shape}
-    assign_weights(detector, own | fitting, origin=str(path))
-    return f"{len(fitting)} of {len(own)} arrays are those of {path}"
-
-
 def learning_rate(done: float, settings: Settings) -> float:
     """By the share of the time that is over: a linear start in the first 3 %, then half a cosine."""
     low, high, end = settings.train.lr_start, settings.train.lr_max, settings.train.lr_min
@@ -162,7 +154,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="YAML of tools/gpu/, without its ending")
     parser.add_argument("--slices", type=Path, required=True)
     parser.add_argument("--teacher", required=True, help="as `fcoslite train` takes it")
-    parser.add_argument("--start", type=Path, help="weights to begin with, as far as they fit")
+    parser.add_argument("--start", type=Path, help="weights to begin with; another kind of distances is learned anew")
     parser.add_argument("--backbone", type=Path, help="weights whose backbone to begin with")
     parser.add_argument("--seconds", type=float, required=True, help="until the end, from the first start on")
     parser.add_argument("--steps", type=int, help="end after so many, to try it out")
@@ -185,7 +177,8 @@ def main() -> None:
     if options.backbone:
         load_backbone(detector, options.backbone)
     if options.start:
-        say(take_what_fits(detector, options.start))
+        same = model_settings(options.start).distance_bins == detector.settings.distance_bins
+        load_weights(detector, options.start, anew=() if same else _OF_DISTANCES)
     found = find_teacher(options.teacher, options.run)
     step = Step(detector, settings, load_teacher(found, detector.settings, settings.compute.precision))
     state = options.run / "state.npz"

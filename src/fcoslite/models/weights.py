@@ -50,8 +50,13 @@ def load_detector(
     return detector, header
 
 
-def load_weights(detector: Detector, path: Path) -> None:
+def load_weights(detector: Detector, path: Path, anew: tuple[str, ...] = ()) -> None:
     """Load a weights file into a detector of the same architecture and classes.
+
+    Args:
+        detector: To load into.
+        path: The file.
+        anew: Variables whose paths begin with one of these stay as they are, and may differ.
 
     Raises:
         WeightsError: The file is of another model or other classes.
@@ -63,7 +68,9 @@ def load_weights(detector: Detector, path: Path) -> None:
             f"{path} knows the classes {', '.join(stored) or '(none)'}, this model {', '.join(detector.class_names)}",
             "extract the same classes, or start from other weights",
         )
-    assign_weights(detector, arrays, origin=str(path))
+    own = {weight.path: np.asarray(weight) for weight in detector.network.weights if weight.path.startswith(anew)}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(anew)}
+    assign_weights(detector, arrays | own, origin=str(path))
 
 
 def assign_weights(detector: Detector, arrays: Mapping[str, np.ndarray], origin: str) -> None:
