@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from fcoslite.config.settings import ModelSettings, ScheduleSettings, Settings
 from fcoslite.evaluation.evaluator import Evaluator
@@ -78,10 +77,7 @@ def _lend_training_model(
         return model
     model, mosaics, start = _models[key]
     _begin_again(start)
-    optimizer = inner_optimizer(model)
-    if optimizer.use_ema:  # the averages begin with the weights
-        for weight, average in zip(model.trainable_variables, optimizer._model_variables_moving_average, strict=True):
-            average.assign(ops.copy(weight))
+    inner_optimizer(model).begin_averages()  # with the weights
     model.augment.mosaics, model.train_function = mosaics, None  # the run before may have switched them off
     return model
 

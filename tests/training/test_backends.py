@@ -108,9 +108,10 @@ for step in range(2):
     model.reset_metrics()
     losses.append(float(model.train_on_batch(batch, return_dict=True)["loss"]))
     if step == 0:
-        moments = {one.path: np.asarray(one) for one in model.optimizer.variables if one.path.endswith("momentum")}
+        paths = [one.path.replace("/", "_") for one in model.trainable_variables]
+        moments = dict(zip(paths, map(np.asarray, model.optimizer.of_variables("momentum")), strict=True))
 names = ("stem_kernel", "stage1_block0_conv2_kernel", "stage2_block0_conv2_gamma", "stage2_block3_conv2_kernel")
-chosen = [moment for name in names for path, moment in moments.items() if f"backbone_{name}_" in path]
+chosen = [moment for name in names for path, moment in moments.items() if path == f"backbone_{name}"]
 first = [moment.ravel()[:: moment.size // 10].tolist() for moment in chosen]
 print(json.dumps({"losses": losses, "moments": first, "deviations": [float(moment.std()) for moment in chosen]}))
 """

@@ -77,9 +77,8 @@ class Step:
             factors={"head_": 1.0, "neck_": train.neck_lr_factor, "": train.backbone_lr_factor},
             decay=train.weight_decay,
             learning_rate=clock,
-            global_clipnorm=train.clip_norm,
-            use_ema=True,
-            ema_momentum=train.ema,
+            clip_norm=train.clip_norm,
+            ema=train.ema,
         )
         self.optimizer.build(network.trainable_variables)
         variables = (network.trainable_variables, network.non_trainable_variables, self.optimizer.variables)
@@ -130,10 +129,10 @@ class Step:
     def save_weights(self, path: Path, **facts: Any) -> None:
         """Write the averaged weights as an ordinary weights file."""
         network = self.network
-        averages = {id(one): i for i, one in enumerate(self.optimizer.variables)}
-        places = [averages[id(one)] for one in self.optimizer._model_variables_moving_average]
-        for variable, place in zip(network.trainable_variables, places, strict=True):
-            variable.assign(np.asarray(self.state[2][place]))
+        for variable, value in zip(self.optimizer.variables, self.state[2], strict=True):
+            variable.assign(np.asarray(value))
+        for variable, average in zip(network.trainable_variables, self.optimizer.of_variables("average"), strict=True):
+            variable.assign(average)
         for variable, value in zip(network.non_trainable_variables, self.state[1], strict=True):
             variable.assign(np.asarray(value))
         save_weights(self.detector, path, facts)

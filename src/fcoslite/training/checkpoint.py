@@ -17,6 +17,7 @@ import numpy as np
 from fcoslite.errors import RunError, WeightsError
 from fcoslite.runs.run import training_states
 from fcoslite.storage.arrays import read_arrays, write_arrays
+from fcoslite.training.optimizer import inner_optimizer
 
 _log = logging.getLogger("fcoslite")
 
@@ -120,7 +121,9 @@ def _assign(model: keras.Model, arrays: dict[str, np.ndarray], factor: int, path
         arrays = {key: array * factor if key.startswith(_PER_BATCH) else array for key, array in arrays.items()}
     shapes = {key: tuple(variable.shape) for key, variable in variables.items()}
     if shapes != {key: array.shape for key, array in arrays.items()}:
-        raise RunError(f"{path} is of another model or optimizer", "resume with the settings of the run")
+        raise RunError(
+            f"{path} is of another model or optimizer", "resume with the settings and the version of the run"
+        )
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
@@ -130,9 +133,8 @@ _PER_BATCH = ("count", "metric", "sum")
 
 def _variables(model: keras.Model) -> dict[str, Any]:
     """All state by kind and position: Keras numbers the names of optimizers and seeds within a process."""
-    outer = model.optimizer
-    inner = getattr(outer, "inner_optimizer", outer)
-    kinds = {id(variable): "sum" for variable in getattr(inner, "_accumulated_gradients", []) if variable is not None}
+    outer, inner = model.optimizer, inner_optimizer(model)
+    kinds = {id(variable): "sum" for variable in inner.accumulated}
     kinds |= {id(optimizer._iterations): "count" for optimizer in (outer, inner)}
     groups: dict[str, list[Any]] = {"model": list(model.variables), "metric": list(model.metrics_variables)}
     for variable in outer.variables:

@@ -1,6 +1,8 @@
 """AdamW with gradient accumulation, global-norm clipping, a rate for each part of the detector and averaged weights."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,94 +12,193 @@ from keras import ops
 from fcoslite.config.settings import ScheduleSettings
 from fcoslite.training.schedule import WarmupCosine
 
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # as Keras has them
 
-class AdamW(keras.optimizers.Adam):
-    """AdamW (arXiv 1711.05101) whose step and decay are scaled by a factor for each variable.
 
-    Keras' own AdamW decays every variable by the global learning rate; with a factor of 0.1 for the backbone the
-    original detector's separate optimizer decays it by a tenth as well, and so does this one.
+class AdamW(keras.optimizers.Optimizer):
+    """AdamW (arXiv 1711.05101) on a vector of the weights of each part, whose step and decay are scaled by a factor.
+
+    Keras' own has fifty operations for every variable, which were half of the graph of a training step. And it decays
+    all of them by the global learning rate: with a factor of 0.1 for the backbone the original detector's separate
+    optimizer decays it by a tenth as well, and so does this one.
 
     Args:
         factors: Factor of the variables by the start of their path; the first that fits counts.
-        decay: Decoupled weight decay.
-        options: Of `keras.optimizers.Adam`, but `amsgrad`.
+        decay: Decoupled weight decay, a share of the rate.
+        learning_rate: Of the number of batches so far.
+        clip_norm: Most that the norm of all gradients together may be.
+        accumulation: Batches whose gradients are averaged for an update.
+        ema: Momentum of the averages of the weights; 0: none are kept.
 
     Attributes:
+        kept: Names of what is kept of every weight.
         broken_step: Number of the first batch whose gradients were not finite; -1 before any.
     """
 
-    def __init__(self, factors: Mapping[str, float], decay: float, **options: Any) -> None:
-        super().__init__(**options)
-        self._factor_by_prefix = dict(factors)
+    def __init__(
+        self,
+        factors: Mapping[str, float],
+        decay: float,
+        learning_rate: keras.optimizers.schedules.LearningRateSchedule,
+        clip_norm: float,
+        accumulation: int = 1,
+        ema: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name="adamw")
+        self._factors = dict(factors)
         self._decay = decay
-        self._factors: list[float] = []
+        self._clip_norm = clip_norm
+        self._accumulation = accumulation
+        self._ema = ema
+        self._parts: list[_Part] = []
+        self.kept = ["momentum", "velocity"]
+        if accumulation > 1:
+            self.kept.append("accumulated")
+        if ema > 0:
+            self.kept.append("average")
+
+    @property
+    def accumulated(self) -> list[keras.Variable]:
+        """Sums of gradients that wait for an update; empty without accumulation."""
+        return [part.vectors["accumulated"] for part in self._parts if "accumulated" in part.vectors]
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Create the moments and note every variable's factor."""
+        """Create the vectors of every part."""
         if self.built:
             return
         super().build(variables)
+        prefixes = [next(prefix for prefix in self._factors if one.path.startswith(prefix)) for one in variables]
+        for prefix, factor in self._factors.items():
+            places = [place for place, its in enumerate(prefixes) if its == prefix]
+            if places:
+                self._parts.append(_Part(self, variables, places, prefix.strip("_") or "rest", factor))
         self.broken_step = self.add_variable(shape=(), initializer=_minus_one, dtype="int32", name="broken_step")
-        if self.use_ema:  # what is kept before the first update
-            for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
-                average.assign(ops.copy(variable))  # JAX must not share the buffer
-        # update_step gets raw backend variables without a path on TensorFlow: look the factor up by index
-        by_prefix = self._factor_by_prefix.items()
-        self._factors = [
-            next(factor for prefix, factor in by_prefix if variable.path.startswith(prefix)) for variable in variables
-        ]
+        self.begin_averages()
 
-    def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
-        # as Keras does, but with a momentum that grows from 0: a run of a few hundred steps must not be
-        # averaged with where it began
-        updates = ops.cast(self.iterations, "float32")
-        momentum = ops.minimum(updates / (updates + 10.0), self.ema_momentum)
-        if self.gradient_accumulation_steps:  # between updates there is nothing new
-            accumulated = (self._iterations + 1) % self.gradient_accumulation_steps
-            momentum = ops.where(accumulated == 0, momentum, 1.0)
-        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
-            average.assign(average * momentum + variable * (1.0 - momentum))
+    def begin_averages(self) -> None:
+        """Make the weights of now their own averages."""
+        for part in self._parts:
+            if "average" in part.vectors:
+                part.vectors["average"].assign(part.weights())
+
+    def of_variables(self, name: str) -> list[Any]:
+        """What is kept of every variable, in its shape and in the order of `build`.
+
+        Args:
+            name: One of `kept`.
+        """
+        kept = {place: value for part in self._parts for place, value in part.split(part.vectors[name])}
+        return [kept[place] for place in range(len(kept))]
 
     def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
         """Leave the weights alone: Keras would replace them by their averages whenever `fit` returns."""
 
-    def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
-        """As Keras does, but NaN or infinity in any gradient leaves all of them out and the step's number noted."""
-        finite = ops.isfinite(_global_norm(grads))
+    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        """Update the variables that the optimizer was built for by their gradients; None is a gradient of zeros.
+
+        NaN or infinity in any gradient leaves all of them out, and the step's number is noted.
+        """
+        gradients = [part.join(grads) for part in self._parts]
+        norm = _norm(gradients)
+        finite = ops.isfinite(norm)
         noted = ops.convert_to_tensor(self.broken_step)  # `where` of JAX takes no variables
         first = ops.logical_and(ops.logical_not(finite), noted < 0)
-        self.broken_step.assign(ops.where(first, ops.cast(self._iterations, "int32"), noted))
-        whole = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
-        super().apply(whole, trainable_variables)
+        self.broken_step.assign(ops.where(first, ops.cast(self.iterations, "int32"), noted))
+        gradients = [ops.where(finite, gradient, 0.0) for gradient in gradients]
+        norm = ops.where(finite, norm, 0.0)
+        due: Any = None  # every batch makes an update
+        if self._accumulation > 1:
+            due = ops.equal((self.iterations + 1) % self._accumulation, 0)
+            gradients = [gradient + total for gradient, total in zip(gradients, self.accumulated, strict=True)]
+            for gradient, total in zip(gradients, self.accumulated, strict=True):
+                total.assign(ops.where(due, 0.0, gradient))
+            gradients = [gradient / self._accumulation for gradient in gradients]
+            norm = _norm(gradients)
+        clip = self._clip_norm / ops.maximum(norm, self._clip_norm)
+        for part, gradient in zip(self._parts, gradients, strict=True):
+            self._update(part, gradient * clip, due)
+        self.iterations.assign_add(1)
 
-    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        scale = self.global_clipnorm / ops.maximum(_global_norm(grads), self.global_clipnorm)
-        return [gradient if gradient is None else gradient * scale for gradient in grads]
+    def _update(self, part: "_Part", gradient: Any, due: Any) -> None:
+        """Decay, Adam's step, and the average; nothing of it unless it is due."""
+        updates = ops.cast(self.iterations // self._accumulation, "float32")
+        rate = self._get_current_learning_rate() * part.factor
+        corrected = rate * ops.sqrt(1.0 - _BETA_2 ** (updates + 1.0)) / (1.0 - _BETA_1 ** (updates + 1.0))
+        weights = part.weights()
+        before = {"weights": weights, **{name: ops.convert_to_tensor(one) for name, one in part.vectors.items()}}
+        momentum = before["momentum"] + (gradient - before["momentum"]) * (1.0 - _BETA_1)
+        velocity = before["velocity"] + (ops.square(gradient) - before["velocity"]) * (1.0 - _BETA_2)
+        weights = weights - weights * (rate * self._decay)
+        weights = weights - momentum * corrected / (ops.sqrt(velocity) + _EPSILON)
+        after = {"weights": weights, "momentum": momentum, "velocity": velocity}
+        if "average" in before:
+            # a momentum that grows from 0: a run of a few hundred steps must not be averaged with where it began
+            share = ops.minimum(updates / (updates + 10.0), self._ema)
+            after["average"] = before["average"] * share + weights * (1.0 - share)
+        if due is not None:
+            after = {name: ops.where(due, value, before[name]) for name, value in after.items()}
+        part.assign(after.pop("weights"))
+        for name, value in after.items():
+            part.vectors[name].assign(value)
 
-    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-        # Keras corrects the bias for each variable by itself, which was a third of the optimizer's graph
-        step = ops.cast(self.iterations + 1, "float32")
-        corrected = learning_rate * ops.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
-        super()._backend_update_step(grads, trainable_variables, (learning_rate, corrected))
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decay, then Adam's step, both at the variable's own rate; `learning_rate` comes with its corrected value."""
-        index = self._get_variable_index(variable)
-        rate, corrected = (each * self._factors[index] for each in learning_rate)
-        moment, velocity = self._momentums[index], self._velocities[index]
-        self.assign_sub(variable, variable * (rate * self._decay))
-        self.assign_add(moment, (gradient - moment) * (1.0 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
-        self.assign_sub(variable, moment * corrected / (ops.sqrt(velocity) + self.epsilon))
+class _Part:
+    """Variables that learn at the same rate, as a vector.
 
+    Args:
+        optimizer: Keeps the vectors.
+        variables: All that it is built for.
+        places: Of the part's among them.
+        name: Of the part.
+        factor: Of the learning rate.
 
-def _global_norm(gradients: list[Any]) -> Any:
-    """L2 norm of all of them as one vector.
-
-    Of Keras' sum of sums of squares XLA makes one of hundreds of scalars, and repeats it in the update of every weight.
+    Attributes:
+        vectors: What is kept of every weight, float32 [N], by name.
     """
-    norms = ops.stack([ops.sqrt(ops.sum(ops.square(each))) for each in gradients if each is not None])
-    return ops.sqrt(ops.vdot(norms, norms))
+
+    def __init__(
+        self, optimizer: AdamW, variables: Sequence[keras.Variable], places: list[int], name: str, factor: float
+    ) -> None:
+        self.factor = factor
+        self._places = places
+        self._variables = [variables[place] for place in places]
+        sizes = [math.prod(variable.shape) for variable in self._variables]
+        self._starts = list(itertools.accumulate(sizes))[:-1]  # of all but the first
+        self.vectors = {
+            kept: optimizer.add_variable(shape=(sum(sizes),), dtype="float32", name=f"{name}_{kept}")
+            for kept in optimizer.kept
+        }
+
+    def weights(self) -> Any:
+        """Of now, [N]."""
+        return _flat(self._variables)
+
+    def assign(self, weights: Any) -> None:
+        """Give the variables their weights, [N]."""
+        for variable, value in zip(self._variables, self._split(weights), strict=True):
+            variable.assign(value)
+
+    def join(self, gradients: Sequence[Any]) -> Any:
+        """Those of the part among the gradients of all variables, [N]."""
+        found = [gradients[place] for place in self._places]
+        return _flat([ops.zeros_like(v) if g is None else g for g, v in zip(found, self._variables, strict=True)])
+
+    def split(self, vector: Any) -> Iterator[tuple[int, Any]]:
+        """The place of each variable, and what of a vector [N] is its own, in its shape."""
+        return zip(self._places, self._split(vector), strict=True)
+
+    def _split(self, vector: Any) -> list[Any]:
+        values = ops.split(vector, self._starts) if self._starts else [vector]
+        return [ops.reshape(value, one.shape) for value, one in zip(values, self._variables, strict=True)]
+
+
+def _flat(tensors: Sequence[Any]) -> Any:
+    return ops.concatenate([ops.reshape(ops.cast(one, "float32"), [-1]) for one in tensors])
+
+
+def _norm(vectors: Sequence[Any]) -> Any:
+    """L2 norm of all of them as one vector."""
+    return ops.sqrt(sum(ops.vdot(vector, vector) for vector in vectors))
 
 
 def _minus_one(shape: Any, dtype: Any = None) -> Any:
@@ -109,7 +210,7 @@ def inner_optimizer(model: keras.Model) -> AdamW:
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
-def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: int) -> keras.optimizers.Optimizer:
+def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: int) -> AdamW:
     """The optimizer of a phase.
 
     Clipping acts on the global norm of the averaged gradients of `accumulation` batches.
@@ -119,10 +220,9 @@ def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: 
         factors={"head_": 1.0, "neck_": settings.neck_lr_factor, "": settings.backbone_lr_factor},
         decay=settings.weight_decay,
         learning_rate=WarmupCosine(settings, total_steps),
-        global_clipnorm=settings.clip_norm,
-        gradient_accumulation_steps=accumulation if accumulation > 1 else None,
-        use_ema=settings.ema > 0,
-        ema_momentum=settings.ema or 0.99,
+        clip_norm=settings.clip_norm,
+        accumulation=accumulation,
+        ema=settings.ema,
     )
 
 
@@ -130,14 +230,13 @@ def build_optimizer(settings: ScheduleSettings, accumulation: int, total_steps: 
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, the model's trainable weights are their moving averages, where the optimizer keeps such."""
     optimizer = inner_optimizer(model)
-    if not optimizer.use_ema:
+    if "average" not in optimizer.kept:
         yield
         return
     variables = model.trainable_variables
     trained = [ops.convert_to_numpy(variable) for variable in variables]
-    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-        # JAX must not share the buffer: an evaluation gives that of the weights away
-        variable.assign(ops.copy(average))
+    for variable, average in zip(variables, optimizer.of_variables("average"), strict=True):
+        variable.assign(ops.convert_to_numpy(average))  # JAX must not share a buffer: an evaluation gives it away
     try:
         yield
     finally:
