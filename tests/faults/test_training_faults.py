@@ -170,11 +170,11 @@ def test_a_second_process(workspace: Path, tmp_path: Path, monkeypatch: pytest.M
     original = loop.Journal.on_epoch_end
 
     def second(self: loop.Journal, epoch: int, logs: Any = None) -> None:
-        process = start(["train", "--resume", str(self.run.path)], workspace)
+        process = start(["train", "--resume", str(self.recorder.run.path)], workspace)
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1 and "is being written by process" in output, output
         with pytest.raises(BusyError):
-            _resume(self.run)
+            _resume(self.recorder.run)
         seen.append(output)
         original(self, epoch, logs)
 
