@@ -127,6 +127,7 @@ import types
 import numpy as np
 from fcoslite.cli.app import main
 from fcoslite.detections.detections import Detections
+from fcoslite.geometry.letterbox import Letterbox
 
 class Nobody:
     load = classmethod(lambda cls, *arguments: cls())
@@ -136,6 +137,7 @@ class Nobody:
 
     def letterbox(self, height: int, width: int) -> Letterbox:
         return Letterbox.square(height, width, 64)
+
     def predict(self, image_rgb, letterboxed=None):
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
 
