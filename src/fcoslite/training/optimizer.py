@@ -90,9 +90,6 @@ class AdamW(keras.optimizers.Optimizer):
         kept = {place: value for part in self._parts for place, value in part.split(part.vectors[name])}
         return [kept[place] for place in range(len(kept))]
 
-    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
-        """Leave the weights alone: Keras would replace them by their averages whenever `fit` returns."""
-
     def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
         """Update the variables that the optimizer was built for by their gradients; None is a gradient of zeros.
 
