@@ -79,7 +79,7 @@ def bench(session: nox.Session) -> None:
 
     After --: --quick, names of stages, --video FILE, --out FOLDER.
     """
-    session.install(".")
+    session.install(".[openvino,litert]")
     session.run("python", "-m", "benchmarks", "--out", session.create_tmp(), *session.posargs)
 
 

@@ -24,6 +24,16 @@ def test_a_file_that_detects(slim_weights: Path, here: Path, capsys: pytest.Capt
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_only_an_export_is_replaced(slim_weights: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "models").mkdir()
+    (here / "models" / "best.npz").write_text("months of work")
+    arguments = ["export", "--weights", str(slim_weights), "--format", "saved-model", "--out", "models"]
+    for more in (["--overwrite"], ["--overwrite", "--dry-run"], []):
+        assert run([*arguments, *more]) == 1
+        assert "models is not empty" in capsys.readouterr().err
+    assert (here / "models" / "best.npz").read_text() == "months of work"
+
+
 def test_a_layout_comes_with_labels_and_what_to_paste(
     slim_weights: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -387,6 +388,10 @@ def test_what_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert refusal(tmp_path / "folder.jpg") == "not a file"
     assert "too long" in refusal(tmp_path / ("a" * 5000 + ".jpg"))
     (tmp_path / "large.jpg").write_bytes(encoded(picture(), "JPEG"))
+    with monkeypatch.context() as patched:
+        # as s3fs says that an object may not be read: there is no number
+        patched.setattr(images_module, "read_bytes", Mock(side_effect=PermissionError("Access Denied")))
+        assert refusal(tmp_path / "large.jpg") == "access denied"
     monkeypatch.setattr(images_module, "MAX_BYTES", 100)
     assert "more than 100 are not read" in refusal(tmp_path / "large.jpg")
 

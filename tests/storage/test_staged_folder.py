@@ -21,6 +21,7 @@ from fcoslite.storage.staged_folder import (
     is_finished,
     job_digest,
     no_replacement,
+    shared_folder,
     staged_bytes,
     staged_folder,
 )
@@ -193,6 +194,26 @@ def test_what_a_stopped_run_has_left_takes_no_new_space(
     caplog.set_level("INFO")
     check_free_space(out, 1500, "", staged_bytes(out))
     assert "MB are free" in caplog.text
+
+
+def test_of_a_share_its_own_files_take_no_new_space(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stop(out)
+    for name, size in (("one", 500), ("two", 300)):
+        (tmp_path / ".out.partial" / name).write_bytes(bytes(size))
+    assert staged_bytes(out, {"two", "three"}) == 300 and staged_bytes(out) > 800
+
+
+def test_shares_that_begin_at_once_are_of_one_job(tmp_path: Path) -> None:
+    # what another one's `write_json` has not renamed yet
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / ".fcoslite-0123.partial").write_text("{")
+    with shared_folder(tmp_path / "out", "a") as folder:
+        assert folder == tmp_path / ".out.partial"
+    (folder / ".job.json").unlink()
+    (folder / "strange").touch()
+    with pytest.raises(BusyError, match="another command has begun"), shared_folder(tmp_path / "out", "a"):
+        pass
 
 
 # every change to the file system is a place to be killed at: the N-th one is made the last

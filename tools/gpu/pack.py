@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fcoslite.data.images import read_image
 from fcoslite.detections.detections import Detections
 from fcoslite.labelling.fuse import chosen_rows
 
@@ -30,7 +31,7 @@ _LOWEST_SCORE = 0.15  # of a box that can be of any use
 
 
 def read_set(text: str) -> list[dict[str, Any]]:
-    """The photographs of a SET: set, path, stretched, boxes [[x, y, w, h, score, crowd], ...]."""
+    """The photographs of a SET: set, id, path, sides, stretched, boxes [[x, y, w, h, score, crowd], ...]."""
     name, annotations, images, *flags = text.split(",")
     if unknown := set(flags) - {"stretched"}:
         raise SystemExit(f"{text}: {', '.join(unknown)} is no flag of a set")
@@ -38,7 +39,9 @@ def read_set(text: str) -> list[dict[str, Any]]:
     photographs = {
         image["id"]: {
             "set": name,
+            "id": image["id"],
             "path": str(Path(images) / image["file_name"]),
+            "sides": (image["height"], image["width"]),
             "stretched": "stretched" in flags,
             "boxes": [],
         }
@@ -62,8 +65,8 @@ def usable_boxes(boxes: list[list[float]]) -> list[list[float]]:
 
 def encode(photograph: dict[str, Any], side: int, quality: int) -> tuple[dict[str, Any], bytes]:
     """A photograph no larger than `side` as AVIF, and its entry in photographs.json."""
-    with Image.open(photograph["path"]) as opened:
-        image = opened.convert("RGB")
+    # in the orientation that the boxes are for
+    image = Image.fromarray(read_image(Path(photograph["path"]), photograph["sides"]))
     scale = min(1.0, side / max(image.size))
     size = (round(image.width * scale), round(image.height * scale))
     fx, fy = size[0] / image.width, size[1] / image.height
@@ -72,8 +75,8 @@ def encode(photograph: dict[str, Any], side: int, quality: int) -> tuple[dict[st
     data = io.BytesIO()
     image.save(data, "AVIF", quality=quality, speed=8, max_threads=1)
     boxes = [[x * fx, y * fy, (x + w) * fx, (y + h) * fy, *rest] for x, y, w, h, *rest in photograph["boxes"]]
-    facts = {key: value for key, value in photograph.items() if key not in ("path", "boxes")}
-    name = f"{photograph['set']}/{Path(photograph['path']).stem}.avif"
+    facts = {key: photograph[key] for key in ("set", "stretched")}
+    name = f"{photograph['set']}/{photograph['id']}.avif"  # two files may have the same name, in different folders
     rows = [[round(value, 3) for value in box] for box in boxes]
     return {**facts, "file": name, "width": size[0], "height": size[1], "boxes": rows}, data.getvalue()
 

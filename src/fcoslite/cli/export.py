@@ -99,6 +99,7 @@ def command(
         PRECISIONS,
         SUFFIXES,
         ExportPlan,
+        check_out,
         export_detector,
         labels_beside,
     )
@@ -138,6 +139,7 @@ def command(
     )
     if not plan.out.name.lower().endswith(SUFFIXES[form]):
         raise ConfigError(f"--out {plan.out}", f"the name of a file for {form} ends in {SUFFIXES[form]}")
+    check_out(plan)
     for place in (plan.out, labels_beside(plan)):
         if place is not None and place.exists() and not overwrite:
             raise DataError(f"{place} is there already", "name another file with --out, or add --overwrite")

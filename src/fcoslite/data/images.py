@@ -306,7 +306,7 @@ def _read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise UnusableImageError(path, "missing") from None
     except OSError as error:
-        raise UnusableImageError(path, str(error.strerror).lower()) from None
+        raise UnusableImageError(path, (error.strerror or str(error)).lower()) from None
     if not content:
         raise UnusableImageError(path, "empty")
     return content

@@ -30,7 +30,7 @@ from fcoslite.inference.runtimes.onnx_copy import facts_of
 from fcoslite.inference.runtimes.open import open_runtime
 from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
-from fcoslite.models.facts import ExportFacts, Layout
+from fcoslite.models.facts import SAVED_MODEL_FACTS, ExportFacts, Layout
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.figures import is_figure
 from fcoslite.storage.files import replace_file
@@ -131,7 +131,7 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
         FcosliteError: Packages are missing, or int8 loses more than 0.01 AP.
     """
     _check_format(plan)
-    check_writable(plan.out, "name another place with --out", folder=plan.format == "saved-model")
+    check_out(plan)
     facts = facts_of(plan.weights, plan.precision)
     size = plan.image_size or facts.image_size
     decoded = plan.layout != "fcoslite" or plan.format != "litert" or plan.precision != "int8"
@@ -183,6 +183,16 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     labels, configurations = _hand_over(plan, detector, facts)
     figures = (len(images[:_COMPARED]), boxes, scores, before_ap, after_ap)
     return ExportResult(plan.out, size_bytes, *figures, labels, configurations)
+
+
+def check_out(plan: ExportPlan) -> None:
+    """Raise DataError if the file or folder cannot be written, or the folder holds what no export has written."""
+    is_folder = plan.format == "saved-model"
+    check_writable(plan.out, "name another place with --out", folder=is_folder)
+    if not is_folder or not plan.out.is_dir() or not any(plan.out.iterdir()):
+        return
+    if not (plan.out / SAVED_MODEL_FACTS).is_file():
+        raise DataError(f"{plan.out} is not empty", "name another folder with --out; only an export is ever replaced")
 
 
 def labels_beside(plan: ExportPlan) -> Path | None:
@@ -252,10 +262,15 @@ def _put(made: Path, out: Path) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     if made.is_dir():
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-            copied = Path(shutil.copytree(made, Path(beside) / "new"))
+            copied, former = Path(shutil.copytree(made, Path(beside) / "new")), Path(beside) / "old"
             if out.exists():
-                out.rename(Path(beside) / "old")
-            copied.rename(out)
+                out.rename(former)
+            try:
+                copied.rename(out)
+            except BaseException:
+                if former.exists():
+                    former.rename(out)
+                raise
         return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     # what the other rests on comes first
     parts = [made.with_suffix(".bin"), made] if made.suffix == OPENVINO else [made]

@@ -11,6 +11,7 @@ from fcoslite.errors import WeightsError
 
 KEY = "fcoslite"  # of the metadata
 FACTS_FILE = f"{KEY}.json"  # in formats whose metadata are files
+SAVED_MODEL_FACTS = f"assets.extra/{FACTS_FILE}"  # where a SavedModel keeps what TensorFlow does not read
 
 Layout = Literal["fcoslite", "yolo", "ssd"]
 

@@ -59,6 +59,11 @@ def _clear_partials(folder: Path) -> None:
                 partial.unlink()
 
 
+def is_partial(path: Path) -> bool:
+    """Whether `replace_file` is writing a file, or was when its process was killed."""
+    return path.match(_PARTIAL.format("*"))
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:

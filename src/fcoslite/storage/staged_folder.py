@@ -10,14 +10,14 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedError, UnreachableError
-from fcoslite.storage.files import write_json
+from fcoslite.storage.files import is_partial, write_json
 from fcoslite.storage.locks import locked
 from fcoslite.storage.places import file_sizes, is_file, is_remote, patiently, read_bytes
 from fcoslite.storage.space import check_writable
@@ -29,7 +29,7 @@ EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` write
 CONVERT_KIND = "fcoslite-convert"
 REVIEWS = "reviews.jsonl"  # what somebody has answered about the boxes of a data set; it survives a replacement
 _JOB = ".job.json"
-_REMOTE = ("[!/]*.tfrecord", ".[!/]*.json", MANIFEST, "skipped.jsonl")  # what is ever written to an address
+_REMOTE = ("*.tfrecord", ".*.json", MANIFEST, "skipped.jsonl")  # what is ever written to an address
 _NEVER_REPLACED = "choose another folder with --out; what fcoslite did not write is never replaced"
 _LOST_SLASH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # what a Path makes of an address
 
@@ -164,7 +164,7 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
         if not is_remote(staging):
             staging.mkdir(parents=True, exist_ok=True)
         theirs = _read_json(staging / _JOB).get("job")
-        if theirs is None and staging.is_dir() and any(staging.iterdir()):
+        if theirs is None and staging.is_dir() and not all(map(is_partial, staging.iterdir())):
             theirs = _read_json(staging / _JOB).get("job", "")  # another share may have begun just now
         if theirs not in (None, job):
             raise BusyError(
@@ -187,7 +187,8 @@ def _remote_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
     try:
         begun = _read_json(out / _JOB).get("job") == job
         if not begun and (overwrite or _read_json(out / MANIFEST).get("job") != job):
-            ours = [name for name in file_sizes(out) if any(fnmatchcase(name, pattern) for pattern in _REMOTE)]
+            there = [name for name in file_sizes(out) if "/" not in name]  # in folders below are other sets
+            ours = [name for name in there if any(fnmatchcase(name, pattern) for pattern in _REMOTE)]
             for name in sorted(ours, key=lambda name: name != MANIFEST):
                 patiently(out / name, (out / name).unlink)
             write_json(out / _JOB, {"job": job})
@@ -213,11 +214,18 @@ def no_replacement(out: Path) -> Iterator[None]:
         yield
 
 
-def staged_bytes(out: Path) -> int:
-    """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared."""
+def staged_bytes(out: Path, names: Collection[str] | None = None) -> int:
+    """What a stopped run has left of `out`; it takes no new space: it is gone on with, or cleared.
+
+    Args:
+        out: The folder.
+        names: Of the files that count; None: all.
+    """
     if is_remote(out):
         return 0
-    return sum(path.lstat().st_size for path in staging_of(out).rglob("*") if path.is_file())
+    staging = staging_of(out)
+    files = (path for path in staging.rglob("*") if names is None or path.relative_to(staging).as_posix() in names)
+    return sum(path.lstat().st_size for path in files if path.is_file())
 
 
 def staging_of(out: Path) -> Path:

@@ -1,5 +1,6 @@
 """Data sets as labelling tools export them are recognised, and read alike."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +173,14 @@ def test_a_split_whose_file_names_no_image_is_not_lost(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"image"', '"picture"'))
     with pytest.raises(DataError, match="is refused"):
         open_data(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["", " ", "..", "a/b", "..\\b", "/tmp/x", "C:x", "a\x1b"])
+def test_a_split_that_no_folder_can_be_called(split: str, tmp_path: Path) -> None:
+    EXPORTS["label-studio-coco"][0](tmp_path)
+    document = json.loads((tmp_path / "result.json").read_text())
+    document["images"][0]["split"] = split
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"the split .* is refused") as caught:
+        open_data(tmp_path)
+    assert "train, val, test" in caught.value.hint

@@ -11,7 +11,7 @@ from fcoslite.data.extract.extract import ExtractResult, extract
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.data.formats.yolo import label_name, open_yolo
 from fcoslite.errors import DataError, FcosliteError
-from tests.exports import label_studio_yolo, photographs, put, ultralytics_yolo, write
+from tests.exports import label_studio_yolo, photographs, put, roboflow_yolo, ultralytics_yolo, write
 
 NAME, WIDTH, HEIGHT = photographs(1)[0]
 
@@ -188,6 +188,28 @@ def test_no_label_file_at_all_is_said(tmp_path: Path, caplog: pytest.LogCaptureF
     write(tmp_path / "data.yaml", "names: [person]\ntrain: images\n")
     assert len(open_yolo(tmp_path / "data.yaml").class_ids) == 0
     assert "no image has a label file" in caplog.text
+
+
+def test_no_image_at_all_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "classes.txt", "person\n")
+    write(tmp_path / "labels" / "a.txt", "")
+    with pytest.raises(DataError, match="lists no images"):
+        open_yolo(tmp_path / "classes.txt")
+    put(NAME, tmp_path / "images" / "train" / NAME)
+    (tmp_path / "images" / "test").mkdir()
+    write(tmp_path / "data.yaml", "names: [person]\ntrain: images/train\ntest: images/test\n")
+    with pytest.raises(DataError, match="lists no images"):
+        open_yolo(tmp_path / "data.yaml", split="test")
+
+
+def test_labels_are_written_where_they_are_read(tmp_path: Path) -> None:
+    roboflow_yolo(tmp_path / "in")
+    run(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "in", images=None, yolo_labels=True)
+    extracted = read_coco(tmp_path / "out" / "annotations.json", tmp_path / "out" / "images")
+    write(tmp_path / "out" / "data.yaml", "names: [person]\ntrain: images\n")
+    table = open_yolo(tmp_path / "out" / "data.yaml")
+    assert any("/images/" in image.file_name for image in extracted.images)
+    assert len(table.class_ids) == sum(len(image.class_ids) for image in extracted.images) == 3
 
 
 def test_where_labels_are() -> None:

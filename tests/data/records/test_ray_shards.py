@@ -34,6 +34,8 @@ def test_the_bytes_are_those_of_one_process_with_skipped_images_too(
     arguments = OPTIONS | {"engine": "ray", "address": cluster}
     with pytest.raises(TooManySkippedError, match="more than --max-skipped 2 allows"):
         build_records(data, tmp_path / "ray", max_skipped="2", **arguments)
+    with pytest.raises(TooManySkippedError):  # by what is finished, too
+        build_records(data, tmp_path / "ray", max_skipped="0", **arguments)
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".ray.partial").glob("*.tfrecord")}
     assert kept
     result = build_records(data, tmp_path / "ray", max_skipped="3", **arguments)

@@ -131,6 +131,15 @@ def test_what_we_did_not_write_stays(data: Path, tmp_path: Path) -> None:
         extract(data / "annotations.json", data / "images", Path("s3://bucket/person"))
 
 
+def test_a_set_below_another_stays(data: Path) -> None:
+    out = place(f"s3://{BUCKET}/cameras")
+    build_records(data, out, max_skipped="3", **OPTIONS)
+    build_records(data, out / "night", max_skipped="3", **OPTIONS)
+    below = contents(out / "night")
+    build_records(data, out, max_skipped="3", overwrite=True, **{**OPTIONS, "seed": 5})
+    assert contents(out / "night") == below and "manifest.json" in below
+
+
 def test_extract_takes_what_is_there(data: Path, local: Path, tmp_path: Path) -> None:
     result = extract(data / "annotations.json", data / "images", tmp_path / "person", max_skipped="50%")
     expected = extract(

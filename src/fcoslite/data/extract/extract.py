@@ -170,7 +170,7 @@ def extract(
 
     def write(folder: Path) -> None:
         if yolo_labels:
-            write_yolo_labels(source, chosen, names, folder / "labels")
+            write_yolo_labels(source, chosen, names, folder)
         (folder / "annotations.json").write_bytes(encoded)
 
     write_output(output, write, overwrite, dry_run, progress)

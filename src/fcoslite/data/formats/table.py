@@ -30,6 +30,7 @@ _log = logging.getLogger("fcoslite")
 _UNWRITABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 # absolute, of a Windows drive, upwards, or empty
 _REFUSED_NAME = re.compile(rf"^/|^.:|(^|/)\.\.(/|$)|{_UNWRITABLE}|^$")
+_REFUSED_SPLIT = re.compile(rf"[/\\:]|{_UNWRITABLE}|^\s*$")
 
 AT_ONCE = 1 << 20  # boxes that are worked on: what is reckoned of each takes a multiple of its own memory
 _ROUNDING = 1e-3  # pixels; a box that is cut by less was drawn to the border, and written with so many digits
@@ -145,14 +146,20 @@ def assemble(
         columns: The annotations.
 
     Raises:
-        DataError: There is no image, two share a file, a file name leads out of the folder, or a class has no name.
+        DataError: There is no image, two share a file, a file name leads out of the folder, or a class or a split has a
+            name that not every format can say.
     """
     if not images:
         raise DataError(f"{path} lists no images", "a data set needs at least one")
     for category in categories:
         _check_class_name(category.name, path)
+    splits: set[str] = set()
     for image in images:
         check_file_name(image.file_name, path)
+        if image.split is not None:
+            splits.add(image.split)
+    for split in sorted(splits):
+        _check_split(split, path)
     refuse_shared_files(images, path)
     has_image = columns.image_index >= 0
     mentions_class = np.zeros(len(images), bool)
@@ -307,6 +314,15 @@ def _check_class_name(name: str, path: Path) -> None:
         raise DataError(
             f"{path}: the class name {name!r} is refused: it is empty, or has control characters",
             "give it another name",
+        )
+
+
+def _check_split(name: str, path: Path) -> None:
+    """Raise DataError if the name of a split cannot be that of a folder, on any system, as other formats have it."""
+    if name in (".", "..") or _REFUSED_SPLIT.search(name):
+        raise DataError(
+            f"{path}: the split {name!r} is refused: no folder can be called that",
+            "call it train, val, test or another plain word, or leave it out",
         )
 
 

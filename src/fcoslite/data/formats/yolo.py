@@ -88,7 +88,7 @@ def open_yolo(path: Path, classes: Sequence[str] | None = None, split: str | Non
     if doubtful and doubtful == len(boxes.places):
         raise DataError(f"{path}: every line of its labels has 7 numbers, and the last is 0 or 1", _TRACKED)
     lost = _warn_of_orphans(root, there, of_images, path) if split is None else 0
-    if not labelled:
+    if images and not labelled:
         _log.warning("%s: no image has a label file; the first would be %s", path, root / label_files[0])
     columns = boxes.columns(known, chosen, lambda image, line: f"{label_files[image]}, line {line}", lost)
     return assemble(path, root, chosen, images, columns)
@@ -296,7 +296,7 @@ def write_yolo(table: AnnotationTable, names: Sequence[str], folder: Path) -> No
         names: Of the images in images/; where there are splits, they begin with those.
         folder: Gets data.yaml and labels/.
     """
-    write_yolo_labels(table, range(len(names)), names, folder / _LABELS)
+    write_yolo_labels(table, range(len(names)), names, folder)
     splits = table.split_names
     places = {split: f"{IMAGES}/{split}" for split in SPLITS if split in splits} or {"train": IMAGES}
     document = {**places, "names": dict(enumerate(table.class_names))}
@@ -306,15 +306,22 @@ def write_yolo(table: AnnotationTable, names: Sequence[str], folder: Path) -> No
 
 def refuse_shared_labels(names: Sequence[str]) -> None:
     """Raise DataError where two images would have the same label file."""
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(_beside(name), name)
+        other = seen.setdefault(_label_of(name), name)
         if other != name:
             raise DataError(f"{other} and {name} would share one YOLO label file", "rename one of them")
 
 
 def write_yolo_labels(table: AnnotationTable, chosen: Sequence[int], names: Sequence[str], folder: Path) -> None:
-    """Write the label files of the chosen images, under these names, to a folder; crowds are left out."""
+    """Write the label files of the chosen images; crowds are left out.
+
+    Args:
+        table: What to write.
+        chosen: The images, their places in it.
+        names: Of these in images/.
+        folder: That images/ is in; the files come to labels/, see `label_name`.
+    """
     for index, name in zip(chosen, names, strict=True):
         image, rows = table.images[index], table.rows(index)
         boxes = table.boxes_xywh[rows] / np.array([image.width, image.height] * 2)
@@ -323,7 +330,7 @@ def write_yolo_labels(table: AnnotationTable, chosen: Sequence[int], names: Sequ
             for (x, y, w, h), class_id, iscrowd in zip(boxes, table.class_ids[rows], table.iscrowd[rows], strict=True)
             if not iscrowd
         ]
-        path = folder / _beside(name)
+        path = folder / _label_of(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), "utf-8")
 
@@ -340,5 +347,6 @@ def yolo_line(class_id: int, fractions: Iterable[float], decimals: int = 8, more
     return " ".join([str(class_id - 1), *(f"{number:.{decimals}f}" for number in fractions), *more]) + "\n"
 
 
-def _beside(file_name: str) -> Path:
-    return Path(file_name).with_suffix(".txt")
+def _label_of(name: str) -> str:
+    """Where the labels of an image in images/ are written."""
+    return label_name(f"{IMAGES}/{name}")

@@ -126,7 +126,9 @@ def build_records(
     which = share.of_files(len(facts.cut)) if share else range(len(facts.cut))
     with one_opencv_thread():
         estimate = round(plan.estimate_bytes() * len(which) / len(facts.cut))
-        check_free_space(out, estimate, TAKE_LESS, staged_bytes(out))
+        # of a share only its own files: those of others are there beside them
+        staged = staged_bytes(out, None if share is None else {facts.cut.name(index) for index in which})
+        check_free_space(out, estimate, TAKE_LESS, staged)
         if dry_run:
             chosen = [plan.images[place] for index in which for place in facts.cut.places(index)]
             return BuildResult(

@@ -52,6 +52,7 @@ def write_shards_on_ray(
     written = {index: shard for index in range(len(cut)) if (shard := finished_shard(folder / cut.name(index)))}
     skipped = [image for shard in written.values() for image in shard.skipped]
     missing = [index for index in range(len(cut)) if index not in written]
+    refuse_too_many(skipped, cut.images, max_skipped, "skipped.jsonl will list them", plan.explain)
     with progress("Building records", cut.images, "images") as advance:
         advance(sum(shard.images for shard in written.values()))
         with _files(plan, folder.resolve(), missing, workers, address) as files:
