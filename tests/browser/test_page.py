@@ -1,7 +1,10 @@
 """What holds for every page of ours: it is for who has its address, for one browser at a time, and serves no more."""
 
+import asyncio
 import json
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +112,29 @@ def test_the_last_browser_has_the_page(page: Page[Any]) -> None:
         second.send(json.dumps({"type": "stop"}))
         with page.changed:
             assert page.changed.wait_for(lambda: page.stopped, 10)
+
+
+def test_a_browser_that_is_lost_in_the_middle_of_a_wish_keeps_no_other_out(
+    page: Page[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    async def slow(visitor: object, kind: str, message: dict[str, Any]) -> None:
+        asked.set()
+        await asyncio.to_thread(go_on.wait, 20)
+
+    monkeypatch.setattr(page, "obey", slow)
+    try:
+        with visit(page.address) as lost:
+            told(lost)
+            lost.send(json.dumps({"type": "wish"}))
+            assert asked.wait(10)
+            lost.socket.shutdown(socket.SHUT_RDWR)
+            for _ in range(2):
+                with visit(page.address) as socket_:
+                    assert told(socket_)["type"] == "state"
+    finally:
+        go_on.set()
 
 
 def test_the_end_is_told(page: Page[Any]) -> None:

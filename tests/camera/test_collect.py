@@ -6,6 +6,8 @@ import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -67,6 +69,29 @@ def test_a_recording_ended_when_its_file_was_written(recording: Path, tmp_path: 
     frames = check(tmp_path / "D")
     assert {frame.camera for frame in frames} == {"yard"}
     assert all(-24 + 4 < seconds < -24 + 11 for seconds in after_start(frames, "moved"))
+
+
+def test_a_recording_whose_length_is_not_known_needs_a_start(recording: Path, tmp_path: Path) -> None:
+    """What states a rate of 1000 states a unit of time, and its number of frames is none."""
+    unknown = tmp_path / "unknown.avi"
+    writer = cv2.VideoWriter(str(unknown), cv2.VideoWriter.fourcc(*"MJPG"), 1000.0, (64, 64))
+    for _ in range(3):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    with pytest.raises(SourceError, match=r"does not tell how long it is.*--start"):
+        collect([str(unknown)], tmp_path / "D")
+    assert collect([str(unknown)], tmp_path / "E", start=TEN).unreadable == ()
+
+
+def test_a_recording_behind_an_address_is_not_watched(recording: Path, tmp_path: Path) -> None:
+    """It goes by as fast as it is read, and nothing tells when it was taken."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(recording.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(SourceError, match="is a recording behind an address") as caught:
+            collect([f"door=http://127.0.0.1:{server.server_address[1]}/{recording.name}"], tmp_path / "D")
+        server.shutdown()
+    assert "download it" in caught.value.hint and not (tmp_path / "D").exists()
 
 
 def test_recordings_follow_each_other(recording: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -222,7 +222,7 @@ with Watcher(watch, "door") as watcher:
     print("began", flush=True)
     for number in range(first, last):  # each is seen for a frame, and over two seconds later
         found = Detections(box, score, person, ("person",), np.array([number], np.int32))
-        watcher.see("door", photograph, found, 2.0 * number, None, None)
+        watcher.see(photograph, found, 2.0 * number, None, None)
 """
 
 
@@ -301,6 +301,37 @@ def test_what_the_broker_does_not_allow_is_told(tmp_path: Path, spool: Spool, ca
         wait_for(lambda: "write to fcoslite/door/event" in told(caplog))
     assert len(spool) == 1  # it waits for better times
     assert "fcoslite/#" in told(caplog) and "1 events wait" in told(caplog)
+    broker.stop()
+
+
+@mosquitto_needed
+@pytest.mark.parametrize("silent", [True, False])
+def test_who_may_not_read_sends_all_the_same(
+    silent: bool, tmp_path: Path, spool: Spool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of topics takes a subscription and sends nothing; other brokers refuse it."""
+    monkeypatch.setattr(mqtt, "_ANSWER_SECONDS", 3)
+    (tmp_path / "broker").mkdir()
+    if silent:
+        (tmp_path / "acl").write_text("topic write fcoslite/#\ntopic write homeassistant/#\n")
+        lines = ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]
+    else:
+        plugin = next(Path("/usr").glob("lib*/**/mosquitto_dynamic_security.so"), None)
+        if plugin is None:
+            pytest.skip("mosquitto has no dynamic security here")
+        access = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True}
+        (tmp_path / "access.json").write_text(json.dumps({"defaultACLAccess": access}))
+        lines = ["allow_anonymous true", f"plugin {plugin}", f"plugin_opt_config_file {tmp_path / 'access.json'}"]
+    broker = Mosquitto(tmp_path / "broker", lines)
+    cable = Cable(broker.port)
+    with Publisher(Broker("127.0.0.1", cable.port), "door", spool) as publisher:
+        publisher.start()
+        add(spool, 0)
+        wait_for(lambda: len(spool) == 0)
+        cable.cut_at = b'"event-1"'
+        add(spool, 1)
+        wait_for(lambda: cable.cut_at is None and len(spool) == 0)
+    assert "may come twice after a kill" in told(caplog) and "let it read fcoslite/#" in told(caplog)
     broker.stop()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,20 @@ def test_events_of_a_video(video: str, capsys: pytest.CaptureFixture[str]) -> No
     assert len(lines()) == 2 * len(found) and len({event["id"] for event in lines()}) == 2 * len(found)
     assert run([*arguments, "--overwrite"]) == 0
     assert len(lines()) == len(found)
+
+
+def test_recordings_whose_names_come_to_the_same_are_apart(video: str) -> None:
+    """Tracks are numbered anew in each, and its seconds begin with it."""
+    names = ["вход.avi", "двор.avi"]
+    for name in names:
+        shutil.copy(video, name)
+    options = ["-w", "lite0", "--events", "events.jsonl", "--min-seconds", "0.5", "--json"]
+    assert run(["detect", *names, *options]) == 0
+    found = [{**event, "id": "", "picture": ""} for event in lines()]
+    half = len(found) // 2
+    assert half >= 1 and found[:half] == found[half:] and found[0]["camera"] == "camera"
+    assert run(["detect", video, *options[:2], "--events", "one.jsonl", *options[4:]]) == 0
+    assert len(lines("one.jsonl")) == half
 
 
 class cv2_video:

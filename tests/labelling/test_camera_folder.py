@@ -13,6 +13,7 @@ import pytest
 from fcoslite.camera.frames import CameraFrame, FrameLog, frame_file_name
 from fcoslite.data.formats.coco import read_coco
 from fcoslite.errors import BusyError, ConfigError, DataError
+from fcoslite.labelling import label as label_module
 from fcoslite.labelling.label import label
 from fcoslite.storage.locks import locked
 from fcoslite.storage.staged_folder import no_replacement
@@ -138,3 +139,34 @@ def test_human_boxes_of_frames_stay(model: str, home: Path, tmp_path: Path) -> N
     assert result.human_boxes == 1
     drawn = [item for item in document(tmp_path / "out")["annotations"] if "score" not in item]
     assert [item["bbox"] for item in drawn] == [[1, 1, 9, 9]] and len(document(tmp_path / "out")["annotations"]) == 22
+
+
+def test_what_is_asked_stays_so_in_another_merge(model: str, home: Path, tmp_path: Path) -> None:
+    label([home], home, by=[model])
+    label([home], tmp_path / "out", by=[model], merge=home / "annotations.json")
+    check(tmp_path / "out")
+    assert not any(item["iscrowd"] for item in document(tmp_path / "out")["annotations"])
+
+
+def test_a_frame_that_somebody_deletes_meanwhile_costs_no_work(
+    model: str, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = label_module.write_sheet
+
+    def after_deletion(labelled: Any, entries: Any, images: Path, path: Path) -> None:
+        (images / entries[0].name).unlink()
+        original(labelled, entries, images, path)
+
+    monkeypatch.setattr(label_module, "write_sheet", after_deletion)
+    assert label([home], home, by=[model]).images == 14
+    assert "the sheet lacks an image" in caplog.text and (home / "sheet.jpg").is_file()
+
+
+def test_what_was_left_out_before_is_not_told_for_ever(model: str, home: Path) -> None:
+    damaged = sorted((home / "images" / "yard").iterdir())[0]
+    damaged.write_bytes(b"no picture")
+    label([home], home, by=[model], max_skipped="1")
+    assert damaged.name in (home / "skipped.jsonl").read_text()
+    damaged.unlink()
+    label([home], home, by=[model], overwrite=True)
+    assert not (home / "skipped.jsonl").exists()

@@ -18,11 +18,15 @@ def test_weights_by_file_run_name_path_and_default(tmp_path):
     assert find_weights(old.best_weights, folder) == old.best_weights
 
 
-def test_the_run_of_a_weights_file(tmp_path):
+def test_the_run_of_a_weights_file(tmp_path, monkeypatch):
     run = _run(tmp_path, records="/somewhere/records")
     assert run_of(run.best_weights) == run
     assert run.records == Path("/somewhere/records")
     assert run_of(tmp_path / "weights.npz") is None
+    monkeypatch.chdir(run.checkpoints)
+    assert run_of(Path("best.npz")) == run_of(Path("../checkpoints/best.npz")) == run
+    monkeypatch.chdir(run.path)
+    assert run_of(Path("checkpoints/best.npz")).name == run.name
 
 
 def test_missing_weights_and_runs_have_hints(tmp_path):

@@ -270,6 +270,11 @@ def test_a_batch_that_cannot_be_halved(slim):
     compute = slim.compute.model_copy(update={"batch_size": 1})
     with pytest.raises(RunError, match="a batch of 1 at 64 pixels"):
         halve_batch(slim.model_copy(update={"compute": compute}))
+    compute = slim.compute.model_copy(update={"batch_size": 4})
+    shared = slim.model_copy(update={"compute": compute})
+    assert halve_batch(shared, devices=2).compute.batch_size == 2
+    with pytest.raises(RunError, match="1 images each at 64 pixels"):
+        halve_batch(shared, devices=4)
 
 
 def test_a_damaged_newest_state_falls_back_to_the_one_before(undisturbed, tmp_path):

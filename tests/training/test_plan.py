@@ -138,5 +138,7 @@ def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
     _run(tmp_path, name="c", chunk=1, fingerprint="f", weights=False)
     _run(tmp_path, name="d", chunk=1, fingerprint="other data")
     assert chunk_parent(tmp_path, 1, "f", model) == newest
+    of_another_start = model.model_copy(update={"backbone_weights": "mine.npz"})
+    assert chunk_parent(tmp_path, 1, "f", of_another_start) == newest
     assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
     assert chunk_parent(tmp_path, 2, "f", model) is None

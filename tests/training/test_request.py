@@ -3,19 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fcoslite.config.settings import Settings
+from fcoslite.data.sources.records import RecordSource
 from fcoslite.errors import ConfigError, RunError
 from fcoslite.machine.tiers import Tier
 from fcoslite.runs.find_weights import packaged_weights
 from fcoslite.runs.run import Run, create_run
-from fcoslite.training import loop, request
+from fcoslite.training import request
 from fcoslite.training.plan import plan_run
-from fcoslite.training.request import TrainingRequest, carry_out, plan_request
+from fcoslite.training.request import TrainingRequest, plan_request
 
 
 @pytest.fixture
@@ -97,21 +97,27 @@ def test_a_run_of_other_weights_is_refused(config: str, workspace: Path, slim: S
         plan_request(TrainingRequest("finetune", config, start_from=other, resume=run.name))
 
 
-def test_a_plan_is_carried_out_within_its_memory(monkeypatch: pytest.MonkeyPatch, slim: Settings) -> None:
-    told: list[tuple[Any, ...]] = []
-    compute = slim.compute.model_copy(update={"memory_limit_mb": 512})
-    plan: Any = SimpleNamespace(settings=slim.model_copy(update={"compute": compute}))
-    monkeypatch.setattr(request, "limit_memory", lambda megabytes: told.append(("limit", megabytes)))
-    monkeypatch.setattr(loop, "train", lambda plan, runs, progress, created: told.append(("train", runs)))
-    monkeypatch.setattr(loop, "resume", lambda plan, run, progress: told.append(("resume", run.name)))
-    carry_out(plan, None)
-    carry_out(plan, Run(Path("runs/train-x-001")))
-    assert told == [
-        ("limit", 512),
-        ("train", Path(slim.workspace.runs)),
-        ("limit", 512),
-        ("resume", "train-x-001"),
-    ]
+def test_memory_is_limited_before_anything_is_computed(
+    config: str, workspace: Path, slim: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged records are looked for with TensorFlow, and a device that has computed takes no limit any more."""
+    told: list[int | str | None] = []
+    original = RecordSource.checked
+
+    def looking(self: RecordSource, *arguments: Any) -> RecordSource:
+        told.append("looked")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(request, "limit_memory", told.append)
+    monkeypatch.setattr(RecordSource, "checked", looking)
+    values = {"compute.memory_limit_mb": 512}
+    asked = TrainingRequest("train", config, values=values, records=workspace / "records", skip_bad_records=True)
+    plan_request(asked)
+    assert told[:2] == [512, "looked"]
+    run = begun("train", slim, workspace)
+    told.clear()
+    plan_request(TrainingRequest("train", config, values=values, resume=run.name))
+    assert told[:2] == [512, "looked"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_the_same_command_again_is_fine(run: Run, config: str, caplog: pytest.Lo
     assert "compute.batch_size stays 2" in caplog.text and "model.image_size stays 32" in caplog.text
 
 
+def test_a_threshold_that_was_written_since_stays(run: Run, config: str) -> None:
+    ours = run.settings()
+    run.write_settings(ours.model_copy(update={"webcam": ours.webcam.model_copy(update={"score": 0.77})}))
+    assert settings_to_resume(run, config, [], {}).webcam.score == 0.77
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_what_changes_the_result_is_refused(run: Run, config: str, named: bool) -> None:
     with pytest.raises(

@@ -10,15 +10,19 @@ function say(text, bad = false) {
   $("status").className = bad ? "bad" : "";
 }
 
+function connected() {  // if not, that is told
+  return socket.readyState === WebSocket.OPEN;
+}
+
 function tell(message) {
-  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  if (connected()) socket.send(JSON.stringify(message));
 }
 
 function connect() {
   const address = location.href.replace(/^http/, "ws").replace(/[?#].*$/, "") + "socket";
   socket = new WebSocket(address);
   socket.binaryType = "blob";
-  opened();
+  socket.onopen = opened;
   socket.onmessage = event => {
     if (typeof event.data !== "string") return show(event.data);
     const message = JSON.parse(event.data);
@@ -34,7 +38,7 @@ function connect() {
 }
 
 function reconnect() {  // what is dead is not told so for minutes
-  socket.onmessage = socket.onclose = null;
+  socket.onopen = socket.onmessage = socket.onclose = null;
   socket.close();
   connect();
 }
@@ -46,4 +50,9 @@ function end(text) {
   for (const control of document.querySelectorAll("button, input, select")) control.disabled = true;
 }
 
-$("stop").onclick = () => { over = "Stopped. fcoslite has ended."; tell({type: "stop"}); end(over); };
+$("stop").onclick = () => {
+  if (!connected()) return say("fcoslite does not answer, and cannot be ended from here; trying again.", true);
+  over = "Stopped. fcoslite has ended.";
+  tell({type: "stop"});
+  end(over);
+};

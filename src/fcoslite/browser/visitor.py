@@ -39,5 +39,5 @@ class Visitor:
         """Send it away; `code` is RFC 6455's, or one of 4000 to 4999, which are free for use."""
         try:
             await self.websocket.close(code)
-        except RuntimeError as error:  # it was closed already
-            _log.debug("the browser was gone: %s", error)
+        except Exception as error:  # it was closed already, or the connection is broken, however that tells
+            _log.debug("the browser was gone: %r", error)

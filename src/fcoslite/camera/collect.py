@@ -116,6 +116,9 @@ def collect(
             for source in sources
             if source.recording is None
         ]
+        for _, opened in live:
+            if not opened.live:
+                raise SourceError(f"{opened.name} is a recording behind an address", "download it, and name the file")
         told = tuple(f"{source.camera}: {opened.describe()}" for source, opened in live)
         if recordings:
             told += (f"{len(recordings)} recording{'s' * (len(recordings) > 1)}",)
@@ -272,7 +275,10 @@ def _watch_recordings(recordings: Sequence[CameraSource], apart: float, start: d
         assert source.recording is not None
         try:
             with open_source(source.text, apart) as opened:
-                length = (opened.count or 0) / (opened.fps or 1)
+                length = opened.count / opened.fps if opened.count and opened.fps else 0.0
+                if not length and begins[source.camera] is None:
+                    hint = "say when that was with --start"
+                    raise SourceError(f"{source.recording} does not tell how long it is, nor so when it began: {hint}")
                 began = begins[source.camera] or recording_start(source.recording, length)
                 seconds = 0.0
                 for frame in opened:

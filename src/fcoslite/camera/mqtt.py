@@ -206,7 +206,8 @@ class _Connection:
         self._topics = Topics(camera)
         self._shown: int | None = None
         self._in_flight: _InFlight | None = None
-        self._denied: set[str] = set()
+        self._denied: set[str] = set()  # topics that we may not write to
+        self._unheard: set[str] = set()  # and that we may not read
         self._unanswered: dict[int, str] = {}  # topics of messages and subscriptions, by their number
         self._accepted: bool | None = None
         self._resumed = False
@@ -254,10 +255,8 @@ class _Connection:
                 self._unanswered[mid] = topic
         self._wait(lambda: not self._unanswered)
         if self._spool.any_in_doubt():
-            if self._resumed and self._topics.echo not in self._denied:
-                # what the session holds comes before what is sent now
-                self._publish(self._topics.echo, "", retain=False)
-                self._wait(lambda: self._echoed or self._topics.echo in self._denied)
+            if self._resumed and not self._unheard:
+                self._hear_what_the_session_holds()
             self._spool.not_sent()
         self._publish(self._topics.discovery, to_json(discovery_message(self._camera)))
         self._publish(self._topics.availability, ONLINE)
@@ -366,6 +365,25 @@ class _Connection:
                     return
                 raise
 
+    def _hear_what_the_session_holds(self) -> None:
+        """It comes before what is sent now."""
+        mid = self._publish(self._topics.echo, "", retain=False)
+        try:
+            self._wait(lambda: self._echoed or self._topics.echo in self._denied)
+        except _AwayError:
+            if mid in self._unanswered:
+                raise
+            self._cannot_hear(self._topics.echo)  # it took the echo, and keeps it: some brokers deny like that
+
+    def _cannot_hear(self, topic: str) -> None:
+        self._unheard.add(topic)
+        logger.warning(
+            "%s does not let %s read %s: an event may come twice after a kill; let it read fcoslite/#",
+            self._broker.shown,
+            self._broker.user or "us",
+            topic,
+        )
+
     def _publish(self, topic: str, payload: str, retain: bool = True) -> int:
         info = self._client.publish(topic, payload, qos=1, retain=retain)
         self._unanswered[info.mid] = topic
@@ -378,13 +396,7 @@ class _Connection:
     def _on_answer(self, client: Client, data: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         topic = self._unanswered.pop(mid, "")
         if any(reason.is_failure for reason in reasons):
-            self._denied.add(topic)
-            logger.warning(
-                "%s does not let %s read %s: an event may come twice after a kill; let it read fcoslite/#",
-                self._broker.shown,
-                self._broker.user or "us",
-                topic,
-            )
+            self._cannot_hear(topic)
 
     def _on_publish(self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
         topic = self._unanswered.pop(mid, "")

@@ -79,9 +79,17 @@ class Watcher:
             self.close()
             raise
 
+    def go_over_to(self, camera: str) -> None:
+        """What comes next is another recording, or of another camera: whoever was here is gone.
+
+        Raises:
+            FcosliteError: As of `see`.
+        """
+        self._leave()
+        self._enter(camera)
+
     def see(
         self,
-        camera: str,
         image_rgb: np.ndarray,
         found: Detections,
         seconds: float,
@@ -93,9 +101,6 @@ class Watcher:
         Raises:
             FcosliteError: Something cannot be written, or another program sends as this camera.
         """
-        if camera != self._camera:
-            self._leave()
-            self._enter(camera)
         for event in self._finder.update(found, image_rgb, seconds, captured, zone_xy):
             self._take(event)
         if self._publisher is not None:
@@ -156,19 +161,22 @@ class DetectEvents:
 
     Args:
         watcher: Takes what is in them.
-        cameras: A camera's name by that of its source.
+        cameras: A camera's name by that of its source; the first is that of the watcher.
     """
 
     def __init__(self, watcher: Watcher, cameras: Mapping[str, str]) -> None:
         self._watcher, self._cameras = watcher, cameras
+        self._source = next(iter(cameras))
 
     def write(self, result: Result) -> None:
         """Go on with one frame."""
         if result.frame is None or result.seconds is None:
             return
-        camera = self._cameras[result.source.name]
+        if result.source.name != self._source:  # of the same camera, it may be
+            self._watcher.go_over_to(self._cameras[result.source.name])
+        self._source = result.source.name
         found, zone_xy = result.detections, result.zone_xy
-        self._watcher.see(camera, result.image_rgb, found, result.seconds, result.captured, zone_xy)
+        self._watcher.see(result.image_rgb, found, result.seconds, result.captured, zone_xy)
 
     def close(self) -> None:
         """End the events that go on."""
@@ -180,17 +188,16 @@ class LiveEvents:
 
     Args:
         watcher: Takes what is in them.
-        camera: Its name.
     """
 
-    def __init__(self, watcher: Watcher, camera: str) -> None:
-        self._watcher, self._camera = watcher, camera
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
 
     def write(self, result: FrameResult) -> None:
         """Go on with one frame."""
         frame = result.frame
         found, zone_xy = result.detections, result.zone_xy
-        self._watcher.see(self._camera, frame.image_rgb, found, frame.seconds, frame.captured, zone_xy)
+        self._watcher.see(frame.image_rgb, found, frame.seconds, frame.captured, zone_xy)
 
     def close(self) -> None:
         """End the events that go on."""

@@ -201,7 +201,7 @@ def command(
         settings = settings.model_copy(update={"score": tracking.helping_score})
     class_ids = chosen_class_ids(classes or [], known.class_names)
     if watch is not None:
-        check_person(classes or known.class_names)
+        check_person([known.class_names[class_id - 1] for class_id in class_ids])
     videos = sum(one.moves for one in listed)
     if dry_run:
         plan = {"images": len(listed) - videos, "videos": videos, "weights": path, "engine": chosen}

@@ -183,7 +183,7 @@ def command(
         if watch is not None and frames is not None:
             name = camera or camera_name(source or "0" if frames.path is None else frames.name)
             watcher = stack.enter_context(Watcher(watch, name))
-            writers.append(LiveEvents(watcher, name))
+            writers.append(LiveEvents(watcher))
         predictor: Predicts
         screen: Screen | None = None
         if browser:

@@ -14,11 +14,6 @@ def ltrb_to_xyxy(points_xy: Tensor, distances_ltrb: Tensor) -> Tensor:
     return ops.concatenate([points_xy - distances_ltrb[..., :2], points_xy + distances_ltrb[..., 2:]], axis=-1)
 
 
-def xyxy_to_ltrb(points_xy: Tensor, boxes_xyxy: Tensor) -> Tensor:
-    """Distances [..., 4] from points [..., 2] to the sides of boxes [..., 4]; negative outside the box."""
-    return ops.concatenate([points_xy - boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - points_xy], axis=-1)
-
-
 def area(boxes_xyxy: Tensor) -> Tensor:
     """Areas [...] of boxes [..., 4]; an inverted box has area 0."""
     sides = ops.maximum(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0.0)

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from msgspec import Raw
 from fcoslite.camera.frames import CameraFrame, is_frame_name
 from fcoslite.data.capture import date_text, recorded_at
 from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
-from fcoslite.data.formats.coco import CameraRecord, CocoAnnotation, CocoDocument, FrameRecord, coco_categories
+from fcoslite.data.formats.coco import (
+    CameraRecord,
+    CocoAnnotation,
+    CocoDocument,
+    FrameRecord,
+    asked_annotations,
+    coco_categories,
+)
 from fcoslite.data.formats.coco_columns import rewritten
 from fcoslite.data.formats.open import open_data
 from fcoslite.errors import DataError
@@ -31,10 +39,12 @@ class HumanBoxes:
     Attributes:
         file: Their data set.
         places: In `file.images`, by file name without folders; those of a camera's frames with the camera.
+        asks: [A] bool, which boxes a human is to be asked about.
     """
 
     file: AnnotationTable
     places: dict[str, int]
+    asks: np.ndarray
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -72,7 +82,11 @@ def read_human_boxes(path: Path) -> HumanBoxes:
                 "images are told by name: give every one a name of its own",
             )
         places[name] = place
-    return HumanBoxes(file, places)
+    asks = np.zeros(len(file.annotation_ids), bool)
+    if file.raw_images and file.path.is_file():
+        with suppress(msgspec.DecodeError):  # of another tool, which does not ask
+            asks = np.isin(file.annotation_ids, asked_annotations(file.path.read_bytes()))
+    return HumanBoxes(file, places, asks)
 
 
 def _key(name: str) -> str:
@@ -196,9 +210,10 @@ def _asked(entries: Sequence[Entry], taken: Mapping[str, CameraFrame]) -> dict[s
 def _keep(humans: HumanBoxes, place: int, image_id: int, document: CocoDocument) -> None:
     """Add the boxes of humans."""
     file, categories, rows = humans.file, humans.categories, humans.file.rows(place)
-    columns = (file.class_ids, file.boxes_xywh, file.areas, file.iscrowd, file.scores)
-    for class_id, box, area, iscrowd, score in zip(*(column[rows].tolist() for column in columns), strict=True):
-        document.add_box(image_id, categories[class_id - 1].id, box, area, iscrowd, score)
+    crowds = file.iscrowd & ~humans.asks  # what is asked about is read as a crowd
+    columns = (file.class_ids, file.boxes_xywh, file.areas, crowds, file.scores, humans.asks)
+    for class_id, box, area, iscrowd, score, ask in zip(*(column[rows].tolist() for column in columns), strict=True):
+        document.add_box(image_id, categories[class_id - 1].id, box, area, iscrowd, score, ask=ask)
 
 
 def _is_drawn(box: tuple[float, ...], drawn: Sequence[CocoAnnotation]) -> bool:

@@ -18,7 +18,15 @@ from fcoslite.config.settings import WorkspaceSettings
 from fcoslite.data.formats.coco import CocoDocument
 from fcoslite.data.formats.open import source_digest
 from fcoslite.data.images import UnusableImageError, encode_picture, read_image
-from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, refuse_too_many, summary, write_skipped
+from fcoslite.data.skipped import (
+    LISTING,
+    MAX_SKIPPED,
+    SkippedImage,
+    most_skipped,
+    refuse_too_many,
+    summary,
+    write_skipped,
+)
 from fcoslite.detections.detections import Detections
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.labelling.annotations import HumanBoxes, kept_boxes, label_document, read_human_boxes
@@ -221,6 +229,8 @@ def _is_labelled(out: Path, job: str) -> bool:
 
 def _unpack(staged: Path, out: Path) -> None:
     """Put labels in their place in a camera's folder, the file that says they are there last."""
+    if not (staged / LISTING).exists():  # else what it lists was left out, and is not any more
+        (out / LISTING).unlink(missing_ok=True)
     for path in sorted(staged.iterdir(), key=lambda path: path.name == MANIFEST):
         path.replace(out / (IN_PLACE if path.name == MANIFEST else path.name))
     staged.rmdir()

@@ -1,16 +1,19 @@
 """A contact sheet of labelled images, to see what the boxes are worth."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fcoslite.data.formats.coco import CocoAnnotation, CocoDocument
-from fcoslite.data.images import encode_picture, read_image
+from fcoslite.data.images import UnusableImageError, encode_picture, read_image
 from fcoslite.detections.draw import contact_sheet, draw_boxes
 from fcoslite.labelling.fuse import SURE
 from fcoslite.labelling.journal import Entry
 from fcoslite.storage.files import replace_file
+
+_log = logging.getLogger("fcoslite")
 
 _STRETCHES = 12
 _COLUMNS = 4
@@ -28,7 +31,7 @@ def write_sheet(document: CocoDocument, entries: Sequence[Entry], images: Path, 
     Those that a human is to be asked about are blue.
 
     The set is cut into twelve stretches. Of each there is the image with the most boxes that are doubtful, and the one
-    with the most that are not.
+    with the most that are not. Where no image can be read there is no sheet.
 
     Args:
         document: What was labelled; its image ids count from 1.
@@ -43,9 +46,15 @@ def write_sheet(document: CocoDocument, entries: Sequence[Entry], images: Path, 
     drawn, titles = [], []
     for place in _most_telling([[_score(box) for box in several] for several in boxes]):
         entry = entries[place]
-        pixels = read_image(images / entry.name, (entry.height, entry.width))
+        try:
+            pixels = read_image(images / entry.name, (entry.height, entry.width))
+        except UnusableImageError as error:  # of a camera's folder somebody has deleted it since
+            _log.warning("the sheet lacks an image: %s", error.message)
+            continue
         drawn.append(_draw(pixels, boxes[place], names))
         titles.append(entry.name)
+    if not drawn:
+        return
     sheet = contact_sheet(drawn, columns=_COLUMNS, cell_width=_CELL, titles=titles)
     replace_file(path, encode_picture(sheet, ".jpg", jpeg_quality=90))
 

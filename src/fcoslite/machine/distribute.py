@@ -6,6 +6,7 @@ has, or its error, so that one that cannot go on ends all of them at once.
 
 import importlib.util
 import logging
+import math
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -148,11 +149,17 @@ def share_batches(batch_size: int) -> None:
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
 
-def batches_are_shared() -> bool:
-    """Whether `share_batches` has found several devices."""
+def devices_of_a_batch() -> int:
+    """How many devices `share_batches` has every batch spread over."""
     import keras
 
-    return keras.distribution.distribution() is not None
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else math.prod(distribution.device_mesh.shape)
+
+
+def batches_are_shared() -> bool:
+    """Whether `share_batches` has found several devices."""
+    return devices_of_a_batch() > 1
 
 
 @contextmanager

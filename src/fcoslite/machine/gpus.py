@@ -61,7 +61,7 @@ def why_no_gpu() -> str:
 
 
 def limit_memory(limit_mb: int | None) -> None:
-    """Take no more GPU memory than this; call before anything is computed.
+    """Take no more GPU memory than this; call before anything is computed. The first limit of a process is its last.
 
     TensorFlow only: JAX takes its limit from XLA_PYTHON_CLIENT_MEM_FRACTION before it starts.
     """
@@ -74,5 +74,7 @@ def limit_memory(limit_mb: int | None) -> None:
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
+        if tf.config.get_logical_device_configuration(gpu):
+            continue
         tf.config.experimental.set_memory_growth(gpu, False)  # the two exclude each other
         tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)])

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Raw
 
 from fcoslite.data.dataset import AnnotationTable
+from fcoslite.data.formats.coco import BOM, asked_annotations
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.errors import DataError
 
@@ -17,9 +18,8 @@ IMAGES = "images"
 HUMAN_SCORE = 1.0
 
 
-class _Flags(msgspec.Struct):
+class _Numbered(msgspec.Struct):
     id: int
-    ask: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,10 @@ def read_labels(path: Path, images: Path) -> Labels:
     table = open_coco(path, places=[images, images.parent])
     content = path.read_bytes()
     try:
-        flags = msgspec.json.decode(content, type=_Annotations).annotations
+        asked = asked_annotations(content)
     except msgspec.DecodeError as error:
         hint = f"`fcoslite convert {path.parent} --to coco` writes it as it should be"
         raise DataError(f"{path} is not as `label` writes it: {error}", hint) from None
-    asked = np.array([one.id for one in flags if one.ask], np.int64)
     rows = np.repeat(np.arange(len(table.images)), np.diff(table.starts))
     sides = np.array([(image.width, image.height) * 2 for image in table.images], np.float64)
     records = [msgspec.json.decode(raw) for raw in table.raw_images]
@@ -100,10 +99,6 @@ def read_labels(path: Path, images: Path) -> Labels:
     )
 
 
-class _Annotations(msgspec.Struct):
-    annotations: list[_Flags]
-
-
 def with_answers(labels: Labels, removed: set[int], confirmed: dict[int, Any], added: list[dict[str, Any]]) -> bytes:
     """The file again, with answers.
 
@@ -113,11 +108,11 @@ def with_answers(labels: Labels, removed: set[int], confirmed: dict[int, Any], a
         confirmed: What changes in annotations that stay, by id; they lose their `ask`.
         added: Annotations without ids.
     """
-    document = msgspec.json.decode(labels.content.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Raw])
+    document = msgspec.json.decode(labels.content.removeprefix(BOM), type=dict[str, Raw])
     annotations: list[Any] = []
     highest = 0
     for raw in msgspec.json.decode(document["annotations"], type=list[Raw]):
-        number = msgspec.json.decode(raw, type=_Flags).id
+        number = msgspec.json.decode(raw, type=_Numbered).id
         highest = max(highest, number)
         if number in confirmed:
             old = msgspec.json.decode(raw)

@@ -13,7 +13,14 @@ from fcoslite.errors import FcosliteError, Interrupted, RunError
 from fcoslite.evaluation.evaluation import Evaluates
 from fcoslite.evaluation.evaluator import Evaluator
 from fcoslite.machine.backend import compile_with_xla
-from fcoslite.machine.distribute import all_or_none, batches_are_shared, from_first, group, on_this_process_alone
+from fcoslite.machine.distribute import (
+    all_or_none,
+    batches_are_shared,
+    devices_of_a_batch,
+    from_first,
+    group,
+    on_this_process_alone,
+)
 from fcoslite.machine.environment import environment
 from fcoslite.machine.signals import StopRequest
 from fcoslite.machine.tiers import choose_precision
@@ -137,7 +144,7 @@ def _fit_in_memory(
                         "start again with half of compute.batch_size and twice compute.accumulation",
                     ) from error
             # outside of `except`: the error holds the frames that hold the memory
-            settings = halve_batch(plan.settings)
+            settings = halve_batch(plan.settings, devices_of_a_batch())
             _log.warning(
                 "out of memory: going on with batches of %d, %d to an update, from the last checkpoint",
                 settings.compute.batch_size,
@@ -145,6 +152,9 @@ def _fit_in_memory(
             )
             run.write_settings(settings)
             plan, resume = replace(plan, settings=settings), True
+            detector = _build(
+                plan, fresh=False
+            )  # Keras on JAX has taken the variables' values for the step that failed
 
 
 def _fit(

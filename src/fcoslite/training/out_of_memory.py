@@ -11,17 +11,21 @@ def out_of_memory(error: BaseException) -> bool:
     return name == "ResourceExhaustedError" or (name.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(error))
 
 
-def halve_batch(settings: Settings) -> Settings:
+def halve_batch(settings: Settings, devices: int = 1) -> Settings:
     """Half the images per step and twice the steps per update: the same updates in less memory.
+
+    Args:
+        settings: Of the run.
+        devices: That every batch is cut into equal parts for.
 
     Raises:
         RunError: The batch cannot be halved.
     """
     compute = settings.compute
-    if compute.batch_size % 2:
+    if compute.batch_size % (2 * devices):
+        of = f"a batch of {compute.batch_size}" if devices == 1 else f"{compute.batch_size // devices} images each"
         raise RunError(
-            f"the accelerator's memory is too small for a batch of {compute.batch_size} at {settings.model.image_size} "
-            "pixels",
+            f"the accelerator's memory is too small for {of} at {settings.model.image_size} pixels",
             "lower model.image_size, or take a smaller model.preset",
         )
     update = {"batch_size": compute.batch_size // 2, "accumulation": compute.accumulation * 2}

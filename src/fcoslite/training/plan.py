@@ -315,14 +315,20 @@ def _from_folder(
 
 
 def chunk_parent(folder: Path, chunk: int, fingerprint: str, model: ModelSettings) -> Run | None:
-    """The newest run that trained `chunk` of the same data with the same model, and has weights."""
+    """The newest run that trained `chunk` of the same data with the same model, and has weights.
+
+    What its backbone started from is no matter: its weights bring all of it.
+    """
+
+    def shape(model: ModelSettings) -> ModelSettings:
+        return model.model_copy(update={"backbone_weights": None})
 
     def trained_it(run: Run) -> bool:
         facts = run.facts()
         return (
             (facts.get("chunk"), facts.get("fingerprint")) == (chunk, fingerprint)
             and run.best_weights.is_file()
-            and run.settings().model == model
+            and shape(run.settings().model) == shape(model)
         )
 
     return newest_run(folder, trained_it)

@@ -76,6 +76,8 @@ class TrainingRequest:
 def plan_request(request: TrainingRequest, progress: Progress = no_progress) -> "tuple[TrainingPlan, Run | None]":
     """The plan that a request comes to, and the run to go on with, if one is.
 
+    From here on no more GPU memory is taken than its settings allow.
+
     Args:
         request: What is asked for.
         progress: Told about the shards of records that are checked.
@@ -110,7 +112,7 @@ def carry_out(
     progress: Progress = no_progress,
     created: Callable[[Run], object] = lambda run: None,
 ) -> "TrainingResult":
-    """Train what was planned, with no more GPU memory than the settings allow.
+    """Train what was planned.
 
     Args:
         plan: What to do.
@@ -120,7 +122,6 @@ def carry_out(
     """
     from fcoslite.training import loop
 
-    limit_memory(plan.settings.compute.memory_limit_mb)
     share_batches(plan.settings.compute.batch_size)
     if run is not None:
         return loop.resume(plan, run, progress)
@@ -159,11 +160,12 @@ def _settings(request: TrainingRequest) -> Settings:
     check_overrides(request.verb, request.overrides, set(_circumstances(request)))
     refuse_password(settings.workspace.mlflow_uri)
     load_backend()
-    if request.named_config is not None:
-        return settings
-    tier = machine_tier()
-    _log.info("config %s: %s", tier.config, tier.reason)
-    return load_settings(tier.config, request.overrides, request.values)
+    if request.named_config is None:
+        tier = machine_tier()
+        _log.info("config %s: %s", tier.config, tier.reason)
+        settings = load_settings(tier.config, request.overrides, request.values)
+    limit_memory(settings.compute.memory_limit_mb)
+    return settings
 
 
 def _circumstances(request: TrainingRequest) -> Iterator[str]:
@@ -198,6 +200,7 @@ def _plan_again(name: str, request: TrainingRequest, progress: Progress) -> "tup
     settings = settings_to_resume(run, request.named_config, request.overrides, request.values)
     refuse_password(settings.workspace.mlflow_uri)
     load_backend()
+    limit_memory(settings.compute.memory_limit_mb)
     from fcoslite.training.plan import plan_resume
 
     plan = plan_resume(

@@ -34,8 +34,9 @@ def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], v
     ours = run.settings()
     flags = load_settings(run.path / "config.yaml", overrides, values)
     asked = flags if config is None else load_settings(config, overrides, values)
-    weights = ("model.",) if run.facts().get("verb") == "finetune" else ()  # they bring their model
-    decided = [key for key in ours.flat() if key in _DECIDED or key.endswith(_MOVED) or key.startswith(weights)]
+    # `eval --write-score` may have changed the one, and weights to fine-tune bring the other
+    sections = ("webcam.", "model.") if run.facts().get("verb") == "finetune" else ("webcam.",)
+    decided = [key for key in ours.flat() if key in _DECIDED or key.endswith(_MOVED) or key.startswith(sections)]
     refused = [key for key in _differing(asked, ours) if key not in decided and not key.startswith(_FREE)]
     if refused:
         listed = "; ".join(f"{key} is {ours.flat()[key]}, not {asked.flat()[key]}" for key in refused[:5])

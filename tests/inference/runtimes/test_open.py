@@ -172,6 +172,15 @@ def _with_facts(small: Path, path: Path, **changes: object) -> Path:
     return path
 
 
+def test_an_export_of_a_fixed_size_is_not_replaced(small: Path, tmp_path: Path) -> None:
+    weights = Path(shutil.copy(small, tmp_path / "w.npz"))
+    path = _with_facts(small, tmp_path / "w.onnx", step=None)
+    before = path.read_bytes()
+    with pytest.raises(FcosliteError, match="another kind"):
+        onnx_copy(weights)
+    assert path.read_bytes() == before
+
+
 def test_a_copy_of_lower_precision_is_used_only_when_it_is_named(small: Path, tmp_path: Path) -> None:
     weights = Path(shutil.copy(small, tmp_path / "w.npz"))
     path = _with_facts(small, tmp_path / "w.onnx", precision="int8")

@@ -16,6 +16,7 @@ from fcoslite.errors import DataError
 from fcoslite.storage.places import is_folder
 from fcoslite.text import as_utf8
 
+BOM = b"\xef\xbb\xbf"  # some tools begin a file with it
 _AT_ONCE = 10_000  # images that are encoded
 
 
@@ -90,6 +91,25 @@ class CocoAnnotation(msgspec.Struct, omit_defaults=True, gc=False):
     score: float | None = None
     track_id: int | None = None
     ask: bool = False
+
+
+class _Flags(msgspec.Struct):
+    id: int
+    ask: bool = False
+
+
+class _Flagged(msgspec.Struct):
+    annotations: list[_Flags]
+
+
+def asked_annotations(content: bytes) -> np.ndarray:
+    """Ids [N] int64 of the annotations of an instances file that have `ask`.
+
+    Raises:
+        msgspec.DecodeError: It is not as it is written here.
+    """
+    flagged = msgspec.json.decode(content.removeprefix(BOM), type=_Flagged)
+    return np.array([one.id for one in flagged.annotations if one.ask], np.int64)
 
 
 class CocoDocument(msgspec.Struct):

@@ -22,6 +22,7 @@ from fcoslite.inference.input.image_files import images_in
 from fcoslite.storage.native_path import native_path
 
 _NETWORK_SECONDS = 5.0
+_UNIT_OF_TIME = 1000  # of some containers, which tell it where the rate belongs: no camera has that
 
 logger = logging.getLogger("fcoslite.inference")
 
@@ -96,7 +97,7 @@ def _open_stream(address: StreamAddress, apart_seconds: float, gives_up: bool) -
     if not capture.isOpened():
         raise SourceError(f"cannot open {name}", hint())
     fps, count = _plausible_fps(capture), _frame_count(capture)
-    if count is not None:  # a recording behind a URL has a length, and is not skipped through either
+    if _has_length(capture):  # a recording behind a URL has a length, and is not skipped through either
         recorded = read_recording(capture, name, fps, count, apart_seconds)
         return FrameSource("stream", name, recorded, fps=fps, count=count)
     stopped = threading.Event()
@@ -125,13 +126,16 @@ def _open_video(path: Path, apart_seconds: float) -> FrameSource:
 
 def _plausible_fps(capture: Any) -> float | None:
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    # 1000 is a container's unit of time, and the rate of no camera
-    return fps if 0 < fps < 1000 else None
+    return fps if 0 < fps < _UNIT_OF_TIME else None
 
 
 def _frame_count(capture: Any) -> int | None:
-    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    return int(count) if 0 < count < 1e9 else None
+    is_of_frames = float(capture.get(cv2.CAP_PROP_FPS)) < _UNIT_OF_TIME  # else it is a length in that unit
+    return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if _has_length(capture) and is_of_frames else None
+
+
+def _has_length(capture: Any) -> bool:
+    return 0 < float(capture.get(cv2.CAP_PROP_FRAME_COUNT)) < 1e9
 
 
 def _open_folder(folder: Path) -> FrameSource:

@@ -32,9 +32,9 @@ def onnx_copy(weights: Path) -> Path:
         except WeightsError as error:
             message = f"{path} is not the ONNX copy of {weights.name}: {error.message}"
             raise FcosliteError(message, "move it away") from None
-        if facts.precision == "int8" or facts.nms or facts.batch not in (1, None):
+        if facts.precision == "int8" or facts.nms or facts.batch not in (1, None) or facts.step is None:
             raise FcosliteError(f"{path} is an export of another kind", f"name it: --weights {path}")
-        if facts.step is not None and facts.weights_sha256 == file_digest(weights):
+        if facts.weights_sha256 == file_digest(weights):
             return path
     check_writable(path, "copy the weights to a folder of yours, or take --engine keras", folder=False)
     logger.info("writing %s, once, so that ONNX Runtime can run %s; this takes half a minute", path, weights.name)
