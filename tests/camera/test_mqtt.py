@@ -19,7 +19,8 @@ from fcoslite.camera.mqtt import Publisher
 from fcoslite.camera.spool import Spool
 from fcoslite.camera.topics import discovery_message
 from fcoslite.errors import FcosliteError
-from tests.mosquitto import Cable, Listener, Mosquitto, needs_mosquitto, wait_for
+from tests.cables import Cable
+from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_for
 from tests.ports import free_port
 
 mosquitto_needed = needs_mosquitto()

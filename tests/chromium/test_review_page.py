@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.cables import Cable
 from tests.review_pages import Review, current, press, until
 from tests.review_sets import change, copied, document, labelled_camera, more_than_a_thousand_boxes
 
@@ -54,14 +56,15 @@ def browser(launch: Callable[..., Any]) -> Any:
     return launch()
 
 
-def open_page(browser: Any, review: Review, faults: list[str], **options: Any) -> Any:
+def open_page(browser: Any, review: Review, faults: list[str], address: str | None = None, **options: Any) -> Any:
+    address = address or review.address
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 680}, **options})
     context.add_init_script(WATCH)
     page = context.new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: None if request.url == review.address else faults.append(request.url))
-    page.goto(review.address)
+    page.on("request", lambda request: None if request.url == address else faults.append(request.url))
+    page.goto(address)
     page.wait_for_selector("#picture[data-crop]")
     return page
 
@@ -261,3 +264,46 @@ def test_a_lid_that_is_closed_and_a_kill(browser: Any, camera: Path, tmp_path: P
         page = open_page(browser, review, [])
         assert current(page) == asked and page.inner_text("#progress").startswith("2 of")
     assert [one for one in faults if "WebSocket" not in one and "net::ERR_" not in one] == []
+
+
+def test_a_connection_that_is_lost_before_a_whole_picture(browser: Any, camera: Path, tmp_path: Path) -> None:
+    """What is drawn meanwhile is not lost in silence, and what is drawn afterwards is seen."""
+    folder = copied(camera, tmp_path / "set")
+
+    def drag(left: int) -> None:
+        place = page.locator("#picture").bounding_box()
+        page.mouse.move(place["x"] + left, place["y"] + 250)
+        page.mouse.down()
+        page.mouse.move(place["x"] + left + 80, place["y"] + 470, steps=5)
+        page.mouse.up()
+
+    with Review(folder) as review:
+        port = urlsplit(review.address).port
+        cable = Cable(port)
+        page = open_page(browser, review, [], review.address.replace(f":{port}/", f":{cable.port}/"))
+        page.keyboard.press("w")
+        page.wait_for_selector("#picture[data-picture]")
+        cable.pull_out()
+        page.wait_for_selector("#status.bad")
+        drag(300)
+        assert "does not answer" in page.inner_text("#status") and review.lines == []
+        page.keyboard.press("Escape")
+        page.click("#stop")
+        assert "cannot be ended from here" in page.inner_text("#status")
+        cable.plug_in()
+        page.wait_for_selector("#status:not(.bad)", state="attached")
+        page.keyboard.press("w")
+        page.wait_for_selector("#whole-keys:visible")
+        boxes = page.evaluate("whole.about.boxes.length")
+        drag(320)
+        until(page, lambda: len(review.lines) == 1)
+        cable.pull_out()
+        page.wait_for_selector("#status.bad")
+        cable.plug_in()
+        page.wait_for_selector("#status:not(.bad)", state="attached")
+        drag(360)
+        until(page, lambda: len(review.lines) == 2)
+        until(page, lambda: page.evaluate("whole.about.boxes.length") == boxes + 2)
+        page.keyboard.press("Escape")
+        page.click("#stop")
+        assert review.process.wait(20) == 0

@@ -22,7 +22,7 @@ function connect() {
   const address = location.href.replace(/^http/, "ws").replace(/[?#].*$/, "") + "socket";
   socket = new WebSocket(address);
   socket.binaryType = "blob";
-  socket.onopen = opened;
+  opened();
   socket.onmessage = event => {
     if (typeof event.data !== "string") return show(event.data);
     const message = JSON.parse(event.data);
@@ -38,7 +38,7 @@ function connect() {
 }
 
 function reconnect() {  // what is dead is not told so for minutes
-  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.onmessage = socket.onclose = null;
   socket.close();
   connect();
 }
