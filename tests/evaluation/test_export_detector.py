@@ -83,7 +83,8 @@ def test_a_saved_model(slim_weights: Path, tmp_path: Path, pixels: np.ndarray) -
     served = tf.saved_model.load(str(plan.out)).signatures["serving_default"]
     two = np.stack([Letterbox.square(*pixels.shape[:2], 64).apply_image(pixels)] * 2)
     boxes = served(images=tf.constant(two))["boxes"]
-    assert boxes.shape[0] == 2 and np.array_equal(boxes[0], boxes[1])
+    assert boxes.shape[0] == 2
+    np.testing.assert_allclose(boxes[0], boxes[1], atol=1e-3)  # on some processors not to the bit
     for wrong in (replace(plan, nms=True), replace(plan, precision="int8")):
         with pytest.raises(ConfigError, match="float32 and has no NMS"):
             export_detector(wrong)

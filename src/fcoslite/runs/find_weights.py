@@ -70,7 +70,9 @@ def _installed() -> dict[str, Path]:
 
 def run_of(weights: Path) -> Run | None:
     """The run whose checkpoints a weights file is among."""
-    folder = weights.resolve().parent  # it may be named from within the run
+    folder = weights.parent
+    if folder.parent.name in ("", ".."):  # it is named from within the run
+        folder = folder.resolve()
     run = Run(folder.parent)
     is_ours = folder == run.checkpoints and (run.path / "run.json").is_file()
     return run if is_ours else None
