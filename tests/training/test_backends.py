@@ -11,7 +11,7 @@ from fcoslite.cli.app import run
 from fcoslite.config.load import load_settings
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
-from fcoslite.runs.run import create_run
+from fcoslite.runs.run import create_run, open_run
 from fcoslite.training.plan import plan_run
 
 LEVELS = (4, 8)  # two, of a backbone that ends there: compiling is nearly all of the time
@@ -65,6 +65,35 @@ def test_the_first_five_losses_are_equal(workspace, slim, tmp_path, monkeypatch,
     assert len(tensorflow) == 5
     assert jax == pytest.approx(tensorflow, abs=1e-3)
     assert tensorflow[0] != pytest.approx(tensorflow[4], abs=1e-3)  # something was learned in between
+
+
+OUT_OF_MEMORY = """
+import sys
+from fcoslite.cli.app import run
+from fcoslite.training.journal import Journal
+
+class XlaRuntimeError(RuntimeError):
+    pass
+
+def exhausted(self, batch, logs=None):
+    if self.position.batch_size == 4:
+        raise XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+
+Journal.on_train_batch_begin = exhausted
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_memory_that_does_not_suffice_for_the_first_step(workspace, slim, tmp_path, monkeypatch):
+    """Keras on JAX has taken the variables' values then, and does not bring them back."""
+    pytest.importorskip("jax")
+    monkeypatch.chdir(tmp_path)
+    train = slim.train.model_copy(update={"ema": 0.9})
+    model = slim.model.model_copy(update={"strides": LEVELS})
+    (tmp_path / "config.yaml").write_text(slim.model_copy(update={"train": train, "model": model}).to_yaml())
+    words = ["train", "--config", "config.yaml", "--epochs", "1", *(f"--set={key}" for key in FIXED), "--json"]
+    printed = _on_jax(["-c", OUT_OF_MEMORY, *words, "--records", str(workspace / "records")])
+    assert open_run(json.loads(printed)["run"], tmp_path / "runs").settings().compute.batch_size == 2
 
 
 RESNEXT = [
