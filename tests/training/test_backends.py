@@ -70,16 +70,26 @@ def test_the_first_five_losses_are_equal(workspace, slim, tmp_path, monkeypatch,
 OUT_OF_MEMORY = """
 import sys
 from fcoslite.cli.app import run
-from fcoslite.training.journal import Journal
+from fcoslite.training.model import TrainingModel
 
 class XlaRuntimeError(RuntimeError):
     pass
 
-def exhausted(self, batch, logs=None):
-    if self.position.batch_size == 4:
-        raise XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+original, failed = TrainingModel.make_train_function, []
 
-Journal.on_train_batch_begin = exhausted
+def make(self, force=False):
+    original(self, force)
+    train = self.train_function
+
+    def step(state, iterator):
+        if not failed:
+            failed.append(True)
+            raise XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+        return train(state, iterator)
+
+    self.train_function = step
+
+TrainingModel.make_train_function = make
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -152,9 +152,8 @@ def _fit_in_memory(
             )
             run.write_settings(settings)
             plan, resume = replace(plan, settings=settings), True
-            detector = _build(
-                plan, fresh=False
-            )  # Keras on JAX has taken the variables' values for the step that failed
+            # on JAX a step that fails leaves the variables without values
+            detector = _build(plan, fresh=False)
 
 
 def _fit(
