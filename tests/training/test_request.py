@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from fcoslite.errors import ConfigError, RunError
 from fcoslite.machine.tiers import Tier
 from fcoslite.runs.find_weights import packaged_weights
 from fcoslite.runs.run import Run, create_run
-from fcoslite.training import request
+from fcoslite.training import loop, request
 from fcoslite.training.plan import plan_run
-from fcoslite.training.request import TrainingRequest, plan_request
+from fcoslite.training.request import TrainingRequest, carry_out, plan_request
 
 
 @pytest.fixture
@@ -118,6 +119,16 @@ def test_memory_is_limited_before_anything_is_computed(
     told.clear()
     plan_request(TrainingRequest("train", config, values=values, resume=run.name))
     assert told[:2] == [512, "looked"]
+
+
+def test_a_plan_is_begun_or_gone_on_with(monkeypatch: pytest.MonkeyPatch, slim: Settings) -> None:
+    told: list[tuple[Any, ...]] = []
+    plan: Any = SimpleNamespace(settings=slim)
+    monkeypatch.setattr(loop, "train", lambda plan, runs, progress, created: told.append(("train", runs)))
+    monkeypatch.setattr(loop, "resume", lambda plan, run, progress: told.append(("resume", run.name)))
+    carry_out(plan, None)
+    carry_out(plan, Run(Path("runs/train-x-001")))
+    assert told == [("train", Path(slim.workspace.runs)), ("resume", "train-x-001")]
 
 
 @pytest.mark.parametrize(

@@ -377,12 +377,10 @@ class _Connection:
 
     def _cannot_hear(self, topic: str) -> None:
         self._unheard.add(topic)
-        logger.warning(
-            "%s does not let %s read %s: an event may come twice after a kill; let it read fcoslite/#",
-            self._broker.shown,
-            self._broker.user or "us",
-            topic,
-        )
+        self._tell_denied(f"read {topic}: an event may come twice after a kill; let it read fcoslite/#")
+
+    def _tell_denied(self, what: str) -> None:
+        logger.warning("%s does not let %s %s", self._broker.shown, self._broker.user or "us", what)
 
     def _publish(self, topic: str, payload: str, retain: bool = True) -> int:
         info = self._client.publish(topic, payload, qos=1, retain=retain)
@@ -402,13 +400,8 @@ class _Connection:
         topic = self._unanswered.pop(mid, "")
         if reason.is_failure:
             self._denied.add(topic)
-            logger.warning(
-                "%s does not let %s write to %s: %s; let it read and write fcoslite/#, and write homeassistant/#",
-                self._broker.shown,
-                self._broker.user or "us",
-                topic,
-                reason,
-            )
+            what = f"write to {topic}: {reason}; let it read and write fcoslite/#, and write homeassistant/#"
+            self._tell_denied(what)
         elif self._in_flight is not None and self._in_flight.mid == mid:
             self._has(self._in_flight.id)
 

@@ -1,6 +1,7 @@
 """The labels that are reviewed: a COCO file as it was read, to be written again with answers."""
 
 import hashlib
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from msgspec import Raw
 
 from fcoslite.data.dataset import AnnotationTable
-from fcoslite.data.formats.coco import BOM, asked_annotations
+from fcoslite.data.formats.coco import asked_annotations
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.errors import DataError
 
@@ -108,7 +109,7 @@ def with_answers(labels: Labels, removed: set[int], confirmed: dict[int, Any], a
         confirmed: What changes in annotations that stay, by id; they lose their `ask`.
         added: Annotations without ids.
     """
-    document = msgspec.json.decode(labels.content.removeprefix(BOM), type=dict[str, Raw])
+    document = msgspec.json.decode(labels.content.removeprefix(BOM_UTF8), type=dict[str, Raw])
     annotations: list[Any] = []
     highest = 0
     for raw in msgspec.json.decode(document["annotations"], type=list[Raw]):

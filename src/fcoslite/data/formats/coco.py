@@ -1,6 +1,7 @@
 """COCO instances files: read as labelled images, and written, by whoever writes one."""
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from fcoslite.errors import DataError
 from fcoslite.storage.places import is_folder
 from fcoslite.text import as_utf8
 
-BOM = b"\xef\xbb\xbf"  # some tools begin a file with it
 _AT_ONCE = 10_000  # images that are encoded
 
 
@@ -108,7 +108,7 @@ def asked_annotations(content: bytes) -> np.ndarray:
     Raises:
         msgspec.DecodeError: It is not as it is written here.
     """
-    flagged = msgspec.json.decode(content.removeprefix(BOM), type=_Flagged)
+    flagged = msgspec.json.decode(content.removeprefix(BOM_UTF8), type=_Flagged)
     return np.array([one.id for one in flagged.annotations if one.ask], np.int64)
 
 

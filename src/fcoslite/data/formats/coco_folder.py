@@ -2,6 +2,7 @@
 
 import logging
 import os
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,7 @@ def _places(file: Path, root: Path) -> list[Path]:
 def _is_map(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
-            return not opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+            return not opened.read(4096).removeprefix(BOM_UTF8).lstrip().startswith(b"[")
     except OSError:
         return False
 

@@ -1,6 +1,7 @@
 """Apple's CreateML: a JSON list of images, whose boxes are centre, width and height in pixels."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def _files(folder: Path) -> dict[str, Path]:
 def _is_list(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
-            head = opened.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+            head = opened.read(4096).removeprefix(BOM_UTF8).lstrip()
     except OSError:
         return False
     return head.startswith(b"[") and re.search(rb'"image(filename)?"', head) is not None

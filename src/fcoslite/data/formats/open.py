@@ -1,6 +1,7 @@
 """Data sets of all formats: recognised by what is there, and read as an `AnnotationTable`."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -156,7 +157,7 @@ def _of_file(file: Path) -> Format:
         raise DataError(f"{file} is an image, not a data set", "name the folder of the data set")
     try:
         with file.open("rb") as opened:
-            return "createml" if opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[" else "coco"
+            return "createml" if opened.read(64).removeprefix(BOM_UTF8).lstrip()[:1] == b"[" else "coco"
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}", "mend its permissions") from None
 

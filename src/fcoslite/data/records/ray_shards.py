@@ -22,6 +22,7 @@ from fcoslite.storage.places import is_remote, place
 
 _log = logging.getLogger("fcoslite")
 
+_LIST = "skipped.jsonl will list them"
 _RETRIES = 5  # of a file whose worker has died
 _AHEAD = 2  # files told to each worker: the next one waits while one is written
 
@@ -52,7 +53,7 @@ def write_shards_on_ray(
     written = {index: shard for index in range(len(cut)) if (shard := finished_shard(folder / cut.name(index)))}
     skipped = [image for shard in written.values() for image in shard.skipped]
     missing = [index for index in range(len(cut)) if index not in written]
-    refuse_too_many(skipped, cut.images, max_skipped, "skipped.jsonl will list them", plan.explain)
+    refuse_too_many(skipped, cut.images, max_skipped, _LIST, plan.explain)
     with progress("Building records", cut.images, "images") as advance:
         advance(sum(shard.images for shard in written.values()))
         with _files(plan, folder.resolve(), missing, workers, address) as files:
@@ -60,7 +61,7 @@ def write_shards_on_ray(
                 written[index] = shard
                 advance(shard.images)
                 skipped += shard.skipped
-                refuse_too_many(skipped, cut.images, max_skipped, "skipped.jsonl will list them", plan.explain)
+                refuse_too_many(skipped, cut.images, max_skipped, _LIST, plan.explain)
     return [written[index] for index in range(len(cut))]
 
 
