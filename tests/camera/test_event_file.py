@@ -51,8 +51,18 @@ def test_it_is_gone_on_with_and_half_a_line_is_cut_off(tmp_path: Path) -> None:
     assert [json.loads(line)["track"] for line in path.read_text().splitlines()] == [4]
 
 
+@pytest.mark.parametrize("length", [1, 7, 60, -1])
+def test_the_first_line_may_be_half_a_one(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(event_line(event(1))[:length])
+    check_event_file(path, overwrite=False)
+    with EventFile(path, overwrite=False) as file:
+        file.append(event_line(event(2)))
+    assert [json.loads(line)["track"] for line in path.read_text().splitlines()] == [2]
+
+
 def test_what_holds_no_events_is_kept(tmp_path: Path) -> None:
-    for content in (b"mine", b'{"name": "a"}\n', b"\x00\x00\x00 ftypisom" * 100):
+    for content in (b"mine", b'{"name": "a"}\n', b'{"id": 7}', b"\x00\x00\x00 ftypisom" * 100):
         (path := tmp_path / "file").write_bytes(content)
         with pytest.raises(DataError, match="holds no events") as raised:
             check_event_file(path, overwrite=False)

@@ -57,6 +57,19 @@ def test_two_cameras_of_one_name_are_refused(words: tuple[str, ...]) -> None:
     assert "-1=SOURCE" in caught.value.hint
 
 
+def test_recordings_whose_names_come_to_the_same_are_refused(tmp_path: Path) -> None:
+    for name in ("門.mp4", "庭.mp4", "front door.mp4", "front-door.mp4"):
+        (tmp_path / name).touch()
+    for one, other, called in (("門", "庭", "camera"), ("front door", "front-door", "front-door")):
+        words = [str(tmp_path / f"{name}.mp4") for name in (one, other)]
+        with pytest.raises(ConfigError, match=f"both be called {called}"):
+            list_camera_sources(words)
+        assert cameras(f"yard={words[0]}", words[1]) == ["yard", called]
+    (tmp_path / "monday").mkdir()
+    (tmp_path / "monday/門.mp4").touch()  # another recording of the same camera
+    assert cameras(str(tmp_path / "門.mp4"), str(tmp_path / "monday/門.mp4")) == ["camera", "camera"]
+
+
 @pytest.mark.parametrize("name", ["", "..", "a b", "-x", "x" * 65, "é"])
 def test_names_that_are_no_part_of_a_path_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="no name for a camera"):

@@ -53,6 +53,13 @@ def test_a_layout_comes_with_labels_and_what_to_paste(
     assert (plan["out"], plan["format"]) == ("lite0-384-float32-ssd.tflite", "litert")
 
 
+def test_the_weights_of_another_are_not_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "x.bin").write_bytes(b"another's")
+    words = ["export", "--weights", "lite0", "--format", "openvino", "--out", "x.xml", "--dry-run"]
+    assert run(words) == 1 and "x.bin is there already" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == 0
+
+
 def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "--weights", "lite0", "--batch", "dynamic", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)

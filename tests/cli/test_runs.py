@@ -1,6 +1,7 @@
 """`fcoslite runs`, as its user meets it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,10 +80,18 @@ def test_plot(runs, capsys):
     one = cv2.imread(str(runs[0].curves_file))
     assert both.std() > 5 and one.std() > 5
     assert both.shape == one.shape and (both != one).any()
+    assert command(["runs", "plot", *names]) == 1 and command(["runs", "plot", *names, "--overwrite"]) == 0
+    assert command(["runs", "plot", names[0], "--out", "results.csv"]) == 2
+    assert "curves.png is there already" in (told := capsys.readouterr().err) and "ends in .png" in told
     empty = create_run(Path("runs"), "train", "empty", load_settings("smoke"), {})
-    capsys.readouterr()
     assert command(["runs", "plot", empty.name]) == 1
     assert "no epoch" in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_plotted_by_their_paths(runs, capsys):
+    other = shutil.copytree(runs[0].path, Path("elsewhere") / runs[0].name)
+    words = [str(runs[0].path), str(other), str(runs[0].path)]
+    assert list(_json(["runs", "plot", *words, "--dry-run"], capsys)["epochs"]) == words[:2]
 
 
 def test_sync_is_told_apart_run_by_run(runs, capsys):

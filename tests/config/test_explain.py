@@ -36,7 +36,7 @@ from fcoslite.errors import ConfigError
         (None, ["name=../up"], "name is '../up'", ""),
         (None, ["workspace.runs="], "workspace.runs is None", ""),
         (None, ["webcam.top_k=50"], "--set webcam.top_k=50: webcam.top_k is no setting any more", "webcam.score"),
-        (None, ["augment.noise_probability=yes"], "it is always 0.5", "augment.noise"),
+        (None, ["augment.noise_probability=yes"], "may only say 0.5", "augment.noise"),
         (None, ["train.lr_max"], "not an override", "section.key=value"),
         (None, ["a: [=1"], "a: [", ""),
     ],

@@ -117,7 +117,9 @@ def test_settings_of_older_versions_are_passed_over_as_long_as_they_change_nothi
     assert (settings.webcam.score, settings.webcam.max_detections) == (0.4, 100)
     assert "top_k" not in settings.to_yaml() and not caplog.text
     (tmp_path / "old.yaml").write_text(RETIRED.replace("1.0e-3", "0.01"))
-    with pytest.raises(ConfigError, match=r"old\.yaml: webcam\.pre_filter is no setting any more: it is always 0\.001"):
+    with pytest.raises(
+        ConfigError, match=r"old\.yaml: webcam\.pre_filter is no setting any more, and may only say 0\.001"
+    ):
         load_settings(tmp_path / "mine.yaml")
 
 

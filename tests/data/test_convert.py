@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from fcoslite.data.convert import ConvertResult, convert
 from fcoslite.data.dataset import Dataset
+from fcoslite.data.extract.extract import extract
 from fcoslite.data.formats.open import open_data
 from fcoslite.data.formats.table import to_dataset
+from fcoslite.data.images import read_labelled
 from fcoslite.errors import ConfigError, DataError, TooManySkippedError
 from tests.exports import EXPORTS, boxes, photographs, put
 
@@ -214,6 +217,26 @@ def test_scores_are_kept_or_counted(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "voc knows no scores: 2 boxes have lost theirs" in caplog.text
 
 
+def test_what_somebody_is_to_be_asked_about_is_asked_still(demo_data: Path, tmp_path: Path) -> None:
+    document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
+    document["categories"] = [one for one in document["categories"] if one["name"] == "person"]
+    person = document["categories"][0]["id"]
+    document["annotations"] = [one for one in document["annotations"] if one["category_id"] == person]
+    for number, one in enumerate(document["annotations"]):
+        one["iscrowd"] = int(number == 3)
+    document["annotations"][5] |= {"score": 0.3, "ask": True}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document), "utf-8")
+    convert(path, "coco", tmp_path / "converted", images=demo_data / "images")
+    extract(path, demo_data / "images", tmp_path / "extracted")
+    for folder in ("converted", "extracted"):
+        written = json.loads((tmp_path / folder / "annotations.json").read_text("utf-8"))["annotations"]
+        assert sum(one["iscrowd"] for one in written) == 1
+        assert [one["score"] for one in written if one.get("ask")] == [0.3]
+        table = open_data(tmp_path / folder / "annotations.json", images=demo_data / "images")
+        assert table.asks.sum() == 1 and table.iscrowd[table.asks].all() and table.iscrowd.sum() == 2
+
+
 def test_splits_that_a_format_cannot_say_are_refused(tmp_path: Path) -> None:
     EXPORTS["cvat-voc"][0](tmp_path / "in")
     sets = tmp_path / "in" / "ImageSets" / "Main"
@@ -267,6 +290,42 @@ def test_sides_that_are_not_those_of_the_image(demo_data: Path, tmp_path: Path) 
     with pytest.raises(TooManySkippedError, match=r"its annotations are for \d+x"):
         run(path, tmp_path / "out", images=demo_data / "images", link="copy")
     assert run(path, tmp_path / "out", images=demo_data / "images").skipped_images == 0  # boxes alone
+    first = document["images"][0]
+    first["width"], first["height"] = first["height"], first["width"] - 7  # exchanged, and no EXIF says so
+    path.write_text(json.dumps(document), "utf-8")
+    with pytest.raises(TooManySkippedError, match=r"its annotations are for \d+x"):
+        run(path, tmp_path / "exchanged", images=demo_data / "images", link="copy")
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_boxes_of_images_as_stored_are_turned_where_sides_are_not_told(orientation: int, tmp_path: Path) -> None:
+    """What is in a box is in it still, when the picture is turned by its EXIF orientation."""
+    stored = np.zeros((60, 80, 3), np.uint8)
+    stored[10:30, 20:50] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    Image.fromarray(stored).save(tmp_path / "in" / "images" / "a.png", exif=exif)
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 60, "width": 80}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 10, 30, 20], "area": 600, "iscrowd": 0}
+        ],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(document))
+    annotations, images = tmp_path / "in" / "annotations.json", tmp_path / "in" / "images"
+    for target in TARGETS:
+        convert(tmp_path / "in", target, tmp_path / "out" / target, link="copy")
+        data = to_dataset(open_data(tmp_path / "out" / target))
+        [image] = data.images
+        shown = read_labelled(image, data.folder)
+        x_min, y_min, x_max, y_max = image.boxes_xyxy[0].round().astype(int)
+        assert shown[y_min:y_max, x_min:x_max].min() == 255 and shown.sum() == stored.sum(), target
+        assert (x_max - x_min) * (y_max - y_min) == 600, target
+    labels = "labels/a.txt"
+    extract(annotations, images, tmp_path / "labels", yolo_labels=True)
+    assert (tmp_path / "labels" / labels).read_text() == (tmp_path / "out" / "yolo" / labels).read_text()
 
 
 def test_nothing_is_lost_and_nothing_half_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,15 +10,17 @@ import onnx
 import onnxruntime
 import pytest
 
-from fcoslite.config.settings import DetectSettings
+from fcoslite.config.settings import DetectSettings, ModelSettings
 from fcoslite.data.images import read_image
 from fcoslite.errors import ConfigError, DataError, FcosliteError, SourceError, WeightsError
 from fcoslite.evaluation import export_detector as exporting
-from fcoslite.evaluation.export_detector import ExportPlan, export_detector
+from fcoslite.evaluation.export_detector import ExportPlan, export_detector, places_of
 from fcoslite.geometry.letterbox import Letterbox
 from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.onnx import OnnxRuntime
 from fcoslite.inference.runtimes.open import open_runtime
+from fcoslite.models.detector import build_detector
+from fcoslite.models.weights import save_weights
 from fcoslite.runs.find_weights import packaged_weights
 
 SIZE = 192  # faster, and still finds people
@@ -100,6 +102,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "_differences", lambda *runtimes_and_images: (0.0, 0.0))
 
 
+def test_all_parts_of_an_export_are_its_own(tmp_path: Path, quick: None) -> None:
+    plan = ExportPlan(LITE0, tmp_path / "X.XML", "openvino", image_size=64)
+    assert places_of(plan) == [tmp_path / "X.XML", tmp_path / "X.bin"]
+    export_detector(plan)
+    export_detector(replace(plan, out=tmp_path / "Y.ONNX", format="onnx"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.XML", "X.bin", "Y.ONNX"]
+
+
 def test_for_openvino(tmp_path: Path, quick: None, pixels: np.ndarray) -> None:
     result = export_detector(ExportPlan(LITE0, tmp_path / "x.xml", "openvino", "float16"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.bin", "x.xml"]
@@ -129,6 +139,11 @@ def test_wrong_input_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest
         export_detector(replace(plan, calibrate=tmp_path / "empty"))
     with pytest.raises(DataError, match="no folder of photographs"):
         export_detector(replace(plan, calibrate=tmp_path / "nowhere"))
+    helmets = ModelSettings(preset="lite0", strides=(8,), image_size=96, classes=("helmet",), head_depth=0)
+    save_weights(build_detector(helmets), tmp_path / "helmets.npz")
+    with pytest.raises(ConfigError, match="not labelled with helmet") as caught:
+        export_detector(replace(plan, weights=tmp_path / "helmets.npz"))
+    assert "--check" in caught.value.hint
     with pytest.raises(ConfigError, match="no multiple of the largest stride"):
         export_detector(replace(plan, image_size=100))
     with pytest.raises(DataError, match="is a folder"):

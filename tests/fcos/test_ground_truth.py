@@ -30,7 +30,7 @@ def test_a_batch_is_unpacked():
         "images": np.full((1, 2, 2, 3), 51, np.uint8),
         "boxes": np.float32([[[1, 0, 0, 2, 2], [1, 0, 0, 1, 1], [1, 0, 0, 1, 2], [2, 0, 0, 2, 1], [0, 0, 0, 0, 0]]]),
         "crowd": np.array([[False, True, False, False, False]]),
-        "scores": np.float32([[1, 1, 0.35, 0.2, 0]]),
+        "scores": np.float32([[1, 0.1, 0.35, 0.2, 0]]),
     }
     images, boxes = map(ops.convert_to_numpy, unpack(batch, LossSettings()))
     np.testing.assert_allclose(images, 0.2, rtol=1e-6)

@@ -106,6 +106,29 @@ def test_the_same_again_does_nothing_and_other_options_are_refused(
     assert label([photographs], out, by=[model], mirror=False, overwrite=True).views == 1
 
 
+def test_frames_of_other_sides_than_humans_drew_on_are_left_out(model: str, film: Path, tmp_path: Path) -> None:
+    label([film], tmp_path / "drawn", by=[model], every=5)
+    path = tmp_path / "drawn" / "annotations.json"
+    document = json.loads(path.read_text())
+    document["images"][0] |= {"width": 2 * document["images"][0]["width"]}
+    path.write_text(json.dumps(document))
+    result = label([film], tmp_path / "out", by=[model], every=5, merge=path, max_skipped="1")
+    assert (result.images, result.skipped_images) == (len(document["images"]) - 1, 1)
+    assert "its annotations are for" in (tmp_path / "out" / "skipped.jsonl").read_text()
+
+
+def test_photographs_count_beside_a_video_of_unknown_length(
+    model: str, photographs: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fcoslite.labelling import sources
+
+    (photographs / "0.png").write_bytes(b"no image")
+    monkeypatch.setattr(sources, "count_pictures", lambda _: None)
+    monkeypatch.setattr("fcoslite.labelling.label.count_pictures", lambda _: None)
+    result = label([photographs, film], tmp_path / "out", by=[model], every=5, max_skipped="17%")  # one of six
+    assert result.skipped_images == 1
+
+
 class Stop(Exception):
     pass
 
@@ -189,10 +212,13 @@ def test_images_that_cannot_be_used(model: str, photographs: Path, tmp_path: Pat
         label([photographs / "3.png"], tmp_path / "none", by=[model], max_skipped="100%")
 
 
-def test_a_dry_run_writes_nothing(model: str, photographs: Path, film: Path, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing(
+    model: str, slim_weights: Path, photographs: Path, film: Path, tmp_path: Path
+) -> None:
+    ours = shutil.copy(slim_weights, tmp_path)
     before = files(tmp_path)
-    result = label([photographs, film], tmp_path / "out", by=[model], every=5, dry_run=True)
-    assert (result.images, result.views) == (10, 2) and result.needed_bytes > 0
+    result = label([photographs, film], tmp_path / "out", by=[model, ours], every=5, dry_run=True)
+    assert (result.images, result.views) == (10, 4) and result.needed_bytes > 0
     assert files(tmp_path) == before
 
 

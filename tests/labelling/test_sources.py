@@ -90,3 +90,20 @@ def test_the_frames_of_a_camera_are_named_with_it(tmp_path: Path) -> None:
     sources = list_sources([tmp_path], 1, (0, None))
     assert sources == tuple(Photograph(tmp_path / "images" / frame.file_name, frame) for frame in frames[:2])
     assert [source.source for source in sources] == ["yard/20261128T220001.000Z.jpg", "door/20261128T220002.000Z.jpg"]
+
+
+@pytest.mark.parametrize("name", ["9:05.jpg", "a\\b.jpg", "a\nb.jpg"])
+def test_names_that_no_data_set_can_have_are_told_before_the_work(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match="cannot have its name") as caught:
+        list_sources([tmp_path], 1, (0, None))
+    assert "rename" in caught.value.hint
+
+
+def test_names_that_some_file_systems_do_not_tell_apart(tmp_path: Path) -> None:
+    for folder, name in (("a", "IMG.JPG"), ("b", "img.jpg"), ("c", "e\u0301.jpg"), ("d", "\u00c9.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    for one, other in ("ab", "cd"):
+        with pytest.raises(ConfigError, match="same name"):
+            list_sources([tmp_path / one, tmp_path / other], 1, (0, None))

@@ -174,6 +174,19 @@ def test_no_place_without_a_camera(photographs: Path) -> None:
         assert review.last is None
 
 
+def test_a_frame_of_a_video_is_told_by_its_seconds(photographs: Path) -> None:
+    content = json.loads((photographs / "annotations.json").read_text())
+    for number, image in enumerate(content["images"]):
+        image |= {
+            "video": "street.mp4",
+            "seconds": 0.5 * number,
+            "date_captured": f"1970-01-01T00:00:{number // 2:02}Z",
+        }
+    change(photographs, images=content["images"])
+    with open_review(photographs) as review:
+        assert review.labels.times[:3] == (0.0, 0.5, 1.0)
+
+
 def test_cameras_of_one_folder_are_told_apart(photographs: Path) -> None:
     content = document(photographs)
     for number, image in enumerate(content["images"]):

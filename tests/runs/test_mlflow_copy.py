@@ -255,7 +255,7 @@ def test_trouble_stops_no_run_and_is_told_once(trouble, tmp_path, caplog):
     assert not tracker._thread.is_alive()
     assert caplog.text.count("MLflow does not follow this run") == 1
     assert reason in caplog.text
-    assert f"runs sync {run.name}" in caplog.text
+    assert f"runs sync {run.path}" in caplog.text
     assert [line["loss"] for line in run.read_metrics()] == [line["loss"] for line in METRICS]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fcoslite.errors import DataError, FcosliteError
+from fcoslite.errors import ConfigError, DataError, FcosliteError
 from fcoslite.storage.space import check_free_space, check_room, check_writable, free_bytes, nearest_existing
 from tests.disks import SmallDisk
 
@@ -79,3 +79,9 @@ def test_free_space(place: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_a_full_disk(small_disk: SmallDisk) -> None:
     with pytest.raises(FcosliteError, match="is full"):
         check_room(small_disk.path / "new" / "file")
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/runs", "gs://bucket", "https://host/x"])
+def test_an_address_is_no_place_on_a_disk(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"{address} is an address"):
+        check_writable(Path(address), "choose another folder")

@@ -81,6 +81,20 @@ def test_mosaics_are_four_images_with_their_boxes():
     assert (moved[4:, 2:] == 0).all()
 
 
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_the_share_of_mosaics_holds_in_small_batches(size: int):
+    images, boxes = batch(size, size=32, least=8)
+    layer = augment(size=32, mosaic=0.25, batch_size=size)
+    mosaics = 0
+    for _ in range(160):
+        seen, moved = numpy(layer(images, boxes))
+        plain = np.abs(seen - images).max(axis=(1, 2, 3)) < 1e-6
+        np.testing.assert_allclose(moved[plain][:, : boxes.shape[1]], boxes[plain])
+        assert not plain.all() or not moved[:, boxes.shape[1] :].any()
+        mosaics += np.count_nonzero(~plain)
+    assert mosaics / (160 * size) == pytest.approx(0.25, abs=0.1)
+
+
 def test_a_batch_of_mosaics_alone_zoomed_and_flipped():
     images, boxes = batch(8, size=64, least=16)
     settings = {"mosaic": 1.0, "scale": (0.8, 1.5), "flip_probability": 0.5}

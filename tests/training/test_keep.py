@@ -136,7 +136,10 @@ def ap(held_out: float, photographs: float) -> dict[str, float]:
         ({0.0: ap(0.70, 0.3899), 0.5: ap(0.66, 0.41), 1.0: ap(0.60, 0.40)}, 0.5),
         ({0.0: ap(0.66, 0.40), 0.5: ap(0.66, 0.40), 1.0: ap(0.60, 0.40)}, 0.5),  # of two alike, more is kept
         ({0.0: ap(0.50, 0.50), 0.5: ap(0.55, 0.45), 1.0: ap(0.60, 0.40)}, 1.0),  # nothing was gained
-        ({0.0: ap(-1.0, 0.40), 1.0: ap(-1.0, 0.40)}, 1.0),  # nothing to measure
+        (
+            {0.0: ap(-1.0, 0.38), 0.5: ap(-1.0, 0.40), 1.0: ap(-1.0, 0.40)},
+            0.5,
+        ),  # no box to measure by: what loses little
         ({0.0: {"held_out": 0.7}, 1.0: {"held_out": 0.6}}, 0.0),
     ],
 )

@@ -17,6 +17,7 @@ from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.data.records.build import build_records
 from fcoslite.errors import DataError, Interrupted, RunError, WeightsError
+from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import load_detector
 from fcoslite.progress import logged_progress
@@ -28,6 +29,7 @@ from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.out_of_memory import halve_batch
 from fcoslite.training.plan import TrainingPlan, plan_resume, plan_run
+from fcoslite.training.resume import settings_to_resume
 from tests.compiled import lending
 
 
@@ -266,6 +268,39 @@ def test_out_of_memory_halves_the_batch_and_goes_on(workspace, slim, monkeypatch
     assert loop.resume(plan_resume(result.run), result.run) == result
 
 
+def test_memory_that_runs_out_before_the_first_state_halves_the_batch_too(workspace, slim, monkeypatch, caplog):
+    original = loop.build_training_model
+
+    def exhausting(detector, settings, *more):
+        if settings.compute.batch_size == 4:
+            raise MemoryError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes")
+        return original(detector, settings, *more)
+
+    monkeypatch.setattr(loop, "out_of_memory", lambda error: isinstance(error, MemoryError))
+    monkeypatch.setattr(loop, "build_training_model", exhausting)
+    plan = _plan(workspace, slim, 1)
+    with caplog.at_level("WARNING"):
+        result = loop.train(plan, Path(slim.workspace.runs))
+    assert "batches of 2, 6 to an update" in caplog.text
+    assert [line["step"] for line in result.run.read_metrics()] == [10]
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(undisturbed, workspace, slim):
+    """A loss scale is part of the state, and another machine would choose otherwise."""
+    assert slim.compute.precision == "auto"
+    assert undisturbed.run.settings().compute.precision == "float32"
+    changed = settings_to_resume(undisturbed.run, None, ["compute.precision=mixed_float16"], {})
+    assert changed.compute.precision == "float32"
+
+
+def test_a_finished_run_without_its_lines_says_so(undisturbed, tmp_path):
+    copy = Run(Path(shutil.copytree(undisturbed.run.path, tmp_path / "copy")))
+    copy.metrics_file.unlink()
+    with pytest.raises(RunError, match=r"metrics\.jsonl has no line") as caught:
+        loop.resume(plan_resume(copy), copy)
+    assert "best.npz" in caught.value.hint
+
+
 def test_a_batch_that_cannot_be_halved(slim):
     compute = slim.compute.model_copy(update={"batch_size": 1})
     with pytest.raises(RunError, match="a batch of 1 at 64 pixels"):
@@ -305,6 +340,23 @@ def test_resuming_on_other_or_moved_data(undisturbed, workspace, tmp_path):
         plan_resume(copy, records=moved)
     assert other.value.message.startswith(f"{moved} ")
     assert f"that was {tmp_path / 'gone'};" in other.value.hint
+
+
+def test_data_that_has_grown_is_divided_anew_and_that_is_said(undisturbed, workspace, slim, tmp_path, caplog):
+    records = tmp_path / "records"
+    shutil.copytree(workspace / "records", records)
+    run = Run(Path(shutil.copytree(undisturbed.run.path, tmp_path / "run")))
+    run.write_json("run.json", {**run.facts(), "records": str(records)})
+
+    def warnings() -> str:
+        caplog.clear()
+        plan_evaluation(slim, run.best_weights)
+        plan_run("finetune", slim, records, start_from=run.best_weights)
+        return caplog.text
+
+    assert "has changed since" not in warnings()
+    build_records(workspace / "data", records, image_size=64, limit=20, overwrite=True)
+    assert warnings().count(f"{records} has changed since") == 2
 
 
 def test_the_weights_that_are_kept_are_averages(undisturbed):

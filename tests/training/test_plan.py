@@ -9,7 +9,7 @@ import pytest
 
 from fcoslite.config.settings import Settings
 from fcoslite.data.records.manifest import read_manifest
-from fcoslite.errors import BusyError, DataError
+from fcoslite.errors import BusyError, ConfigError, DataError
 from fcoslite.evaluation.evaluate import plan_evaluation
 from fcoslite.models.detector import build_detector
 from fcoslite.models.weights import save_weights
@@ -142,3 +142,18 @@ def test_the_parent_of_a_chunk_is_the_newest_run_of_the_one_before(tmp_path):
     assert chunk_parent(tmp_path, 1, "f", of_another_start) == newest
     assert chunk_parent(tmp_path, 1, "f", model.model_copy(update={"preset": "r50"})) is None
     assert chunk_parent(tmp_path, 2, "f", model) is None
+
+
+def test_more_batches_to_an_update_than_there_are_would_learn_nothing(workspace: Path, slim: Settings) -> None:
+    compute = slim.compute.model_copy(update={"accumulation": 16})
+    schedule = slim.train.model_copy(update={"epochs": 3})  # of 5 batches
+    settings = slim.model_copy(update={"compute": compute, "train": schedule})
+    with pytest.raises(ConfigError, match="there are 15 batches in all, and 16 make one update"):
+        plan_run("train", settings, workspace / "records")
+
+
+def test_norms_that_a_backbone_has_no_choice_of(workspace: Path, slim: Settings) -> None:
+    model = slim.model.model_copy(update={"preset": "lite", "backbone_norms": "frozen", "backbone_weights": None})
+    with pytest.raises(ConfigError, match=r"model\.backbone_norms: .* has no such choice") as caught:
+        plan_run("train", slim.model_copy(update={"model": model}), workspace / "records")
+    assert "efficientnet_lite0" in caught.value.hint

@@ -59,6 +59,18 @@ def test_auto_takes_the_config_of_the_machine(
     assert "config vram-2gb: because" in caplog.text
 
 
+def test_mosaics_that_would_never_be_made_are_refused(config: str, workspace: Path) -> None:
+    def plan(verb: str, *sets: str) -> None:
+        plan_request(TrainingRequest(verb, "small-data", ["model.image_size=64", *sets], {}, workspace / "records"))
+
+    with pytest.raises(ConfigError, match=r"augment\.mosaic: the last 4 epochs have none, and there are 3") as caught:
+        plan("finetune", "augment.mosaic=0.5")
+    assert "mosaic_off_epochs=1" in caught.value.hint
+    plan("finetune", "augment.mosaic=0.5", "augment.mosaic_off_epochs=1")
+    plan("finetune", "augment.mosaic=0")
+    plan("train", "augment.mosaic=0.5")
+
+
 def test_records_and_a_folder_exclude_each_other(config: str, workspace: Path) -> None:
     with pytest.raises(ConfigError, match="exclude"):
         plan_request(TrainingRequest("train", config, records=workspace / "records", data=workspace / "data"))

@@ -56,8 +56,8 @@ def test_what_changes_the_result_is_refused(run: Run, config: str, named: bool) 
 @pytest.mark.parametrize("named", [True, False])
 def test_what_changes_no_result_is_done(run: Run, config: str, named: bool) -> None:
     values = {"checkpoint_minutes": 3.0, "workspace.mlflow_uri": "http://elsewhere"}
-    settings = settings_to_resume(run, config if named else None, ["compute.workers=7"], values)
-    assert (settings.checkpoint_minutes, settings.compute.workers) == (3.0, 7)
+    settings = settings_to_resume(run, config if named else None, ["compute.workers=7", "data.cache_gb=2"], values)
+    assert (settings.checkpoint_minutes, settings.compute.workers, settings.data.cache_gb) == (3.0, 7, 2.0)
     assert settings.workspace.mlflow_uri == "http://elsewhere"
     assert settings.compute.batch_size == 2
     assert settings.train == run.settings().train

@@ -16,6 +16,7 @@ from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_room, check_writable, is_special
 from fcoslite.text import to_json
 
+_BEGIN = b'{"id":'  # of an event
 _TAIL_BYTES = 64 * 2**10
 _HINT = "name another file with --events"
 
@@ -41,7 +42,7 @@ def check_event_file(path: Path, overwrite: bool) -> None:
     if path.is_file() and not overwrite and not is_special(path):
         with path.open("rb") as file:
             first = file.readline(_TAIL_BYTES)
-        if first and _id(first) is None:
+        if first and _id(first) is None and not _is_torn(first):
             raise DataError(f"{path} is there already, and holds no events", f"{_HINT}, or add --overwrite")
 
 
@@ -155,6 +156,11 @@ def _end_of_lines(file: BinaryIO) -> int:
     tail = file.read()
     end = tail.rfind(b"\n") + 1
     return begin + (end or (len(tail) if begin else 0))
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line is the first half of an event, as a power cut leaves it: it will be cut off."""
+    return not line.endswith(b"}") and line[: len(_BEGIN)] == _BEGIN[: len(line)]
 
 
 def _id(line: bytes) -> str | None:

@@ -1,11 +1,10 @@
 """Names of cameras: part of file names, of MQTT topics and of what Home Assistant shows, and without secrets."""
 
 import re
-from pathlib import PurePosixPath
 
 from fcoslite.errors import ConfigError
 from fcoslite.inference.input.addresses import is_address
-from fcoslite.inference.input.listing import name_of_address
+from fcoslite.inference.input.listing import name_of_address, video_stem
 
 _MOST = 64  # characters
 
@@ -28,5 +27,5 @@ def camera_name(source: str) -> str:
     """
     if match := re.fullmatch(r"(?:/dev/video|camera )?(\d+)", source):
         return f"camera-{match[1]}"
-    text = name_of_address(source) if is_address(source) else str(PurePosixPath(source).with_suffix(""))
+    text = name_of_address(source) if is_address(source) else video_stem(source)
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:_MOST] or "camera"

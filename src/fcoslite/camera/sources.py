@@ -9,10 +9,8 @@ from pathlib import Path
 from fcoslite.data.image_formats import is_image
 from fcoslite.errors import ConfigError, SourceError, closest
 from fcoslite.inference.input.addresses import is_address, parse_address
-from fcoslite.inference.input.listing import name_of_address
+from fcoslite.inference.input.listing import VIDEO_SUFFIXES, name_of_address, video_stem
 
-_VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-_VIDEO_SUFFIXES |= {".3gp", ".asf", ".mjpeg", ".mjpg"}
 _LONGEST_NAME = 64  # characters
 
 
@@ -40,18 +38,24 @@ def list_camera_sources(words: Iterable[str]) -> tuple[CameraSource, ...]:
 
     Raises:
         SourceError: One is not there.
-        ConfigError: A name cannot be used, or two live sources would have the same.
+        ConfigError: A name cannot be used; or what differs would be called the same: live sources, recordings whose
+            names do.
     """
-    found = [source for word in words for source in _list(*_named(word))]
+    found: list[CameraSource] = []
+    owners: dict[str, object] = {}  # of each camera's name; a live source is its name's only one
+    for word in words:
+        name, text = _named(word)
+        says, inputs = _look(text)
+        camera = name or _safe(says)
+        live = any(recording is None for _, recording in inputs)
+        owner = object() if live else (name or says).lower()
+        # some file systems do not tell cases apart
+        if owners.setdefault(camera.lower(), owner) != owner:
+            hint = f"give them names: {camera}-1=SOURCE {camera}-2=SOURCE"
+            raise ConfigError(f"two sources would both be called {camera}", hint)
+        found += [CameraSource(camera, place, recording) for place, recording in inputs]
     if not found:
         raise ConfigError("there is nothing to collect from", "name cameras, streams, videos or folders of videos")
-    live: dict[str, CameraSource] = {}
-    for source in found:
-        # some file systems do not tell cases apart
-        other = live.setdefault(source.camera.lower(), source)
-        if other is not source and (other.recording is None or source.recording is None):
-            hint = f"give them names: {source.camera}-1=SOURCE {source.camera}-2=SOURCE"
-            raise ConfigError(f"two sources would both be called {source.camera}", hint)
     return tuple(found)
 
 
@@ -69,30 +73,30 @@ def _named(word: str) -> tuple[str | None, str]:
     return name, word[match.end() :]
 
 
-def _list(name: str | None, text: str) -> Sequence[CameraSource]:
+def _look(text: str) -> tuple[str, Sequence[tuple[str, Path | None]]]:
+    """What a source says it is called, and what it stands for: what `open_source` takes, and the file, if it is one."""
     if match := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
-        return [CameraSource(name or f"camera-{int(match[1])}", text)]
+        return f"camera-{int(match[1])}", [(text, None)]
     if is_address(text):
         parse_address(text)
-        return [CameraSource(name or _safe(name_of_address(text)), text)]
+        return name_of_address(text), [(text, None)]
     path = Path(text)
     if text and path.is_dir():
-        name = name or _safe(path.resolve().name)
-        return [CameraSource(name, str(video), video) for video in _videos_in(path)]
+        return path.resolve().name, [(str(video), video) for video in _videos_in(path)]
     if not path.is_file():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = closest(path.name, siblings) or "give a camera's number, an address, a video or a folder of videos"
         raise SourceError(f"no file or folder '{text}'", hint)
     if is_image(path):
         raise SourceError(f"{path} is an image, in which nothing moves", "images are labelled as they are: label")
-    return [CameraSource(name or _safe(path.stem), text, path)]
+    return video_stem(path.name), [(text, path)]
 
 
 def _videos_in(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in _VIDEO_SUFFIXES and path.is_file())
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
     found = sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     if not found:
-        raise SourceError(f"no video in {folder}", f"looked for {', '.join(sorted(_VIDEO_SUFFIXES))}, below it, too")
+        raise SourceError(f"no video in {folder}", f"looked for {', '.join(sorted(VIDEO_SUFFIXES))}, below it, too")
     return found
 
 

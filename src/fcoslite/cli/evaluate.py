@@ -11,7 +11,6 @@ from fcoslite.cli.options import (
     DryRunFlag,
     EngineOption,
     FormatOption,
-    RecordsOption,
     SetOption,
     SkipBadRecordsFlag,
     SplitOption,
@@ -29,7 +28,16 @@ if TYPE_CHECKING:
 def command(
     weights: WeightsOption = None,
     engine: EngineOption = "auto",
-    records: RecordsOption = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            "--records",
+            metavar="DIR",
+            parser=to_place,
+            help="Folder of TFRecord shards with their manifest.json, or its address, such as s3://bucket/records.",
+            show_default="of a run: its own; else workspace.records: records",
+        ),
+    ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(

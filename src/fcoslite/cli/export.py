@@ -101,7 +101,7 @@ def command(
         ExportPlan,
         check_out,
         export_detector,
-        labels_beside,
+        places_of,
     )
     from fcoslite.inference.about import about
     from fcoslite.inference.runtimes.exported import is_exported
@@ -140,8 +140,8 @@ def command(
     if not plan.out.name.lower().endswith(SUFFIXES[form]):
         raise ConfigError(f"--out {plan.out}", f"the name of a file for {form} ends in {SUFFIXES[form]}")
     check_out(plan)
-    for place in (plan.out, labels_beside(plan)):
-        if place is not None and place.exists() and not overwrite:
+    for place in places_of(plan):
+        if place.exists() and not overwrite:
             raise DataError(f"{place} is there already", "name another file with --out, or add --overwrite")
     if dry_run:
         terminal.result(asdict(plan))

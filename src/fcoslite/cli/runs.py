@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fcoslite.cli.options import DryRunFlag, MlflowOption, with_terminal
+from fcoslite.cli.options import DryRunFlag, MlflowOption, OverwriteFlag, with_terminal
 
 if TYPE_CHECKING:
     from fcoslite.cli.console import Terminal
@@ -111,19 +111,27 @@ def plot_command(
         ),
     ] = None,
     runs: RunsOption = None,
+    overwrite: OverwriteFlag = False,
     dry_run: DryRunFlag = False,
     *,
     terminal: "Terminal",
 ) -> None:
     """Draw losses, AP and learning rate of one run, or of several to compare them."""
-    from fcoslite.errors import RunError
+    from fcoslite.errors import ConfigError, RunError
+    from fcoslite.inference.output.places import check_new
+    from fcoslite.runs.run import distinct
 
-    opened = open_runs(run, runs)
-    lines = {one.name: one.read_metrics() for one in opened}
+    opened = distinct(open_runs(run, runs))
+    lines = {name: one.read_metrics() for name, one in opened.items()}
     for name, epochs in lines.items():
         if not epochs:
             raise RunError(f"{name} has finished no epoch", "there is nothing to draw yet")
-    file = out or (opened[0].curves_file if len(opened) == 1 else Path("curves.png"))
+    [first, *others] = opened.values()
+    file = out or (Path("curves.png") if others else first.curves_file)
+    if file.suffix.lower() != ".png":
+        raise ConfigError(f"--out {file}", "the name of a chart ends in .png")
+    if out or others:  # the run's own is drawn anew by training, too
+        check_new(file, "--out", False, overwrite)
     if not dry_run:
         from fcoslite.evaluation.plots import compare_curves
 

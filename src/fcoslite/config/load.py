@@ -24,7 +24,7 @@ from fcoslite.text import without_user
 
 _LONGEST_CHAIN = 10  # of configs that extend each other
 
-# what was a setting once: its value since then, and the setting that is left for its purpose
+# what was a setting once: its default then, which old files hold, and the setting that is left for its purpose
 _RETIRED: Mapping[str, tuple[float, str]] = {
     "augment.brightness_probability": (0.5, "augment.brightness"),
     "augment.noise_probability": (0.5, "augment.noise"),
@@ -91,7 +91,7 @@ def _without_retired(tree: Mapping[str, Any], origin: str) -> dict[str, Any]:
         if isinstance(part, Mapping) and name in part:
             if part[name] != value:
                 raise ConfigError(
-                    f"{origin}: {key} is no setting any more: it is always {value}",
+                    f"{origin}: {key} is no setting any more, and may only say {value}",
                     f"leave it out; what can be set is {instead}",
                 )
             left[section] = {other: part[other] for other in part if other != name}

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from fcoslite import __version__
+from fcoslite.data.as_shown import as_shown
 from fcoslite.data.dataset import SPLITS, UNKNOWN_SIDES, AnnotationTable
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import table_digest
@@ -26,7 +27,7 @@ from fcoslite.data.formats.voc import IMAGES as VOC_IMAGES
 from fcoslite.data.formats.voc import write_voc
 from fcoslite.data.formats.yolo import IMAGES as YOLO_IMAGES
 from fcoslite.data.formats.yolo import refuse_shared_labels, write_yolo
-from fcoslite.data.images import UnusableImageError, follows_links, read_sides
+from fcoslite.data.images import UnusableImageError, follows_links, read_orientation
 from fcoslite.data.skipped import MAX_SKIPPED, SkippedImage, most_skipped, skipped_image
 from fcoslite.data.write_data_set import Output, refuse_unusable, write_output
 from fcoslite.errors import ConfigError, DataError
@@ -51,15 +52,22 @@ class _Writer:
     images: str  # folder of the images
     crowds: bool  # it can say that a box is to be ignored
     scores: bool
+    sides: bool  # of the images
     any_split: bool  # splits of any name, and images of none beside those of one
     file_per_image: bool
 
 
 _WRITERS: dict[Target, _Writer] = {
-    "coco": _Writer(write_coco, COCO_IMAGES, crowds=True, scores=True, any_split=True, file_per_image=False),
-    "yolo": _Writer(write_yolo, YOLO_IMAGES, crowds=False, scores=False, any_split=False, file_per_image=True),
-    "voc": _Writer(write_voc, VOC_IMAGES, crowds=True, scores=False, any_split=True, file_per_image=True),
-    "createml": _Writer(write_createml, "", crowds=False, scores=False, any_split=False, file_per_image=False),
+    "coco": _Writer(
+        write_coco, COCO_IMAGES, crowds=True, scores=True, sides=True, any_split=True, file_per_image=False
+    ),
+    "yolo": _Writer(
+        write_yolo, YOLO_IMAGES, crowds=False, scores=False, sides=False, any_split=False, file_per_image=True
+    ),
+    "voc": _Writer(write_voc, VOC_IMAGES, crowds=True, scores=False, sides=True, any_split=True, file_per_image=True),
+    "createml": _Writer(
+        write_createml, "", crowds=False, scores=False, sides=False, any_split=False, file_per_image=False
+    ),
 }
 
 
@@ -213,6 +221,8 @@ def convert(
         needed_bytes=result.needed_bytes,
         to_save="--link hardlink",
     )
+    if not writer.sides:
+        table = as_shown(table, range(len(table.images)))
     write_output(output, partial(writer.write, table, names), overwrite, dry_run, progress)
     return result
 
@@ -226,10 +236,11 @@ def _unusable(table: AnnotationTable, all_of_them: bool, progress: Progress) -> 
     def look(index: int) -> UnusableImageError | None:
         image = looked_at[index]
         try:
-            sides = read_sides(image.file_name, table.folder, follow_links)
+            sides, orientation = read_orientation(image.file_name, table.folder, follow_links)
         except UnusableImageError as error:
             return error
-        if (image.height, image.width) in (sides, sides[::-1]):  # it may be annotated as it is stored, on its side
+        # it may be annotated as it is stored, on its side
+        if (image.height, image.width) in (sides, sides[::-1] if orientation >= 5 else sides):
             return None
         reason = f"{sides[1]}x{sides[0]} pixels, its annotations are for {image.width}x{image.height}"
         return UnusableImageError(table.folder / image.file_name, reason)

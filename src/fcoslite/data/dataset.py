@@ -59,6 +59,7 @@ class AnnotationTable:
         boxes_xywh: [A, 4] float64, pixels, cut at the border of the image.
         areas: [A] float64, segment area in square pixels; the box's own where the file has none that is possible.
         iscrowd: [A] bool; so is what a human has yet to be asked about.
+        asks: [A] bool, that is to be asked about: a detector drew it, and nobody has judged it.
         scores: [A] float64 in (0, 1], how sure a detector was that drew the box; 1 where the file does not say.
         dropped_boxes: Annotations of the classes left out: no area inside an image, or no such image.
         clipped_boxes: Boxes that reached over the border of their image.
@@ -78,6 +79,7 @@ class AnnotationTable:
     boxes_xywh: np.ndarray
     areas: np.ndarray
     iscrowd: np.ndarray
+    asks: np.ndarray
     scores: np.ndarray
     dropped_boxes: int
     clipped_boxes: int

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+from fcoslite.data.image_formats import IMAGE_SUFFIXES
 from fcoslite.data.images import AnnotatedImage, UnusableImageError, read_image
 from fcoslite.data.skipped import SkippedImage
 from fcoslite.storage.places import is_remote
@@ -17,7 +18,6 @@ _LOOKED_AT = 10  # files
 _LISTED = 1000  # entries of a folder: it may hold millions
 _DEPTH = 2  # folders below the images folder
 _LONG_NAME = 400
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _FORMS: tuple[tuple[Literal["NFC", "NFD"], str], ...] = (("NFD", "NFC"), ("NFC", "NFD"))
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -91,7 +91,7 @@ class _Look:
         if found is not None:
             what = "the names differ in upper and lower case"
         else:
-            found = next((stem + other for other in _ENDINGS if self._holds(stem + other)), None)
+            found = next((stem + other for other in IMAGE_SUFFIXES if self._holds(stem + other)), None)
             what = "the names end differently"
         advice = "write both alike: rename the files, or change file_name in the annotations"
         return None if found is None else _Cause(what, f"{_short(name)}, which is {_short(found)} there", advice)

@@ -120,12 +120,17 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     Raises:
         UnusableImageError: The file is missing, outside, no image, or too large.
     """
+    return read_orientation(file_name, folder, follow_links)[0]
+
+
+def read_orientation(file_name: str, folder: Path, follow_links: bool = False) -> tuple[tuple[int, int], int]:
+    """As `read_sides`, and EXIF's orientation, 1 to 8, by which the stored image is turned to be shown."""
     path = _path_of(file_name, folder)
     if not follow_links and not _is_inside(path, folder):
         raise UnusableImageError(path, _OUTSIDE)
     if is_remote(path):
         header = _read_header(path, _read_file(path), MAX_PIXELS)
-        return _shown(header.sides, header.orientation)
+        return _shown(header.sides, header.orientation), header.orientation
     try:
         _refuse_other_than_files(path)
         with path.open("rb") as file, Image.open(file, formats=[known.name for known in FORMATS]) as opened:
@@ -135,7 +140,7 @@ def read_sides(file_name: str, folder: Path, follow_links: bool = False) -> tupl
     except Exception:  # the whole file is asked for the reason
         _read_header(path, _read_file(path), MAX_PIXELS)
         raise UnusableImageError(path, _DAMAGED) from None
-    return _shown(sides, orientation)
+    return _shown(sides, orientation), orientation
 
 
 def follows_links(folder: Path) -> bool:
@@ -463,15 +468,38 @@ def _png_has_end(png: bytes) -> bool:
 _HAS_END = {"JPEG": _jpeg_has_end, "MPO": _jpeg_has_end, "PNG": _png_has_end}
 
 
+# EXIF 2.3, tag 274: where the stored first row and column belong; from 5 on they are exchanged before
+_LEFT_IS_RIGHT = (2, 3, 6, 7)
+_TOP_IS_BOTTOM = (3, 4, 7, 8)
+
+
 def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
-    # EXIF 2.3, tag 274: where the stored first row and column belong
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
+    if orientation in _LEFT_IS_RIGHT:
         image = image[:, ::-1]
-    if orientation in (3, 4, 7, 8):
+    if orientation in _TOP_IS_BOTTOM:
         image = image[::-1]
     return np.ascontiguousarray(image)
+
+
+def turn_boxes(boxes_xywh: np.ndarray, sides: tuple[int, int], orientation: int) -> np.ndarray:
+    """Boxes of a stored image as it is shown.
+
+    Args:
+        boxes_xywh: [N, 4], pixels.
+        sides: Height and width as stored.
+        orientation: EXIF's, 1 to 8.
+    """
+    x, y, w, h = boxes_xywh.T
+    if orientation >= 5:
+        x, y, w, h = y, x, h, w
+    height, width = _shown(sides, orientation)
+    if orientation in _LEFT_IS_RIGHT:
+        x = width - x - w
+    if orientation in _TOP_IS_BOTTOM:
+        y = height - y - h
+    return np.stack([x, y, w, h], axis=-1)
 
 
 def _too_large(max_pixels: int) -> str:

@@ -108,15 +108,16 @@ def error_figures(judged: Sequence[JudgedImage]) -> dict[str, Any]:
     precision = kinds["matched"] / max(1, kinds["matched"] + false)
     recall = kinds["matched"] / max(1, len(missed))
     sizes = {name: sizes_of(areas) == place for place, name in enumerate(SIZES)}
-    without = [item for item in judged if not len(item.image.boxes_xyxy)]
-    alarms = sum(len(item.found) > 0 for item in without)
+    images = {item.image.image_id for item in judged}
+    without = images - {item.image.image_id for item in judged if len(item.image.boxes_xyxy)}
+    alarms = len(without & {item.image.image_id for item in judged if len(item.found)})
     return {
-        "images": len(judged),
+        "images": len(images),
         "persons": len(missed),
         "precision": precision,
         "recall": recall,
         "f1": 2 * precision * recall / max(precision + recall, 1e-9),
-        "false_positives_per_image": false / len(judged),
+        "false_positives_per_image": false / len(images),
         "detections": {kind: kinds[kind] for kind in ("matched", *FALSE_KINDS, "ignored")},
         "missed": {
             "persons": int(missed.sum()),

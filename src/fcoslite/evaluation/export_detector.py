@@ -31,6 +31,7 @@ from fcoslite.inference.runtimes.open import open_runtime
 from fcoslite.inference.runtimes.openvino import write_openvino
 from fcoslite.inference.runtimes.runtime import Dense, Runtime
 from fcoslite.models.facts import SAVED_MODEL_FACTS, ExportFacts, Layout
+from fcoslite.models.presets import COCO_CLASSES
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.figures import is_figure
 from fcoslite.storage.files import replace_file
@@ -133,6 +134,9 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     _check_format(plan)
     check_out(plan)
     facts = facts_of(plan.weights, plan.precision)
+    if plan.precision == "int8" and plan.check is None and not set(facts.classes) <= set(COCO_CLASSES):
+        lack = f"the photographs of the package are not labelled with {', '.join(facts.classes)}"
+        raise ConfigError(f"int8 is scored before and after, and {lack}", "name labelled images with --check")
     size = plan.image_size or facts.image_size
     decoded = plan.layout != "fcoslite" or plan.format != "litert" or plan.precision != "int8"
     free = plan.image_size is None and plan.layout == "fcoslite" and plan.format in ("onnx", "openvino")
@@ -156,7 +160,8 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     model = model_settings(plan.weights).model_copy(update={"image_size": size})
     detector = build_detector(model, free_sides=free)
     load_weights(detector, plan.weights)
-    with tempfile.TemporaryDirectory() as name:
+    # Windows keeps what a runtime has mapped
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         checked, final = _make(plan, detector, facts, images, Path(name))
         before: Runtime = KerasRuntime(detector)
         after: Runtime
@@ -195,6 +200,17 @@ def check_out(plan: ExportPlan) -> None:
         raise DataError(f"{plan.out} is not empty", "name another folder with --out; only an export is ever replaced")
 
 
+def places_of(plan: ExportPlan) -> list[Path]:
+    """All that an export writes."""
+    places = [plan.out, labels_beside(plan), weights_beside(plan.out) if plan.format == "openvino" else None]
+    return [place for place in places if place is not None]
+
+
+def weights_beside(openvino: Path) -> Path:
+    """Where the weights of an OpenVINO file are."""
+    return openvino.with_suffix(".bin")
+
+
 def labels_beside(plan: ExportPlan) -> Path | None:
     """Where the file of labels goes, if one is written."""
     return None if plan.layout == "fcoslite" else plan.out.with_name(f"{plan.out.stem}-labels.txt")
@@ -213,7 +229,7 @@ def _hand_over(plan: ExportPlan, detector: "Detector", facts: ExportFacts) -> tu
     frigate = frigate_configuration(plan.format, name, labels.name, size, classes, score, plan.layout)
     if plan.layout == "ssd":
         return labels, {"Frigate": frigate}
-    parts = [name, plan.out.with_suffix(".bin").name] if plan.format == "openvino" else [name]
+    parts = [name, weights_beside(plan.out).name] if plan.format == "openvino" else [name]
     return labels, {"Frigate": frigate, "Scrypted": scrypted_configuration(parts, size, classes)}
 
 
@@ -272,11 +288,12 @@ def _put(made: Path, out: Path) -> int:
                     former.rename(out)
                 raise
         return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    # what the other rests on comes first
-    parts = [made.with_suffix(".bin"), made] if made.suffix == OPENVINO else [made]
-    for path in parts:
-        replace_file(out.with_suffix(path.suffix), path.read_bytes())
-    return sum(path.stat().st_size for path in parts)
+    parts = {out: made}
+    if made.suffix == OPENVINO:  # what the other rests on comes first
+        parts = {weights_beside(out): weights_beside(made), out: made}
+    for place, path in parts.items():
+        replace_file(place, path.read_bytes())
+    return sum(path.stat().st_size for path in parts.values())
 
 
 def _check_format(plan: ExportPlan) -> None:

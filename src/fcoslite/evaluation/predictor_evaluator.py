@@ -32,7 +32,7 @@ class PredictorEvaluator:
         if source.image_size != predictor.image_size:
             raise DataError(
                 f"the records are letterboxed to {source.image_size} pixels, the model takes {predictor.image_size}",
-                "--engine keras resizes them",
+                f"build them with --size {predictor.image_size}; or take .npz weights, with --engine keras",
             )
 
         def detect(item: tuple[np.ndarray, Letterbox, LabelledImage]) -> tuple[LabelledImage, Detections]:

@@ -26,8 +26,9 @@ def unpack(batch: Mapping[str, Tensor], settings: LossSettings) -> tuple[Tensor,
     boxes, scores = batch["boxes"], batch["scores"]
     doubt = 1.0 - to_probability(scores, settings.score_table)
     doubt = ops.where(batch["crowd"], ops.ones_like(doubt), doubt)
-    kept = ops.cast(scores >= settings.least_score, "float32")
-    classes = boxes[..., :1] * kept[..., None]
+    # a crowd stays, whoever drew it: it may be a box that somebody is to be asked about
+    kept = ops.logical_or(batch["crowd"], scores >= settings.least_score)
+    classes = boxes[..., :1] * ops.cast(kept, "float32")[..., None]
     return normalise(batch["images"]), ops.concatenate([classes, boxes[..., 1:], doubt[..., None]], axis=-1)
 
 

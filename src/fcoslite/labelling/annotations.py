@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from fcoslite.data.formats.coco import (
     CocoAnnotation,
     CocoDocument,
     FrameRecord,
-    asked_annotations,
     coco_categories,
 )
 from fcoslite.data.formats.coco_columns import rewritten
 from fcoslite.data.formats.open import open_data
 from fcoslite.errors import DataError
 from fcoslite.geometry.overlaps import pairwise_iou
+from fcoslite.inference.input.listing import video_stem
 from fcoslite.labelling.fuse import repeats
 from fcoslite.labelling.journal import Entry
 from fcoslite.labelling.over_time import Moment, standing
@@ -39,12 +38,10 @@ class HumanBoxes:
     Attributes:
         file: Their data set.
         places: In `file.images`, by file name without folders; those of a camera's frames with the camera.
-        asks: [A] bool, which boxes a human is to be asked about.
     """
 
     file: AnnotationTable
     places: dict[str, int]
-    asks: np.ndarray
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -82,11 +79,7 @@ def read_human_boxes(path: Path) -> HumanBoxes:
                 "images are told by name: give every one a name of its own",
             )
         places[name] = place
-    asks = np.zeros(len(file.annotation_ids), bool)
-    if file.raw_images and file.path.is_file():
-        with suppress(msgspec.DecodeError):  # of another tool, which does not ask
-            asks = np.isin(file.annotation_ids, asked_annotations(file.path.read_bytes()))
-    return HumanBoxes(file, places, asks)
+    return HumanBoxes(file, places)
 
 
 def _key(name: str) -> str:
@@ -174,7 +167,7 @@ def _record(image_id: int, entry: Entry, taken: CameraFrame | None) -> ImageReco
         video=entry.source,
         frame=entry.frame,
         seconds=entry.seconds,
-        camera=Path(entry.source).stem,
+        camera=video_stem(entry.source),
         date_captured=date_text(recorded_at(entry.seconds or 0.0)),
     )
 
@@ -210,8 +203,8 @@ def _asked(entries: Sequence[Entry], taken: Mapping[str, CameraFrame]) -> dict[s
 def _keep(humans: HumanBoxes, place: int, image_id: int, document: CocoDocument) -> None:
     """Add the boxes of humans."""
     file, categories, rows = humans.file, humans.categories, humans.file.rows(place)
-    crowds = file.iscrowd & ~humans.asks  # what is asked about is read as a crowd
-    columns = (file.class_ids, file.boxes_xywh, file.areas, crowds, file.scores, humans.asks)
+    crowds = file.iscrowd & ~file.asks  # what is asked about is read as a crowd
+    columns = (file.class_ids, file.boxes_xywh, file.areas, crowds, file.scores, file.asks)
     for class_id, box, area, iscrowd, score, ask in zip(*(column[rows].tolist() for column in columns), strict=True):
         document.add_box(image_id, categories[class_id - 1].id, box, area, iscrowd, score, ask=ask)
 

@@ -174,7 +174,8 @@ def label(
     if not overwrite and (_is_labelled(out, job) if in_place else is_finished(out, job)):
         _log.info("%s is there already, made from the same pictures with the same options", out)
         return result(**_counts(out / (IN_PLACE if in_place else MANIFEST)))
-    loaded = load_detectors(chosen, score)
+    # of a run's weights, loading leaves an ONNX copy beside them
+    loaded = load_detectors([one for one in chosen if one.description is not None] if dry_run else chosen, score)
     hint = "use --every, or another disk with --out"
     check_free_space(out, needed, hint, staged_bytes(out))
     if dry_run:
@@ -272,6 +273,7 @@ def _label_all(
     images.mkdir(exist_ok=True)
     skipped: list[SkippedImage] = []
     total = count_pictures(sources)
+    known = sum(source.count for source in sources if source.count is not None)
     with Journal(folder / _JOURNAL) as journal, one_opencv_thread():
         # a power cut may have taken what a kill cannot
         done = {name: entry for name, entry in journal.entries.items() if file_size(images / name) == entry.size}
@@ -289,7 +291,7 @@ def _label_all(
                     _log.debug("skipped: %s", entry.message)
                     skipped.append(SkippedImage(number, picture.name, entry.reason))
                     hint = "what is labelled so far is kept"
-                    refuse_too_many(skipped, total or len(journal.entries), max_skipped, hint)
+                    refuse_too_many(skipped, total or max(known, len(journal.entries)), max_skipped, hint)
                     continue
                 _place(picture, jpeg, images)
                 journal.add(entry)
@@ -301,13 +303,18 @@ def _label_one(
 ) -> tuple[Picture, Entry | UnusableImageError, bytes | None]:
     """Boxes of a picture or why it has none, and the JPEG of a frame."""
     image_rgb, jpeg = picture.image_rgb, None
+    sides = humans.sides(picture.name) if humans is not None else None
     if image_rgb is None:
         try:
-            image_rgb = read_image(picture.path, humans.sides(picture.name) if humans is not None else None)
+            image_rgb = read_image(picture.path, sides)
         except UnusableImageError as error:
             return picture, error, None
         size = file_size(picture.path)
     else:
+        height, width = image_rgb.shape[:2]
+        if sides not in (None, (height, width)):
+            reason = f"{width}x{height} pixels, its annotations are for {sides[1]}x{sides[0]}"
+            return picture, UnusableImageError(picture.path, reason), None
         jpeg = encode_picture(image_rgb, ".jpg")
         size = len(jpeg)
     height, width = image_rgb.shape[:2]

@@ -1,6 +1,7 @@
 """What is labelled: photographs, folders of them, frames that a camera took, and every n-th frame of videos."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from fcoslite.camera.frames import FRAMES, IMAGES, CameraFrame, read_frames
+from fcoslite.data.formats.table import check_file_name
 from fcoslite.data.image_formats import is_image
-from fcoslite.errors import ConfigError, SourceError, closest
+from fcoslite.errors import ConfigError, DataError, SourceError, closest
 from fcoslite.inference.input.addresses import is_address
 from fcoslite.inference.input.image_files import images_in
+from fcoslite.inference.input.listing import video_stem
 from fcoslite.inference.input.open import open_source
 from fcoslite.storage.files import file_size
 from fcoslite.text import as_utf8, without_user
@@ -62,7 +65,7 @@ class Video:
 
     def name(self, number: int) -> str:
         """Of a frame in the data set."""
-        return f"{as_utf8(self.path.stem)}-{number:06d}.jpg"
+        return f"{as_utf8(video_stem(self.path.name))}-{number:06d}.jpg"
 
     @property
     def source(self) -> str:
@@ -197,7 +200,9 @@ def _refuse_shared_names(sources: Sequence[Source]) -> None:
     seen: dict[str, Path] = {}
     for source in sources:
         # frames are named by the video
-        key = source.name if isinstance(source, Photograph) else f"{as_utf8(source.path.stem)}-"
+        name = source.name if isinstance(source, Photograph) else f"{as_utf8(video_stem(source.path.name))}-"
+        _refuse_unusable_name(name, source.path)
+        key = _alike(name)
         if key in seen:
             raise ConfigError(
                 f"{seen[key]} and {source.path} would have the same name in the data set",
@@ -205,9 +210,24 @@ def _refuse_shared_names(sources: Sequence[Source]) -> None:
             )
         seen[key] = source.path
     for source in sources:
-        frame = re.fullmatch(r"(.+-)\d{6,}\.jpg", source.name) if isinstance(source, Photograph) else None
+        frame = re.fullmatch(r"(.+-)\d{6,}\.jpg", _alike(source.name)) if isinstance(source, Photograph) else None
         if frame and frame[1] in seen:
             raise ConfigError(
                 f"{source.path} may have the name of a frame of {seen[frame[1]]}",
                 "rename one, or label them into data sets of their own",
             )
+
+
+def _alike(name: str) -> str:
+    """The same for names that some file systems do not tell apart."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _refuse_unusable_name(name: str, path: Path) -> None:
+    try:
+        check_file_name(name, path)
+    except DataError:
+        name = "\\"
+    if "\\" in name:
+        hint = "no colon after a first letter, no backslash, no line break or the like"
+        raise ConfigError(f"{str(path)!r} cannot have its name in a data set", f"rename it: {hint}")

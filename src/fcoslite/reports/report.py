@@ -16,7 +16,7 @@ from fcoslite.reports.page import Row, check_page_name, render_page, shown_value
 from fcoslite.reports.run_facts import RunFacts, read_run
 from fcoslite.reports.scoring import Scored, ScoringPlan, plan_scoring, score
 from fcoslite.runs.figures import is_figure
-from fcoslite.runs.run import Run
+from fcoslite.runs.run import Run, distinct
 from fcoslite.storage.files import replace_file
 
 _MOST_EPOCHS = 500  # lines of a table
@@ -84,11 +84,9 @@ def plan_report(
         WeightsError: Weights cannot be used for them.
     """
     check_page_name(out)
-    different = list({run.path.resolve(): run for run in runs}.values())
-    names = [run.name for run in different]
-    labels = [run.name if names.count(run.name) == 1 else str(run.path) for run in different]
-    read = [read_run(run, label) for run, label in zip(different, labels, strict=True)]
-    return ReportPlan(read, plan_scoring(different, annotations, images, out.parent, progress), out)
+    different = distinct(runs)
+    read = [read_run(run, label) for label, run in different.items()]
+    return ReportPlan(read, plan_scoring(list(different.values()), annotations, images, out.parent, progress), out)
 
 
 def write_report(plan: ReportPlan, progress: Progress = no_progress) -> dict[str, Any]:

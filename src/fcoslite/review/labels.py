@@ -11,7 +11,6 @@ import numpy as np
 from msgspec import Raw
 
 from fcoslite.data.dataset import AnnotationTable
-from fcoslite.data.formats.coco import asked_annotations
 from fcoslite.data.formats.coco_columns import open_coco
 from fcoslite.errors import DataError
 
@@ -21,6 +20,12 @@ HUMAN_SCORE = 1.0
 
 class _Numbered(msgspec.Struct):
     id: int
+
+
+class _Written(msgspec.Struct):
+    """What must be as it is written, that answers can be put into the file."""
+
+    annotations: list[_Numbered]
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def read_labels(path: Path, images: Path) -> Labels:
     table = open_coco(path, places=[images, images.parent])
     content = path.read_bytes()
     try:
-        asked = asked_annotations(content)
+        msgspec.json.decode(content.removeprefix(BOM_UTF8), type=_Written)
     except msgspec.DecodeError as error:
         hint = f"`fcoslite convert {path.parent} --to coco` writes it as it should be"
         raise DataError(f"{path} is not as `label` writes it: {error}", hint) from None
@@ -93,10 +98,10 @@ def read_labels(path: Path, images: Path) -> Labels:
         content=content,
         table=table,
         images=rows,
-        asks=np.isin(table.annotation_ids, asked),
+        asks=table.asks,
         shares=table.boxes_xywh / sides[rows],
         cameras=tuple(_text(record, "camera") or _text(record, "video") for record in records),
-        times=tuple(_text(record, "date_captured") or _number(record, "seconds") for record in records),
+        times=tuple(map(_time, records)),
     )
 
 
@@ -125,6 +130,12 @@ def with_answers(labels: Labels, removed: set[int], confirmed: dict[int, Any], a
             annotations.append(raw)
     annotations += [{"id": highest + place, **one} for place, one in enumerate(added, start=1)]
     return msgspec.json.encode({**document, "annotations": annotations})
+
+
+def _time(record: Any) -> str | float | None:
+    # the date of a video's frame counts from 1970, for want of another
+    seconds = _number(record, "seconds")
+    return _text(record, "date_captured") if seconds is None else seconds
 
 
 def _text(record: Any, key: str) -> str | None:

@@ -217,7 +217,7 @@ class ReviewPage(Page[_Reviewer]):
         if image_rgb is None:
             await self._tell_state(reviewer)
             reason = next(one.reason for one in self._review.skipped() if one.file_name == record.file_name)
-            await reviewer.send(problem(f"{record.file_name}: {reason}", image=image))
+            await reviewer.send(problem(f"{record.file_name}: {reason}"))
             return
         reviewer.looks_at = image
         jpeg = await asyncio.to_thread(whole_picture, image_rgb)

@@ -71,5 +71,5 @@ class MlflowTracker:
                 "MLflow does not follow this run: %s; metrics.jsonl holds everything, and `fcoslite runs sync %s` "
                 "enters it later",
                 reason,
-                self._run.name,
+                self._run.path,
             )

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -266,6 +266,13 @@ def list_runs(folder: Path) -> list[Run]:
         return []
     found = [Run(path) for path in folder.iterdir() if _is_run(path)]
     return sorted(found, key=lambda run: (run.created, run.name))
+
+
+def distinct(runs: Iterable[Run]) -> dict[str, Run]:
+    """Runs by what to call them beside each other: by path where several have a name; one given twice is there once."""
+    different = list({run.path.resolve(): run for run in runs}.values())
+    names = [run.name for run in different]
+    return {run.name if names.count(run.name) == 1 else str(run.path): run for run in different}
 
 
 def _is_run(path: Path) -> bool:

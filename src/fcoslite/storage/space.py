@@ -2,16 +2,24 @@
 
 import logging
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
 
-from fcoslite.errors import DataError, FcosliteError
+from fcoslite.errors import ConfigError, DataError, FcosliteError
 from fcoslite.storage.places import is_remote
 
 _log = logging.getLogger("fcoslite")
 
+_LOST_SLASH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # what a Path makes of an address
 _SPARE_BYTES = 16 * 2**20  # a frame, and the index of a video of half a day
+
+
+def refuse_address(path: Path, hint: str = "this command writes to a disk") -> None:
+    """Raise ConfigError if a path was an address, such as s3://bucket/folder, of which a local one has been made."""
+    if _LOST_SLASH.match(path.as_posix()):
+        raise ConfigError(f"{path.as_posix().replace(':/', '://', 1)} is an address", hint)
 
 
 def check_writable(path: Path, hint: str, folder: bool = True) -> None:
@@ -24,7 +32,9 @@ def check_writable(path: Path, hint: str, folder: bool = True) -> None:
 
     Raises:
         DataError: It is of the other kind, in a file, on a read-only disk, or without permission.
+        ConfigError: It is an address.
     """
+    refuse_address(path)
     wanted = path if is_special(path) else path.resolve()
     place = nearest_existing(wanted)
     is_folder = place.is_dir()

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from fcoslite.errors import BusyError, ConfigError, DataError, TooManySkippedErr
 from fcoslite.storage.files import is_partial, write_json
 from fcoslite.storage.locks import locked
 from fcoslite.storage.places import file_sizes, is_file, is_remote, patiently, read_bytes
-from fcoslite.storage.space import check_writable
+from fcoslite.storage.space import check_writable, refuse_address
 
 _log = logging.getLogger("fcoslite")
 
@@ -29,9 +28,9 @@ EXTRACT_KIND = "fcoslite-extract"  # `kind` in the manifest that `extract` write
 CONVERT_KIND = "fcoslite-convert"
 REVIEWS = "reviews.jsonl"  # what somebody has answered about the boxes of a data set; it survives a replacement
 _JOB = ".job.json"
+_SHARED = "shared"  # in it, if several processes fill the folder
 _REMOTE = ("*.tfrecord", ".*.json", MANIFEST, "skipped.jsonl")  # what is ever written to an address
 _NEVER_REPLACED = "choose another folder with --out; what fcoslite did not write is never replaced"
-_LOST_SLASH = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]")  # what a Path makes of an address
 
 
 def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -52,8 +51,7 @@ def check_output(out: Path, kind: str, overwrite: bool, inputs: tuple[Path, ...]
         if not begun and _read_json(out / MANIFEST).get("kind") != kind and file_sizes(out):
             raise DataError(f"{out} is not empty", _NEVER_REPLACED)
         return
-    if _LOST_SLASH.match(str(out)):
-        raise ConfigError(f"{out} seems to be an address", "this command writes to a folder on a disk")
+    refuse_address(out)
     target = out.resolve()
     check_writable(target.parent, "choose another folder with --out")
     if not target.exists():
@@ -167,11 +165,8 @@ def shared_folder(out: Path, job: str) -> Iterator[Path]:
         if theirs is None and staging.is_dir() and not all(map(is_partial, staging.iterdir())):
             theirs = _read_json(staging / _JOB).get("job", "")  # another share may have begun just now
         if theirs not in (None, job):
-            raise BusyError(
-                f"{staging} holds what another command has begun",
-                "if that is still at work, wait for it or choose another --out; else delete that folder",
-            )
-        write_json(staging / _JOB, {"job": job})
+            raise BusyError(*_begun(staging))
+        write_json(staging / _JOB, {"job": job, _SHARED: True})
         yield staging
     except OSError as error:
         hint = "make room or mend what it says, then run the same command again: what is finished is kept"
@@ -244,12 +239,19 @@ def _former(target: Path) -> Path:
     return target.with_name(f".{target.name}.former")
 
 
+def _begun(staging: Path) -> tuple[str, str]:
+    hint = "if that is still at work, wait for it or choose another --out; else delete that folder"
+    return f"{staging} holds what another command has begun", hint
+
+
 def _enter(staging: Path, job: str) -> None:
     # once the manifest is written, the job's own file may be gone
     if job in (_read_json(staging / _JOB).get("job"), _read_json(staging / MANIFEST).get("job")):
         _log.info("going on in %s, where a run of the same command was stopped", staging)
         return
     if staging.exists():
+        if _read_json(staging / _JOB).get(_SHARED):  # by whom, there is no lock to tell
+            raise BusyError(*_begun(staging))
         shutil.rmtree(staging)
     staging.mkdir()
     write_json(staging / _JOB, {"job": job})

@@ -53,10 +53,9 @@ class Augment(keras.layers.Layer):
     def __init__(self, settings: AugmentSettings, size: int, batch_size: int, seed: int) -> None:
         super().__init__(name="augment", dtype="float32")
         self.size = size
-        self.mosaics = round(settings.mosaic * batch_size)
-        # the last images of a batch, mosaics being its first: as few as can hold the share, each with this probability
-        self.conditions = ceil(settings.conditions * batch_size)
-        self._conditions_probability = settings.conditions * batch_size / max(1, self.conditions)
+        # the first images of a batch, and its last: as few as can hold the share, each with this probability
+        self.mosaics, self._mosaic_probability = _fewest(settings.mosaic * batch_size)
+        self.conditions, self._conditions_probability = _fewest(settings.conditions * batch_size)
         self.settings = settings
         self.random = keras.random.SeedGenerator(seed)
         # normal random numbers cost the most by far: rows of them are made once, and each row of an image draws one
@@ -131,7 +130,10 @@ class Augment(keras.layers.Layer):
         return crop(images, boxes, corner, side, size, source / self.settings.scale[0])
 
     def _put_together(self, images: Tensor, boxes: Tensor, mosaics: int) -> tuple[Tensor, Tensor]:
-        """The first images of the batch become mosaics of themselves and their three successors, at half the size."""
+        """The first images of the batch become mosaics of themselves and their three successors, at half the size.
+
+        Where a share of less than one of them is wanted, all are made, and by chance taken.
+        """
         half = self.size // 2
         tiles, tile_boxes = [], []
         for index, (x, y) in enumerate([(0, 0), (half, 0), (0, half), (half, half)]):
@@ -143,7 +145,20 @@ class Augment(keras.layers.Layer):
         # the tiles' boxes take turns, so that all padding stays behind them
         mosaic_boxes = ops.reshape(ops.stack(tile_boxes, axis=2), (mosaics, 4 * boxes.shape[1], boxes.shape[2]))
         rows = [ops.concatenate(tiles[:2], axis=2), ops.concatenate(tiles[2:], axis=2)]
-        plain, plain_boxes = self._zoom(images[mosaics:], boxes[mosaics:], self.size)
+        mosaic = ops.concatenate(rows, axis=1)
+        certain = self._mosaic_probability == 1.0
+        first = mosaics if certain else 0
+        plain, plain_boxes = self._zoom(images[first:], boxes[first:], self.size)
         plain_boxes = ops.pad(plain_boxes, [[0, 0], [0, 3 * boxes.shape[1]], [0, 0]])
-        together = ops.concatenate([ops.concatenate(rows, axis=1), plain], axis=0)
-        return together, ops.concatenate([mosaic_boxes, plain_boxes], axis=0)
+        if not certain:
+            taken = keras.random.uniform((mosaics, 1, 1, 1), seed=self.random) < self._mosaic_probability
+            mosaic = ops.where(taken, mosaic, plain[:mosaics])
+            mosaic_boxes = ops.where(taken[:, 0], mosaic_boxes, plain_boxes[:mosaics])
+            plain, plain_boxes = plain[mosaics:], plain_boxes[mosaics:]
+        return ops.concatenate([mosaic, plain], axis=0), ops.concatenate([mosaic_boxes, plain_boxes], axis=0)
+
+
+def _fewest(wanted: float) -> tuple[int, float]:
+    """The fewest images of a batch that can hold so many on average, and with what probability each is one."""
+    count = ceil(wanted - 1e-9)  # a share of 0.3 of 10 images is a bit more than 3
+    return count, min(1.0, wanted / max(1, count))

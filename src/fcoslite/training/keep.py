@@ -20,7 +20,7 @@ from fcoslite.models.detector import Detector
 from fcoslite.models.presets import COCO_CLASSES
 from fcoslite.models.weights import assign_weights, save_weights
 from fcoslite.progress import Progress
-from fcoslite.runs.figures import figure_text
+from fcoslite.runs.figures import figure_text, is_figure
 from fcoslite.runs.kept import HELD_OUT, PHOTOGRAPHS, TITLES, read_kept
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays, read_header
@@ -159,6 +159,8 @@ def choose_share(ap: Mapping[float, Mapping[str, float]]) -> float:
     """
     least = ap[1.0].get(PHOTOGRAPHS, 0.0) - MOST_LOST
     allowed = [share for share, figures in ap.items() if share == 1.0 or figures.get(PHOTOGRAPHS, 0.0) >= least]
+    if not is_figure(ap[1.0].get(HELD_OUT, 0.0)):  # the records held out have no box
+        return min(allowed)
     return max(allowed, key=lambda share: (ap[share].get(HELD_OUT, 0.0), share))
 
 

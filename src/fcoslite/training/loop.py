@@ -68,6 +68,10 @@ def train(
     Raises:
         FcosliteError: The weights to start from do not fit, or the disk is too small; no run is left behind.
     """
+    precision = from_first(lambda: choose_precision(plan.settings.compute.precision))
+    compute = plan.settings.compute.model_copy(update={"precision": precision})
+    # a run that goes on elsewhere keeps to it
+    plan = replace(plan, settings=plan.settings.model_copy(update={"compute": compute}))
     detector = all_or_none(lambda: _build(plan, fresh=True))
     start_from = str(plan.start_from.resolve()) if plan.start_from is not None else ""
 
@@ -151,9 +155,9 @@ def _fit_in_memory(
                 settings.compute.accumulation,
             )
             run.write_settings(settings)
-            plan, resume = replace(plan, settings=settings), True
+            plan, resume = replace(plan, settings=settings), has_state(run.checkpoints)
             # on JAX a step that fails leaves the variables without values
-            detector = _build(plan, fresh=False)
+            detector = _build(plan, fresh=not resume)
 
 
 def _fit(
@@ -216,6 +220,9 @@ def _fit(
         if plan.keeps:
             kept = _keep(plan, run, detector, evaluator, journal)
     lines = from_first(run.read_metrics)
+    if not lines:
+        hint = f"its weights are {run.best_weights}: score them with eval"
+        raise RunError(f"{run.path} is finished, and {run.metrics_file.name} has no line any more", hint)
     best = best_line(lines) or lines[-1]
     return TrainingResult(run, lines[-1]["epoch"], journal.stopped_early, lines[-1], best, kept)
 

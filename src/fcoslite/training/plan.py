@@ -16,11 +16,12 @@ from fcoslite.data.sources.source import Source, steps_per_pass
 from fcoslite.data.sources.split import split, split_dataset
 from fcoslite.errors import ConfigError, DataError, RunError
 from fcoslite.evaluation.evaluation import check_source
+from fcoslite.models.backbones import BACKBONES
 from fcoslite.models.detector import build_detector
 from fcoslite.models.header import model_settings
 from fcoslite.models.presets import architecture
 from fcoslite.progress import Progress, no_progress
-from fcoslite.runs.find_weights import find_backbone, newest_run
+from fcoslite.runs.find_weights import find_backbone, newest_run, run_of
 from fcoslite.runs.run import Run
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.places import place
@@ -188,11 +189,17 @@ def plan_run(
     for source in (training, validation):
         if source is not None:
             check_source(settings.model.classes or (), settings.model.image_size, source)
+    backbone = architecture(settings.model).backbone
+    if start_from is None and settings.model.backbone_norms is not None and not BACKBONES[backbone].norms:
+        known = ", ".join(name for name, each in BACKBONES.items() if each.norms)
+        raise ConfigError(f"model.backbone_norms: {backbone} has no such choice", f"leave it out; it is for {known}")
     if start_from is None and settings.model.backbone_weights is not None:
         find_backbone(settings.model.backbone_weights)  # a wrong name is told now
     if verb == "finetune":
         settings = settle_keep(settings, of_camera, validation)
     facts: dict[str, Any] = {"chunk": chunk, **location, **_fingerprints(training)}
+    if start_from is not None and validation is not None:
+        _warn_of_change(start_from, facts)
     found = None
     if teacher is not None:
         found = find_teacher(teacher, Path(settings.workspace.runs))
@@ -208,7 +215,30 @@ def plan_run(
             _log.warning("no run has trained chunk %d: starting afresh", chunk - 1)
         else:
             start_from = parent.best_weights
-    return TrainingPlan(verb, settings, training, validation, facts, start_from, found)
+    plan = TrainingPlan(verb, settings, training, validation, facts, start_from, found)
+    batches, accumulation = plan.schedule.epochs * plan.steps_per_epoch, settings.compute.accumulation
+    if batches < accumulation:
+        raise ConfigError(
+            f"there are {batches} batches in all, and {accumulation} make one update: nothing would be learned",
+            "take more epochs, or lower compute.accumulation",
+        )
+    return plan
+
+
+def _warn_of_change(start_from: Path, facts: Mapping[str, Any]) -> None:
+    """Say so where the weights have been trained on the same data when there was less of it."""
+    parent = run_of(start_from)
+    if parent is None:
+        return
+    theirs = parent.facts()
+    same = any(key in facts and facts[key] == theirs.get(key) for key in ("data", "records"))
+    if same and theirs.get("fingerprint") != facts["fingerprint"]:
+        _log.warning(
+            "%s has changed since %s was trained on it, and is divided anew: images that are held out now may be among "
+            "those that it has learned, so AP on them is too high, above all before",
+            theirs.get("data") or theirs.get("records"),
+            parent.path,
+        )
 
 
 def plan_resume(

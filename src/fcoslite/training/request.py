@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcoslite.config.listeners import ON_RECORDS, WITH_CHUNK, WITH_TEACHER, WITHOUT_PLACE, check_overrides
+from fcoslite.config.listeners import (
+    ON_RECORDS,
+    WITH_CHUNK,
+    WITH_TEACHER,
+    WITHOUT_PLACE,
+    check_overrides,
+    overridden_keys,
+)
 from fcoslite.config.load import load_settings
 from fcoslite.config.settings import Settings
 from fcoslite.errors import ConfigError, RunError
@@ -165,7 +172,19 @@ def _settings(request: TrainingRequest) -> Settings:
         _log.info("config %s: %s", tier.config, tier.reason)
         settings = load_settings(tier.config, request.overrides, request.values)
     limit_memory(settings.compute.memory_limit_mb)
+    _refuse_late_mosaic(request, settings)
     return settings
+
+
+def _refuse_late_mosaic(request: TrainingRequest, settings: Settings) -> None:
+    """Of an override that would change nothing, as `check_overrides` of the others."""
+    named = {key for override in request.overrides for key in overridden_keys(override)}
+    epochs, off = (settings.train if request.verb == "train" else settings.finetune).epochs, settings.augment
+    if "augment.mosaic" in named and off.mosaic and off.mosaic_off_epochs >= epochs:
+        raise ConfigError(
+            f"--set augment.mosaic: the last {off.mosaic_off_epochs} epochs have none, and there are {epochs}",
+            f"add --set augment.mosaic_off_epochs={epochs // 3}, or leave it out",
+        )
 
 
 def _circumstances(request: TrainingRequest) -> Iterator[str]:

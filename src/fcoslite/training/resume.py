@@ -13,9 +13,15 @@ _log = logging.getLogger("fcoslite")
 
 # no number of the result depends on these
 _FREE_COMPUTE = ("workers", "prefetch", "memory_limit_mb")
-_FREE = ("checkpoint_minutes", "workspace", *(f"compute.{key}" for key in _FREE_COMPUTE))
-# the run's own differ from what it was asked for: by its data, or by a batch that was halved
-_DECIDED = ("model.classes", "model.image_size", "compute.batch_size", "compute.accumulation")
+_FREE = ("checkpoint_minutes", "workspace", "data.cache_gb", *(f"compute.{key}" for key in _FREE_COMPUTE))
+# the run's own differ from what it was asked for: by its data, its machine, or a batch that was halved
+_DECIDED = (
+    "model.classes",
+    "model.image_size",
+    "compute.batch_size",
+    "compute.accumulation",
+    "compute.precision",
+)
 _MOVED = ("steps_per_epoch", "warmup_steps")
 
 
@@ -53,6 +59,7 @@ def settings_to_resume(run: Run, config: str | None, overrides: Sequence[str], v
             "checkpoint_minutes": asked.checkpoint_minutes,
             "workspace": asked.workspace,
             "compute": ours.compute.model_copy(update=compute),
+            "data": ours.data.model_copy(update={"cache_gb": asked.data.cache_gb}),
         }
     )
 

@@ -1,6 +1,7 @@
 """Data sets as labelling tools export them are recognised, and read alike."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fcoslite.data.formats.open import open_data
 from fcoslite.data.formats.table import to_dataset
 from fcoslite.data.images import read_labelled
 from fcoslite.errors import ConfigError, DataError
-from tests.exports import EXPORTS, boxes, photographs, put, roboflow_createml, ultralytics_yolo
+from tests.exports import EXPORTS, boxes, coco_document, photographs, put, roboflow_createml, ultralytics_yolo
 
 
 def read_boxes(table: AnnotationTable) -> dict[str, list[tuple[str, list[float]]]]:
@@ -61,6 +62,23 @@ def test_a_split_alone(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no split 'vall'") as caught:
         open_data(tmp_path, split="vall")
     assert "did you mean 'val'?" in caught.value.hint
+
+
+def test_two_parts_of_one_split_are_not_taken_for_one(tmp_path: Path) -> None:
+    """COCO's 2014 and 2017 hold the same photographs, divided in two ways."""
+    for name, _, _ in photographs(2):
+        put(name, tmp_path / "coco" / "images" / name)
+    (tmp_path / "coco" / "annotations").mkdir()
+    for year, part in ((2014, photographs(1)), (2017, photographs(2)[1:])):
+        path = tmp_path / "coco" / "annotations" / f"instances_train{year}.json"
+        path.write_text(json.dumps(coco_document(part)))
+    roboflow_createml(tmp_path / "createml")
+    shutil.copytree(tmp_path / "createml" / "valid", tmp_path / "createml" / "val")
+    for folder, words in (("coco", ["train2014", "train2017"]), ("createml", ["val", "valid"])):
+        with pytest.raises(DataError, match=" and ".join(words)) as caught:
+            open_data(tmp_path / folder)
+        assert f"--split {words[1]}" in caught.value.hint
+        assert open_data(tmp_path / folder, split=words[1]).split_names == (words[1],)
 
 
 @pytest.mark.parametrize("name", EXPORTS)

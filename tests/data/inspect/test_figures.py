@@ -81,6 +81,7 @@ def made_table(boxes: int, images: int = 1000) -> AnnotationTable:
         boxes_xywh=np.concatenate([near, sides], axis=1),
         areas=sides.prod(axis=1),
         iscrowd=rng.random(boxes) < 0.01,
+        asks=np.zeros(boxes, bool),
         scores=rng.random(boxes),
         dropped_boxes=0,
         clipped_boxes=0,

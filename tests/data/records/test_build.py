@@ -124,6 +124,12 @@ def test_limit_takes_the_first_of_a_shuffle_by_seed(
     assert build(demo_data, tmp_path / "all", limit=40_000, image_size=32).images == len(dataset.images)
 
 
+def test_an_address_is_of_a_cluster(demo_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a Ray cluster's") as caught:
+        build(demo_data, tmp_path / "out", address="auto")
+    assert "--engine ray" in caught.value.hint
+
+
 def test_jpeg_and_a_single_class_name(demo_data: Path, tmp_path: Path) -> None:
     document = json.loads((demo_data / "annotations.json").read_text("utf-8"))
     document["categories"] = [{"id": 1, "name": "Person (any)"}]

@@ -127,7 +127,7 @@ def test_what_we_did_not_write_stays(data: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="is not empty"):
             build_records(data, folder, overwrite=overwrite, **OPTIONS)
     assert (folder / "to-mother.txt").read_text() == "Dear mother"
-    with pytest.raises(ConfigError, match="seems to be an address"):
+    with pytest.raises(ConfigError, match="is an address"):
         extract(data / "annotations.json", data / "images", Path("s3://bucket/person"))
 
 

@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fcoslite.data.image_formats import FORMATS, IMAGE_SUFFIXES
+from fcoslite.detections.detections import Detections
 from fcoslite.errors import SourceError
+from fcoslite.inference.detect_sources import Result
 from fcoslite.inference.input.listing import list_sources
+from fcoslite.inference.output.result_files import drawn_path, picture_name
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +49,18 @@ def test_where_two_have_one_name_both_are_called_by_their_paths(here: Path) -> N
         (here / video).write_bytes(b"")
     with pytest.raises(SourceError, match="two sources would both be called"):  # of one .mp4
         list_sources(["a/walk.mov", "a/walk.avi"])
+
+
+def test_what_follows_a_dot_may_be_of_a_host_or_a_date(here: Path) -> None:
+    streams = list_sources(["rtsp://192.168.1.20/s", "rtsp://192.168.1.21/s", "rtsp://cam.example.org/"])
+    drawn = [drawn_path(Path(), one).name for one in streams]
+    assert drawn == ["192.168.1.20-s.mp4", "192.168.1.21-s.mp4", "cam.example.org.mp4"]
+    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ("person",))
+    frame = Result(streams[0], np.zeros((8, 8, 3), np.uint8), nobody, 12, 0.5)
+    assert picture_name(frame).name == "192.168.1.20-s-000012.jpg"
+    for name in ("rec.2026-11-28", "rec.2026-11-29"):
+        (here / name).touch()
+    assert names(["rec.2026-11-28", "rec.2026-11-29"]) == ["rec.2026-11-28", "rec.2026-11-29"]
 
 
 def test_an_image_that_cannot_be_read_is_listed(here: Path) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 
 from fcoslite import __version__
+from fcoslite.data.as_shown import as_shown
 from fcoslite.data.extract.choose_images import select_images, usable_images
 from fcoslite.data.extract.place_images import Link
 from fcoslite.data.formats.box_forms import BoxForm
@@ -170,7 +171,7 @@ def extract(
 
     def write(folder: Path) -> None:
         if yolo_labels:
-            write_yolo_labels(source, chosen, names, folder)
+            write_yolo_labels(as_shown(source, chosen), chosen, names, folder)
         (folder / "annotations.json").write_bytes(encoded)
 
     write_output(output, write, overwrite, dry_run, progress)

@@ -1,7 +1,6 @@
 """COCO instances files: read as labelled images, and written, by whoever writes one."""
 
 import hashlib
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,25 +90,6 @@ class CocoAnnotation(msgspec.Struct, omit_defaults=True, gc=False):
     score: float | None = None
     track_id: int | None = None
     ask: bool = False
-
-
-class _Flags(msgspec.Struct):
-    id: int
-    ask: bool = False
-
-
-class _Flagged(msgspec.Struct):
-    annotations: list[_Flags]
-
-
-def asked_annotations(content: bytes) -> np.ndarray:
-    """Ids [N] int64 of the annotations of an instances file that have `ask`.
-
-    Raises:
-        msgspec.DecodeError: It is not as it is written here.
-    """
-    flagged = msgspec.json.decode(content.removeprefix(BOM_UTF8), type=_Flagged)
-    return np.array([one.id for one in flagged.annotations if one.ask], np.int64)
 
 
 class CocoDocument(msgspec.Struct):
@@ -237,8 +217,10 @@ def _boxes(source: AnnotationTable, chosen: Sequence[int]) -> list[CocoAnnotatio
         source.class_ids[rows].tolist(),
         source.boxes_xywh[rows].tolist(),
         source.areas[rows].tolist(),
-        source.iscrowd[rows].astype(np.int64).tolist(),
+        (source.iscrowd & ~source.asks)[rows].astype(np.int64).tolist(),
         [None if score == 1 else score for score in source.scores[rows].tolist()],
+        [None] * len(rows),
+        source.asks[rows].tolist(),
     )
     return list(map(CocoAnnotation, *columns))
 

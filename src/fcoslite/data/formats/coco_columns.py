@@ -67,6 +67,7 @@ class _Annotations:
     boxes_xywh: np.ndarray
     areas: np.ndarray
     iscrowd: np.ndarray
+    asks: np.ndarray
     scores: np.ndarray
 
     def keep(self, which: np.ndarray) -> None:
@@ -166,6 +167,7 @@ def _in_columns(items: list[_Annotation]) -> tuple[np.ndarray, ...]:
         np.array([item.bbox for item in items], np.float64).reshape(-1, 4),
         np.array([np.nan if item.area is None else item.area for item in items], np.float64),
         np.array([bool(item.iscrowd) or item.ask for item in items], bool),
+        np.array([item.ask for item in items], bool),
         np.array([1.0 if item.score is None else item.score for item in items], np.float64),
     )
 
@@ -234,6 +236,7 @@ def _columns(annotations: _Annotations, class_ids: np.ndarray, images: Sequence[
         boxes_xywh=annotations.boxes_xywh,
         areas=annotations.areas,
         iscrowd=annotations.iscrowd,
+        asks=annotations.asks,
         scores=annotations.scores,
         where=lambda row: f"has id {columns.ids[row]}",
         lost=lost,

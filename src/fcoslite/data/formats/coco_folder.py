@@ -15,7 +15,7 @@ from fcoslite.data.dataset import AnnotationTable, ImageRecord
 from fcoslite.data.formats.box_forms import BoxForm
 from fcoslite.data.formats.coco import encode_annotations
 from fcoslite.data.formats.coco_columns import open_coco, with_changes
-from fcoslite.data.formats.files import choose_splits, split_of
+from fcoslite.data.formats.files import by_split, choose_splits, split_of
 from fcoslite.data.formats.table import take_images
 from fcoslite.errors import DataError
 
@@ -64,8 +64,8 @@ def open_coco_folder(
     files = _files(path) if path.is_dir() else {"": path}
     if not files:
         raise DataError(f"{path} has no COCO file", f"it is called {ANNOTATIONS}, or annotations/{_PREFIX}train.json")
-    if split is not None and set(files) != {""}:
-        files = choose_splits({name: file for name, file in files.items() if name}, split, path)
+    if set(files) != {""}:
+        files = choose_splits({name: file for name, file in files.items() if name or split is None}, split, path)
     root = path if path.is_dir() else path.parent
     parts = {
         name: open_coco(file, classes, [images] if images is not None else _places(file, root), boxes)
@@ -86,15 +86,12 @@ def _files(folder: Path) -> dict[str, Path]:
     """The COCO files of a folder by their splits; "" for one that is of none."""
     if (folder / ANNOTATIONS).is_file() and _is_map(folder / ANNOTATIONS):
         return {"": folder / ANNOTATIONS}
-    found: dict[str, Path] = {}
-    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        name = "" if place == folder else split_of(place.name)
-        if name is not None and (place / _ROBOFLOW).is_file():
-            found.setdefault(name, place / _ROBOFLOW)
+    parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and split_of(path.name)]
+    places = [("", folder), *((place.name, place) for place in parts)]
+    found = by_split([(word, place / _ROBOFLOW) for word, place in places if (place / _ROBOFLOW).is_file()])
     if not found:
-        for file in sorted((folder / _FOLDER).glob(f"{_PREFIX}*.json")):
-            word = _word(file)
-            found.setdefault("" if word == _NO_SPLIT else split_of(word) or word, file)
+        files = sorted((folder / _FOLDER).glob(f"{_PREFIX}*.json"))
+        found = by_split([("" if _word(file) == _NO_SPLIT else _word(file), file) for file in files])
     if not found:
         maps = [
             file
@@ -214,6 +211,7 @@ def _merge(parts: Mapping[str, AnnotationTable], path: Path) -> AnnotationTable:
         boxes_xywh=np.concatenate([table.boxes_xywh for table in tables]),
         areas=np.concatenate([table.areas for table in tables]),
         iscrowd=np.concatenate([table.iscrowd for table in tables]),
+        asks=np.concatenate([table.asks for table in tables]),
         scores=np.concatenate([table.scores for table in tables]),
         dropped_boxes=sum(table.dropped_boxes for table in tables),
         clipped_boxes=sum(table.clipped_boxes for table in tables),

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from fcoslite.data.dataset import Category, ImageRecord
+from fcoslite.data.dataset import LONGEST_SIDE, Category, ImageRecord
 from fcoslite.data.formats.json_file import decode_json
 from fcoslite.errors import DataError
 
@@ -105,7 +105,7 @@ class Oddities:
             if lacks and not sides_may_lack:
                 raise self.refuse(f"the {key} is {value!r}", f"{place}.{key}", "an image needs height and width")
             sides.append(0 if lacks else self.whole(value, f"{place}.{key}"))
-            if not 0 <= sides[-1] <= 1_000_000:
+            if not 0 <= sides[-1] <= LONGEST_SIDE:
                 raise self.refuse(f"the {key} is {value!r}", f"{place}.{key}")
         split = record.get("split")
         height, width = sides

@@ -10,7 +10,7 @@ import msgspec
 from fcoslite.data.dataset import AnnotationTable, Category
 from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.class_choice import chosen_names
-from fcoslite.data.formats.files import choose_splits, number_images, split_of
+from fcoslite.data.formats.files import by_split, choose_splits, number_images, split_of
 from fcoslite.data.formats.json_file import decode_json
 from fcoslite.data.formats.table import BoxList, assemble, check_file_name, choose_categories
 from fcoslite.errors import DataError
@@ -86,8 +86,7 @@ def open_createml(
     items = {name: decode_json(file, list[_Image], "a CreateML file", _HINT) for name, file in files.items()}
     # of one split, too: names are those of the whole
     labels = sorted({one.name for part in items.values() for item in part for one in item.boxes})
-    if split is not None:
-        items = choose_splits({name: part for name, part in items.items() if name}, split, path)
+    items = choose_splits({name: part for name, part in items.items() if name or split is None}, split, path)
     names: dict[str, str | None] = {}
     listed: list[tuple[Path, int, Sequence[_Annotation]]] = []  # by image: its file, its place there, its boxes
     for of_split, part in items.items():
@@ -154,16 +153,15 @@ def write_createml(table: AnnotationTable, names: Sequence[str], folder: Path) -
 
 def _files(folder: Path) -> dict[str, Path]:
     """The files of a folder by their splits; "" where there are none."""
-    places = [("", folder)] + [(split_of(path.name) or "", path) for path in sorted(folder.iterdir()) if path.is_dir()]
-    found: dict[str, Path] = {}
-    for name, place in places:
-        if name or place == folder:
-            lists = [file for file in sorted(place.glob("*.json")) if file.name == NAME or _is_list(file)]
-            if len(lists) > 1:
-                raise DataError(f"{place} has {len(lists)} CreateML files", f"name one, such as {lists[0]}")
-            if lists:
-                found.setdefault(name, lists[0])
-    return found
+    parts = [path for path in sorted(folder.iterdir()) if path.is_dir() and split_of(path.name)]
+    found = []
+    for word, place in [("", folder), *((part.name, part) for part in parts)]:
+        lists = [file for file in sorted(place.glob("*.json")) if file.name == NAME or _is_list(file)]
+        if len(lists) > 1:
+            raise DataError(f"{place} has {len(lists)} CreateML files", f"name one, such as {lists[0]}")
+        if lists:
+            found.append((word, lists[0]))
+    return by_split(found)
 
 
 def _is_list(file: Path) -> bool:

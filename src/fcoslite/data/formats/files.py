@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,15 +63,30 @@ def split_of(name: str) -> str | None:
     return match[1].lower() if match else None
 
 
+def by_split(files: Sequence[tuple[str, _Part]]) -> dict[str, _Part]:
+    """Files, or what they hold, by the splits of the words that they are called after.
+
+    Where two are of one split, such as train2014 and train2017, both keep their words. So does another word.
+    """
+    splits = [split_of(word) or word for word, _ in files]
+    return {word if splits.count(split) > 1 else split: one for split, (word, one) in zip(splits, files, strict=True)}
+
+
 def choose_splits(parts: Mapping[str, _Part], wanted: str | None, path: Path) -> dict[str, _Part]:
     """Of the parts of a data set the one that is wanted, else all.
 
     Raises:
-        DataError: There is no such split.
+        DataError: There is no such split; or all are wanted, and several are of one, such as train2014 and train2017,
+            which may hold the same images.
     """
     if wanted is None:
+        of_split: dict[str, list[str]] = {}
+        for name in parts:
+            of_split.setdefault(split_of(name) or name, []).append(name)
+        if several := next((names for names in of_split.values() if len(names) > 1), None):
+            raise DataError(f"{path} has {' and '.join(several)}", f"take one at a time: --split {several[-1]}")
         return dict(parts)
-    name = split_of(wanted) or wanted
+    name = wanted if wanted in parts else split_of(wanted) or wanted
     if name not in parts:
         there = f"it has: {', '.join(parts)}"
         near = closest(name, list(parts))

@@ -3,6 +3,7 @@
 import codecs
 import mmap
 import re
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +39,7 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         raise DataError(f"no annotation file at {path}", "it is a JSON file, such as instances_train2017.json")
     if file_size(path) == 0:
         raise DataError(f"{path} is empty", "download or write it again")
-    content = read_bytes(path) if is_remote(path) else _mapped(path)
+    content = read_bytes(path) if is_remote(path) else _content(path)
     _check_utf8(content, path)
     start = len(codecs.BOM_UTF8) if content[:3] == codecs.BOM_UTF8 else 0
     try:
@@ -51,7 +52,9 @@ def decode_json(path: Path, form: type[_Document], what: str, hint: str) -> _Doc
         raise DataError(f"{path} is not {what}: it is nested too deeply", "is it damaged?") from None
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _content(path: Path) -> bytes | mmap.mmap:
+    if sys.platform == "win32":  # which lets nobody replace a file that is mapped, and parts of this one are kept
+        return path.read_bytes()
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

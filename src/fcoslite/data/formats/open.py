@@ -21,6 +21,7 @@ from fcoslite.data.rehearsal import with_rehearsal
 from fcoslite.errors import ConfigError, DataError
 from fcoslite.storage.files import file_digest
 from fcoslite.storage.places import is_file, is_folder, place
+from fcoslite.storage.space import refuse_address
 from fcoslite.storage.staged_folder import CONVERT_KIND, EXTRACT_KIND, MANIFEST
 
 Format = Literal["coco", "yolo", "voc", "createml", "folder"]
@@ -61,6 +62,7 @@ def open_data(
     if boxes not in get_args(BoxForm):
         raise ConfigError(f"boxes is '{boxes}'", "it is one of " + ", ".join(get_args(BoxForm)))
     if not (is_folder(path) or is_file(path)):
+        refuse_address(path, "copy it to a disk; only records are built from an address")
         raise DataError(f"no data set at {path}", "name a folder, or an annotation file")
     if images is not None:
         check_images_folder(images)

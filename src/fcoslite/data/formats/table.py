@@ -47,6 +47,7 @@ class Columns:
         boxes_xywh: [A, 4] float64, pixels.
         areas: [A] float64, square pixels; NaN for that of the box.
         iscrowd: [A] bool.
+        asks: [A] bool, see `AnnotationTable`.
         scores: [A] float64 in (0, 1].
         where: Names an annotation by its place in the columns, after "the first": `has id 12`, `is a.txt, line 3`.
         lost: Annotations that never came into the columns, and were warned of.
@@ -58,6 +59,7 @@ class Columns:
     boxes_xywh: np.ndarray
     areas: np.ndarray
     iscrowd: np.ndarray
+    asks: np.ndarray
     scores: np.ndarray
     where: Callable[[int], str]
     lost: int = 0
@@ -123,6 +125,7 @@ class BoxList:
             boxes_xywh=boxes,
             areas=np.full(len(keep), np.nan),
             iscrowd=np.array(self.crowds, bool)[keep],
+            asks=np.zeros(len(keep), bool),
             scores=np.array(self.scores, np.float64)[keep],
             where=lambda row: f"is {name(self.images[keep[row]], self.places[keep[row]])}",
             lost=lost,
@@ -190,6 +193,7 @@ def assemble(
         boxes_xywh=taken("boxes_xywh"),
         areas=taken("areas"),
         iscrowd=taken("iscrowd"),
+        asks=taken("asks"),
         scores=taken("scores"),
         dropped_boxes=count - len(keep) + columns.lost,
         clipped_boxes=int(np.count_nonzero(clipped[keep])),
@@ -230,6 +234,7 @@ def take_images(table: AnnotationTable, indexes: Sequence[int]) -> AnnotationTab
         boxes_xywh=table.boxes_xywh[rows],
         areas=table.areas[rows],
         iscrowd=table.iscrowd[rows],
+        asks=table.asks[rows],
         scores=table.scores[rows],
         raw_images=tuple(table.raw_images[index] for index in indexes) if table.raw_images else (),
     )

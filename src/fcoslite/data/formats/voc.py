@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from fcoslite.data.dataset import AnnotationTable, Category, ImageRecord
+from fcoslite.data.dataset import LONGEST_SIDE, AnnotationTable, Category, ImageRecord
 from fcoslite.data.formats.box_forms import BoxForm, as_pixels
 from fcoslite.data.formats.class_choice import chosen_names
 from fcoslite.data.formats.files import choose_splits, files_below, read_text, sides_of, split_of
@@ -26,7 +26,6 @@ _NO_SPLITS = ("trainval", "default")  # two of the others; what CVAT calls no sp
 _OF_CLASS = re.compile(r".+_(train|val|trainval|test)")
 _LONGEST = 1 << 26  # bytes of an XML file
 _DEEPEST = 20
-_MOST_PIXELS = 1_000_000  # of a side
 _LINE = "line"  # an attribute of our own
 
 
@@ -222,7 +221,7 @@ def _read(file: Path) -> _Labels:
 def _side(file: Path, size: Element, tag: str) -> int:
     text = size.findtext(tag)
     value = 0.0 if text is None or not text.strip() else _number(file, size, tag, text)
-    if not value.is_integer() or not 0 <= value <= _MOST_PIXELS:
+    if not value.is_integer() or not 0 <= value <= LONGEST_SIDE:
         raise DataError(f"{file}, line {size.get(_LINE)}: the {tag} is {text!r}", "sides are whole pixels")
     return int(value)
 

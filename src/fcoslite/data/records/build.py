@@ -113,6 +113,8 @@ def build_records(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}", "it must be at least 1")
+    if address is not None and engine != "ray":
+        raise ConfigError(f"--address {address} is a Ray cluster's", "add --engine ray")
     check_output(out, KIND, overwrite, (data,))
     plan = plan_records(data, limit, image_size, encoding, seed, records_per_shard)
     facts = plan.facts

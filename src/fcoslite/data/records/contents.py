@@ -184,6 +184,7 @@ class _Labels:
             boxes_xywh=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
             areas=areas[keep].astype(np.float64),
             iscrowd=crowds[keep],
+            asks=np.zeros(len(keep), bool),
             scores=scores[keep].astype(np.float64),
             where=lambda row: f"is one of {self._images[order[image_index[row]]].file_name}",
         )

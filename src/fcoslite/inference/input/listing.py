@@ -12,6 +12,9 @@ from fcoslite.errors import SourceError, closest
 from fcoslite.inference.input.addresses import is_address, parse_address
 from fcoslite.inference.input.image_files import images_in
 
+VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+VIDEO_SUFFIXES |= {".3gp", ".asf", ".mjpeg", ".mjpg"}
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -49,8 +52,10 @@ def list_sources(words: Iterable[str], recursive: bool = False, without_suffix: 
 
     def key(one: Listed) -> str:
         # drawn videos are all .mp4, and some file systems do not tell cases apart
+        if one.moves:
+            return video_stem(one.name).lower()
         name = PurePosixPath(one.name)
-        return (name.with_suffix("") if without_suffix or one.moves else name).as_posix().lower()
+        return (name.with_suffix("") if without_suffix else name).as_posix().lower()
 
     names = Counter(map(key, found.values()))
     listed = [one if names[key(one)] == 1 else replace(one, name=_given(one.text)) for one in found.values()]
@@ -58,6 +63,12 @@ def list_sources(words: Iterable[str], recursive: bool = False, without_suffix: 
     if shared := next((one for one in listed if again[key(one)] > 1), None):
         raise SourceError(f"two sources would both be called {shared.name}", "detect on them one after the other")
     return listed
+
+
+def video_stem(name: str) -> str:
+    """The name of a video or stream without the ending of a video: what follows a dot may be of a host or a date."""
+    path = PurePosixPath(name)
+    return (path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path).as_posix()
 
 
 def name_of_address(url: str) -> str:

@@ -20,7 +20,7 @@ from fcoslite.errors import DataError
 from fcoslite.inference.detect import FrameResult
 from fcoslite.inference.detect_sources import Result
 from fcoslite.inference.input.frame_source import Frame
-from fcoslite.inference.input.listing import Listed
+from fcoslite.inference.input.listing import Listed, video_stem
 from fcoslite.inference.output.writers import VideoWriter
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.line_file import LineFile, is_stdout
@@ -51,14 +51,13 @@ def check_apart(sources: Sequence[Listed], save: Path | None, files: Sequence[Pa
 
 def drawn_path(folder: Path, source: Listed) -> Path:
     """Where the drawn image or video of a source goes."""
-    path = folder / source.name
-    return path.with_suffix(".mp4") if source.moves else path
+    return folder / (f"{video_stem(source.name)}.mp4" if source.moves else source.name)
 
 
 def picture_name(result: Result) -> PurePosixPath:
     """The name of an image, or of a frame as an image: street-000012.jpg."""
     name = PurePosixPath(result.source.name)
-    return name if result.frame is None else name.with_name(f"{name.stem}-{result.frame:06d}.jpg")
+    return name if result.frame is None else PurePosixPath(f"{video_stem(result.source.name)}-{result.frame:06d}.jpg")
 
 
 class DrawnWriter:
