@@ -116,7 +116,7 @@ def _of_file(options: argparse.Namespace) -> Origin:
     header = read_header(options.trained)
     settings = load_settings(options.config)
     names = [image.file_name for path in options.trained_on for image in open_coco(path, None).images]
-    facts = {key: header[key] for key in ("step", "images") if key in header}
+    facts: dict[str, Any] = {key: header[key] for key in ("step", "images") if key in header}
     runs = [{"name": settings.name, "image_size": settings.model.image_size, **facts}]
     return Origin(options.trained, settings, runs, sorted(names))
 

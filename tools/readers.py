@@ -85,6 +85,7 @@ def average_precision(read: Reader, data: Path) -> float:
         found: list[dict[str, Any]] = []
         for image in truth.dataset["images"]:
             pixels = cv2.imread(str(data / "images" / image["file_name"]))
+            assert pixels is not None
             height, width = pixels.shape[:2]
             for x_min, y_min, x_max, y_max, score, number in read(pixels):
                 low_x, low_y, high_x, high_y = np.clip([x_min, y_min, x_max, y_max], 0, [width, height] * 2)

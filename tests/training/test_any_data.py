@@ -13,7 +13,7 @@ from tests.exports import EXPORTS, photographs, put
 
 @pytest.fixture
 def settings(slim: Settings) -> Settings:
-    return slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 1, "steps_per_epoch": 1})})
+    return slim.model_copy(update={"train": slim.train.model_copy(update={"epochs": 1, "steps_per_epoch": 3})})
 
 
 def files(source: object) -> list[str]:

@@ -25,6 +25,7 @@ from fcoslite.runs.find_weights import find_backbone, find_weights
 from fcoslite.runs.run import Run
 from fcoslite.storage.arrays import read_arrays
 from fcoslite.training import loop
+from fcoslite.training import model as training_model
 from fcoslite.training.checkpoint import has_state, load_state
 from fcoslite.training.optimizer import averaged_weights
 from fcoslite.training.out_of_memory import halve_batch
@@ -285,11 +286,15 @@ def test_memory_that_runs_out_before_the_first_state_halves_the_batch_too(worksp
     assert [line["step"] for line in result.run.read_metrics()] == [10]
 
 
-def test_a_run_keeps_the_precision_that_it_began_with(undisturbed, workspace, slim):
+def test_a_run_keeps_the_precision_that_it_began_with(workspace, slim, monkeypatch):
     """A loss scale is part of the state, and another machine would choose otherwise."""
-    assert slim.compute.precision == "auto"
-    assert undisturbed.run.settings().compute.precision == "float32"
-    changed = settings_to_resume(undisturbed.run, None, ["compute.precision=mixed_float16"], {})
+    compute = slim.compute.model_copy(update={"precision": "auto"})
+    result = loop.train(_plan(workspace, slim.model_copy(update={"compute": compute}), 1), Path(slim.workspace.runs))
+    elsewhere = {"auto": "mixed_float16"}
+    for module in (loop, training_model):
+        monkeypatch.setattr(module, "choose_precision", lambda setting: elsewhere.get(setting, setting))
+    assert loop.resume(plan_resume(result.run), result.run) == result
+    changed = settings_to_resume(result.run, None, ["compute.precision=mixed_float16"], {})
     assert changed.compute.precision == "float32"
 
 

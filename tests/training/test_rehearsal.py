@@ -193,7 +193,7 @@ def test_wrong_use_is_told(own: Path, other: Path, workspace: Path, slim: Settin
 
 
 def test_another_run_is_not_made_to_rehearse(own: Path, other: Path, slim: Settings, tmp_path: Path) -> None:
-    schedule = slim.train.model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    schedule = slim.train.model_copy(update={"epochs": 1, "steps_per_epoch": 3})
     planned = plan_run("train", slim.model_copy(update={"train": schedule}), data=own)
     run = loop.train(planned, Path(slim.workspace.runs)).run
     (tmp_path / "slim.yaml").write_text(slim.to_yaml())

@@ -30,7 +30,7 @@ def shifted(x: jax.Array, kernel: jax.Array, strides: int = 1, padding: str = "s
         missing = max((out - 1) * strides + taps - side, 0)
         pads.append((missing // 2, missing - missing // 2))
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    total = 0.0
+    total = jnp.float32(0.0)
     for i in range(rows):
         for j in range(columns):
             part = padded[:, i : i + (height - 1) * strides + 1 : strides, j : j + (width - 1) * strides + 1 : strides]

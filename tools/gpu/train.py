@@ -115,7 +115,8 @@ class Step:
         """Write the state."""
         arrays = {f"{i}/{j}": np.asarray(a) for i, group in enumerate(self.state) for j, a in enumerate(group)}
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **arrays, **{f"fact/{name}": np.asarray(value) for name, value in facts.items()})
+        arrays |= {f"fact/{name}": np.asarray(value) for name, value in facts.items()}
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # the stub takes them for flags
         partial.replace(path)
 
     def load(self, path: Path) -> dict[str, float]:
