@@ -62,7 +62,7 @@ def test_the_first_line_may_be_half_a_one(tmp_path: Path, length: int) -> None:
 
 
 def test_what_holds_no_events_is_kept(tmp_path: Path) -> None:
-    for content in (b"mine", b'{"name": "a"}\n', b'{"id": 7}', b"\x00\x00\x00 ftypisom" * 100):
+    for content in (b"mine", b'{"name": "a"}\n', b'{"id": 7}', b'{"id": 7}\n', b"\x00\x00\x00 ftypisom" * 100):
         (path := tmp_path / "file").write_bytes(content)
         with pytest.raises(DataError, match="holds no events") as raised:
             check_event_file(path, overwrite=False)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,8 @@ def test_photographs_count_beside_a_video_of_unknown_length(
     from fcoslite.labelling import sources
 
     (photographs / "0.png").write_bytes(b"no image")
-    monkeypatch.setattr(sources, "count_pictures", lambda _: None)
-    monkeypatch.setattr("fcoslite.labelling.label.count_pictures", lambda _: None)
+    known = sources._video
+    monkeypatch.setattr(sources, "_video", lambda *words: replace(known(*words), count=None))
     result = label([photographs, film], tmp_path / "out", by=[model], every=5, max_skipped="17%")  # one of six
     assert result.skipped_images == 1
 

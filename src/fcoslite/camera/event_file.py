@@ -160,7 +160,7 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 def _is_torn(line: bytes) -> bool:
     """Whether a line is the first half of an event, as a power cut leaves it: it will be cut off."""
-    return not line.endswith(b"}") and line[: len(_BEGIN)] == _BEGIN[: len(line)]
+    return not line.endswith((b"}", b"\n")) and line[: len(_BEGIN)] == _BEGIN[: len(line)]
 
 
 def _id(line: bytes) -> str | None:

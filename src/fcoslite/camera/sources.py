@@ -38,8 +38,8 @@ def list_camera_sources(words: Iterable[str]) -> tuple[CameraSource, ...]:
 
     Raises:
         SourceError: One is not there.
-        ConfigError: A name cannot be used; or what differs would be called the same: live sources, recordings whose
-            names do.
+        ConfigError: A name cannot be used; or two live sources, or recordings of different names, would be called the
+            same.
     """
     found: list[CameraSource] = []
     owners: dict[str, object] = {}  # of each camera's name; a live source is its name's only one

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -135,7 +134,7 @@ def convert(
         form: The format of `data`; None: recognised.
         split: The only part to take; None: all, and splits are kept.
         link: How image files come to `out`. `none`: not at all; then they are looked at only where their sides are not
-            known otherwise.
+            known otherwise, and for their orientation where `target` does not say the sides.
         max_skipped: Most images that may be left out because they cannot be used: a count, or a share such as `1%`.
             They are listed in skipped.jsonl.
         overwrite: Replace a former output of `convert`.
@@ -221,9 +220,11 @@ def convert(
         needed_bytes=result.needed_bytes,
         to_save="--link hardlink",
     )
-    if not writer.sides:
-        table = as_shown(table, range(len(table.images)))
-    write_output(output, partial(writer.write, table, names), overwrite, dry_run, progress)
+
+    def write(folder: Path) -> None:
+        writer.write(table if writer.sides else as_shown(table, range(len(names)), progress), names, folder)
+
+    write_output(output, write, overwrite, dry_run, progress)
     return result
 
 

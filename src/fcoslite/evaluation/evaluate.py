@@ -37,7 +37,7 @@ from fcoslite.models.header import model_settings
 from fcoslite.models.presets import architecture
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import packaged_weights, run_of
-from fcoslite.runs.run import Run
+from fcoslite.runs.run import warn_of_change
 from fcoslite.storage.files import replace_file
 from fcoslite.storage.places import place
 from fcoslite.storage.space import check_writable
@@ -196,8 +196,8 @@ def plan_evaluation(
         parts = split(len(whole), settings.data)
         source = whole.part(parts.validation or parts.training).checked(skip_bad_records, progress)
         category_ids = tuple(range(1, len(known.class_names) + 1))
-    if run is not None and annotations is None and (records is None or records == run.records):
-        _warn_of_change(run, source, data)
+    if run is not None and annotations is None:
+        warn_of_change(run, data, source.fingerprint)
     if out is None:
         folder = run.path if run is not None else weights.parent
         out = Path(f"eval-{weights.stem}") if weights in packaged_weights().values() else folder / "eval"
@@ -216,15 +216,6 @@ def plan_evaluation(
         skipped,
         conditions,
     )
-
-
-def _warn_of_change(run: Run, source: Source, data: Path) -> None:
-    if run.facts().get("fingerprint", source.fingerprint) != source.fingerprint:
-        _log.warning(
-            "%s has changed since %s was trained on it, and is divided anew: it may have learned what it is scored on",
-            data,
-            run.name,
-        )
 
 
 def _checked_size(size: int, known: About, weights: Path) -> int:

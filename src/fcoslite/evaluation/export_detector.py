@@ -23,6 +23,7 @@ from fcoslite.evaluation.predictor_evaluator import PredictorEvaluator
 from fcoslite.export.program_configuration import frigate_configuration, labels_text, scrypted_configuration
 from fcoslite.fcos.postprocess import postprocess
 from fcoslite.geometry.letterbox import Letterbox
+from fcoslite.inference.about import about
 from fcoslite.inference.input.image_files import images_in
 from fcoslite.inference.predictor import Predictor
 from fcoslite.inference.runtimes.exported import LITERT, ONNX, OPENVINO
@@ -134,9 +135,6 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
     _check_format(plan)
     check_out(plan)
     facts = facts_of(plan.weights, plan.precision)
-    if plan.precision == "int8" and plan.check is None and not set(facts.classes) <= set(COCO_CLASSES):
-        lack = f"the photographs of the package are not labelled with {', '.join(facts.classes)}"
-        raise ConfigError(f"int8 is scored before and after, and {lack}", "name labelled images with --check")
     size = plan.image_size or facts.image_size
     decoded = plan.layout != "fcoslite" or plan.format != "litert" or plan.precision != "int8"
     free = plan.image_size is None and plan.layout == "fcoslite" and plan.format in ("onnx", "openvino")
@@ -191,7 +189,16 @@ def export_detector(plan: ExportPlan, progress: Progress = no_progress) -> Expor
 
 
 def check_out(plan: ExportPlan) -> None:
-    """Raise DataError if the file or folder cannot be written, or the folder holds what no export has written."""
+    """Refuse a plan before its work.
+
+    Raises:
+        DataError: The file or folder cannot be written, or the folder holds what no export has written.
+        ConfigError: There is nothing to score int8 on.
+    """
+    classes = about(plan.weights).class_names
+    if plan.precision == "int8" and plan.check is None and not set(classes) <= set(COCO_CLASSES):
+        lack = f"the photographs of the package are not labelled with {', '.join(classes)}"
+        raise ConfigError(f"int8 is scored before and after, and {lack}", "name labelled images with --check")
     is_folder = plan.format == "saved-model"
     check_writable(plan.out, "name another place with --out", folder=is_folder)
     if not is_folder or not plan.out.is_dir() or not any(plan.out.iterdir()):

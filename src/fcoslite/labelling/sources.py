@@ -226,8 +226,9 @@ def _alike(name: str) -> str:
 def _refuse_unusable_name(name: str, path: Path) -> None:
     try:
         check_file_name(name, path)
+        usable = "\\" not in name  # which others read as a folder's end
     except DataError:
-        name = "\\"
-    if "\\" in name:
+        usable = False
+    if not usable:
         hint = "no colon after a first letter, no backslash, no line break or the like"
         raise ConfigError(f"{str(path)!r} cannot have its name in a data set", f"rename it: {hint}")

@@ -268,6 +268,22 @@ def list_runs(folder: Path) -> list[Run]:
     return sorted(found, key=lambda run: (run.created, run.name))
 
 
+def warn_of_change(run: Run, data: Path, fingerprint: str) -> None:
+    """Say so where the data of a run are others by now: what is held out of them it may have learned."""
+    try:
+        facts = run.facts()
+    except RunError:  # told where the run itself is wanted
+        return
+    theirs = facts.get("data") or facts.get("records")
+    if theirs is not None and str(data.resolve()) == theirs and facts.get("fingerprint", fingerprint) != fingerprint:
+        _log.warning(
+            "%s has changed since %s was trained on it, and may be divided anew: AP is too high where it has learned what "
+            "is held out now",
+            data,
+            run.name,
+        )
+
+
 def distinct(runs: Iterable[Run]) -> dict[str, Run]:
     """Runs by what to call them beside each other: by path where several have a name; one given twice is there once."""
     different = list({run.path.resolve(): run for run in runs}.values())

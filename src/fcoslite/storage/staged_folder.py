@@ -122,6 +122,7 @@ def staged_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
             _put_back_former(target)
             if not overwrite and target.exists() and any(target.iterdir()):
                 raise DataError(f"{out} exists already", "add --overwrite to replace it, or choose another --out")
+            _refuse_shares(staging, job)
             try:
                 _enter(staging, job)
                 yield staging
@@ -180,6 +181,7 @@ def _remote_folder(out: Path, job: str, overwrite: bool) -> Iterator[Path]:
     What a former job has left, and what is to be replaced, goes first, its manifest before all else.
     """
     try:
+        _refuse_shares(out, job)
         begun = _read_json(out / _JOB).get("job") == job
         if not begun and (overwrite or _read_json(out / MANIFEST).get("job") != job):
             there = [name for name in file_sizes(out) if "/" not in name]  # in folders below are other sets
@@ -239,6 +241,13 @@ def _former(target: Path) -> Path:
     return target.with_name(f".{target.name}.former")
 
 
+def _refuse_shares(staging: Path, job: str) -> None:
+    """Raise BusyError if others may be filling a folder for another job: of them no lock tells."""
+    theirs = _read_json(staging / _JOB)
+    if theirs.get(_SHARED) and theirs.get("job") != job:
+        raise BusyError(*_begun(staging))
+
+
 def _begun(staging: Path) -> tuple[str, str]:
     hint = "if that is still at work, wait for it or choose another --out; else delete that folder"
     return f"{staging} holds what another command has begun", hint
@@ -250,8 +259,6 @@ def _enter(staging: Path, job: str) -> None:
         _log.info("going on in %s, where a run of the same command was stopped", staging)
         return
     if staging.exists():
-        if _read_json(staging / _JOB).get(_SHARED):  # by whom, there is no lock to tell
-            raise BusyError(*_begun(staging))
         shutil.rmtree(staging)
     staging.mkdir()
     write_json(staging / _JOB, {"job": job})

@@ -132,7 +132,7 @@ class Augment(keras.layers.Layer):
     def _put_together(self, images: Tensor, boxes: Tensor, mosaics: int) -> tuple[Tensor, Tensor]:
         """The first images of the batch become mosaics of themselves and their three successors, at half the size.
 
-        Where a share of less than one of them is wanted, all are made, and by chance taken.
+        Where the share is no whole number of them, all are made, and by chance taken.
         """
         half = self.size // 2
         tiles, tile_boxes = [], []

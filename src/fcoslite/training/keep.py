@@ -155,11 +155,11 @@ def choose_share(ap: Mapping[float, Mapping[str, float]]) -> float:
 
     Args:
         ap: By share, then by set; share 1, the weights from before, is among them, and always allowed. Where two are
-            as good, more is kept.
+            as good, more is kept; where the held-out images have no box to judge by, the least that is allowed.
     """
     least = ap[1.0].get(PHOTOGRAPHS, 0.0) - MOST_LOST
     allowed = [share for share, figures in ap.items() if share == 1.0 or figures.get(PHOTOGRAPHS, 0.0) >= least]
-    if not is_figure(ap[1.0].get(HELD_OUT, 0.0)):  # the records held out have no box
+    if not is_figure(ap[1.0].get(HELD_OUT, 0.0)):
         return min(allowed)
     return max(allowed, key=lambda share: (ap[share].get(HELD_OUT, 0.0), share))
 

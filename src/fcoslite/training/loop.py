@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone
 from fcoslite.runs.mlflow_thread import MlflowTracker
 from fcoslite.runs.run import LogFile, Run, best_line, create_run
+from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.locks import locked
 from fcoslite.storage.space import check_free_space
 from fcoslite.training.checkpoint import Position, has_state, load_state
@@ -148,14 +149,15 @@ def _fit_in_memory(
                         "start again with half of compute.batch_size and twice compute.accumulation",
                     ) from error
             # outside of `except`: the error holds the frames that hold the memory
-            settings = halve_batch(plan.settings, devices_of_a_batch())
+            settings, resume = halve_batch(plan.settings, devices_of_a_batch()), has_state(run.checkpoints)
             _log.warning(
-                "out of memory: going on with batches of %d, %d to an update, from the last checkpoint",
+                "out of memory: going on with batches of %d, %d to an update, from the %s",
                 settings.compute.batch_size,
                 settings.compute.accumulation,
+                "last checkpoint" if resume else "beginning",
             )
             run.write_settings(settings)
-            plan, resume = replace(plan, settings=settings), has_state(run.checkpoints)
+            plan = replace(plan, settings=settings)
             # on JAX a step that fails leaves the variables without values
             detector = _build(plan, fresh=not resume)
 
@@ -293,6 +295,12 @@ def _tracker(plan: TrainingPlan, run: Run) -> AbstractContextManager[MlflowTrack
     return closing(MlflowTracker(run, plan.settings.workspace.mlflow_uri)) if group().first else nullcontext()
 
 
+def _is_finished(run: Run) -> bool:
+    with suppress(FcosliteError):  # files of the run that cannot be read are told elsewhere
+        return end_state(run) == FINISHED
+    return False
+
+
 @contextmanager
 def _console_log(run: Run) -> Iterator[None]:
     handler = LogFile(run.path / "run.log")
@@ -303,7 +311,7 @@ def _console_log(run: Run) -> Iterator[None]:
         yield
     except BaseException as error:
         handler.handle(_log.makeRecord(_log.name, logging.ERROR, "", 0, f"stopped: {error!r}", (), None))
-        if not isinstance(error, Interrupted) and has_state(run.checkpoints):
+        if not isinstance(error, Interrupted) and has_state(run.checkpoints) and not _is_finished(run):
             _log.warning("fcoslite %s --resume %s goes on from the last checkpoint", run.facts()["verb"], run.path)
         raise
     finally:

@@ -22,7 +22,7 @@ from fcoslite.models.header import model_settings
 from fcoslite.models.presets import architecture
 from fcoslite.progress import Progress, no_progress
 from fcoslite.runs.find_weights import find_backbone, newest_run, run_of
-from fcoslite.runs.run import Run
+from fcoslite.runs.run import Run, warn_of_change
 from fcoslite.runs.summary import FINISHED, end_state
 from fcoslite.storage.places import place
 from fcoslite.storage.space import check_writable, free_bytes
@@ -198,8 +198,9 @@ def plan_run(
     if verb == "finetune":
         settings = settle_keep(settings, of_camera, validation)
     facts: dict[str, Any] = {"chunk": chunk, **location, **_fingerprints(training)}
-    if start_from is not None and validation is not None:
-        _warn_of_change(start_from, facts)
+    parent = run_of(start_from) if start_from is not None and validation is not None else None
+    if parent is not None:
+        warn_of_change(parent, place(facts.get("data") or facts["records"]), training.fingerprint)
     found = None
     if teacher is not None:
         found = find_teacher(teacher, Path(settings.workspace.runs))
@@ -223,22 +224,6 @@ def plan_run(
             "take more epochs, or lower compute.accumulation",
         )
     return plan
-
-
-def _warn_of_change(start_from: Path, facts: Mapping[str, Any]) -> None:
-    """Say so where the weights have been trained on the same data when there was less of it."""
-    parent = run_of(start_from)
-    if parent is None:
-        return
-    theirs = parent.facts()
-    same = any(key in facts and facts[key] == theirs.get(key) for key in ("data", "records"))
-    if same and theirs.get("fingerprint") != facts["fingerprint"]:
-        _log.warning(
-            "%s has changed since %s was trained on it, and is divided anew: images that are held out now may be among "
-            "those that it has learned, so AP on them is too high, above all before",
-            theirs.get("data") or theirs.get("records"),
-            parent.path,
-        )
 
 
 def plan_resume(

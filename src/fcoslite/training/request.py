@@ -179,10 +179,11 @@ def _settings(request: TrainingRequest) -> Settings:
 def _refuse_late_mosaic(request: TrainingRequest, settings: Settings) -> None:
     """Of an override that would change nothing, as `check_overrides` of the others."""
     named = {key for override in request.overrides for key in overridden_keys(override)}
-    epochs, off = (settings.train if request.verb == "train" else settings.finetune).epochs, settings.augment
-    if "augment.mosaic" in named and off.mosaic and off.mosaic_off_epochs >= epochs:
+    epochs = (settings.train if request.verb == "train" else settings.finetune).epochs
+    augment = settings.augment
+    if "augment.mosaic" in named and augment.mosaic and augment.mosaic_off_epochs >= epochs:
         raise ConfigError(
-            f"--set augment.mosaic: the last {off.mosaic_off_epochs} epochs have none, and there are {epochs}",
+            f"--set augment.mosaic: the last {augment.mosaic_off_epochs} epochs have none, and there are {epochs}",
             f"add --set augment.mosaic_off_epochs={epochs // 3}, or leave it out",
         )
 

@@ -172,6 +172,7 @@ def test_batches_are_those_of_a_disk(data: Path, local: Path, own_cache: Path) -
 
 def test_the_cache_keeps_what_it_has_room_for(data: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = place(f"s3://{BUCKET}/records")
+    build_records(data, folder, max_skipped="3", **OPTIONS)  # nothing, if another test has
     manifest = source(folder).manifest
     largest = max(shard.size for shard in manifest.shards)
     cache = ShardCache.open(folder, manifest, 2 * largest / 1e9)

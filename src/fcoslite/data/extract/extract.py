@@ -171,7 +171,7 @@ def extract(
 
     def write(folder: Path) -> None:
         if yolo_labels:
-            write_yolo_labels(as_shown(source, chosen), chosen, names, folder)
+            write_yolo_labels(as_shown(source, chosen, progress), chosen, names, folder)
         (folder / "annotations.json").write_bytes(encoded)
 
     write_output(output, write, overwrite, dry_run, progress)

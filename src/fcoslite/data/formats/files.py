@@ -84,7 +84,8 @@ def choose_splits(parts: Mapping[str, _Part], wanted: str | None, path: Path) ->
         for name in parts:
             of_split.setdefault(split_of(name) or name, []).append(name)
         if several := next((names for names in of_split.values() if len(names) > 1), None):
-            raise DataError(f"{path} has {' and '.join(several)}", f"take one at a time: --split {several[-1]}")
+            hint = f"name the file of one in place of the folder, or, where there is a --split: --split {several[-1]}"
+            raise DataError(f"{path} has {' and '.join(several)}", hint)
         return dict(parts)
     name = wanted if wanted in parts else split_of(wanted) or wanted
     if name not in parts:

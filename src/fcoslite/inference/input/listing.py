@@ -13,7 +13,8 @@ from fcoslite.inference.input.addresses import is_address, parse_address
 from fcoslite.inference.input.image_files import images_in
 
 VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-VIDEO_SUFFIXES |= {".3gp", ".asf", ".mjpeg", ".mjpg"}
+VIDEO_SUFFIXES |= {".264", ".265", ".3gp", ".asf", ".h264", ".h265", ".hevc", ".m2ts", ".m2v", ".mjpeg", ".mjpg"}
+VIDEO_SUFFIXES |= {".mts", ".mxf", ".ogv", ".vob", ".y4m"}
 
 
 @dataclass(frozen=True)
