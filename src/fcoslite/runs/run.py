@@ -277,8 +277,8 @@ def warn_of_change(run: Run, data: Path, fingerprint: str) -> None:
     theirs = facts.get("data") or facts.get("records")
     if theirs is not None and str(data.resolve()) == theirs and facts.get("fingerprint", fingerprint) != fingerprint:
         _log.warning(
-            "%s has changed since %s was trained on it, and may be divided anew: AP is too high where it has learned what "
-            "is held out now",
+            "%s has changed since %s was trained on it, and may be divided anew: AP is too high where it has learned "
+            "what is held out now",
             data,
             run.name,
         )
