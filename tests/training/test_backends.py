@@ -101,7 +101,8 @@ def test_memory_that_does_not_suffice_for_the_first_step(workspace, slim, tmp_pa
     train = slim.train.model_copy(update={"ema": 0.9})
     model = slim.model.model_copy(update={"strides": LEVELS})
     (tmp_path / "config.yaml").write_text(slim.model_copy(update={"train": train, "model": model}).to_yaml())
-    words = ["train", "--config", "config.yaml", "--epochs", "1", *(f"--set={key}" for key in FIXED), "--json"]
+    sets = [*FIXED, "train.steps_per_epoch=3"]  # an update
+    words = ["train", "--config", "config.yaml", "--epochs", "1", *(f"--set={key}" for key in sets), "--json"]
     printed = _on_jax(["-c", OUT_OF_MEMORY, *words, "--records", str(workspace / "records")])
     assert open_run(json.loads(printed)["run"], tmp_path / "runs").settings().compute.batch_size == 2
 
