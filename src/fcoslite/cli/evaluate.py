@@ -16,6 +16,7 @@ from fcoslite.cli.options import (
     SplitOption,
     WeightsOption,
     named_data,
+    records_option,
     to_place,
     with_terminal,
 )
@@ -28,16 +29,7 @@ if TYPE_CHECKING:
 def command(
     weights: WeightsOption = None,
     engine: EngineOption = "auto",
-    records: Annotated[
-        Path | None,
-        typer.Option(
-            "--records",
-            metavar="DIR",
-            parser=to_place,
-            help="Folder of TFRecord shards with their manifest.json, or its address, such as s3://bucket/records.",
-            show_default="of a run: its own; else workspace.records: records",
-        ),
-    ] = None,
+    records: Annotated[Path | None, records_option("of a run: its own; else workspace.records: records")] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(

@@ -165,16 +165,20 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", min=0, help="Random seed.", show_default="the config's, 0"),
 ]
-RecordsOption = Annotated[
-    Path | None,
-    typer.Option(
+
+
+def records_option(show_default: str) -> Any:
+    """`--records` of a command, with its own default."""
+    return typer.Option(
         "--records",
         metavar="DIR",
         parser=to_place,
         help="Folder of TFRecord shards with their manifest.json, or its address, such as s3://bucket/records.",
-        show_default="workspace.records: records",
-    ),
-]
+        show_default=show_default,
+    )
+
+
+RecordsOption = Annotated[Path | None, records_option("workspace.records: records")]
 SkipBadRecordsFlag = Annotated[
     bool,
     typer.Option(

@@ -195,10 +195,11 @@ def check_out(plan: ExportPlan) -> None:
         DataError: The file or folder cannot be written, or the folder holds what no export has written.
         ConfigError: There is nothing to score int8 on.
     """
-    classes = about(plan.weights).class_names
-    if plan.precision == "int8" and plan.check is None and not set(classes) <= set(COCO_CLASSES):
-        lack = f"the photographs of the package are not labelled with {', '.join(classes)}"
-        raise ConfigError(f"int8 is scored before and after, and {lack}", "name labelled images with --check")
+    if plan.precision == "int8" and plan.check is None:
+        classes = about(plan.weights).class_names
+        if not set(classes) <= set(COCO_CLASSES):
+            lack = f"the photographs of the package are not labelled with {', '.join(classes)}"
+            raise ConfigError(f"int8 is scored before and after, and {lack}", "name labelled images with --check")
     is_folder = plan.format == "saved-model"
     check_writable(plan.out, "name another place with --out", folder=is_folder)
     if not is_folder or not plan.out.is_dir() or not any(plan.out.iterdir()):

@@ -183,13 +183,12 @@ def plan_run(
     update = {"image_size": image_size, "classes": settings.model.classes or training.class_names}
     settings = settings.model_copy(update={"model": settings.model.model_copy(update=update)})
     try:
-        architecture(settings.model)  # refuses what does not fit together, before anything is built
+        backbone = architecture(settings.model).backbone  # refuses what does not fit together, before anything is built
     except ConfigError as error:
         raise ConfigError(error.message, f"{error.hint}: build-records --size, if the records decide it") from None
     for source in (training, validation):
         if source is not None:
             check_source(settings.model.classes or (), settings.model.image_size, source)
-    backbone = architecture(settings.model).backbone
     if start_from is None and settings.model.backbone_norms is not None and not BACKBONES[backbone].norms:
         known = ", ".join(name for name, each in BACKBONES.items() if each.norms)
         raise ConfigError(f"model.backbone_norms: {backbone} has no such choice", f"leave it out; it is for {known}")
